@@ -1,0 +1,62 @@
+# Two commands matter: `make demo` runs the whole journey of a model, `make test` passes the tests.
+# Everything lives in .venv; delete that folder to start over.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check fmt bench docs lock clean
+
+help: ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/pip:
+	@$(PYTHON) -c 'import sys; sys.exit("Penstock needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo: .venv/pip requirements/demo.txt pyproject.toml
+	$(BIN)/pip install --quiet --require-hashes -r requirements/demo.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/demo requirements/dev.txt
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/kserve/ready: .venv/pip requirements/kserve.txt
+	$(PYTHON) -m venv .venv/kserve
+	.venv/kserve/bin/pip install --quiet --require-hashes -r requirements/kserve.txt
+	@touch $@
+
+setup: .venv/dev ## install everything the other verbs need
+
+demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
+	$(BIN)/penstock demo
+
+test: .venv/dev .venv/kserve/ready ## every test
+	$(BIN)/pytest -n 2 -m "not serial"
+	$(BIN)/pytest -m serial
+
+check: .venv/dev ## format, lint, types, layers, names
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_layers.py tests/test_names.py
+
+fmt: .venv/dev ## rewrite the format
+	$(BIN)/ruff format src tests bench
+	$(BIN)/ruff check --fix src tests bench
+
+bench: .venv/dev ## the data plane against FastAPI + ONNX Runtime, as ratios
+	$(BIN)/python bench/run.py
+
+docs: .venv/dev ## check the documents' examples and links
+	$(BIN)/pytest tests/test_docs.py
+
+lock: .venv/dev ## pin again, with hashes
+	$(BIN)/pip install --quiet uv
+	for name in demo dev kserve; do \
+	  $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header requirements/$$name.in --output-file requirements/$$name.txt; done
+
+clean: ## remove what was set up and left behind
+	rm -rf .venv .penstock build dist

@@ -1,0 +1,101 @@
+"""The table of everything that comes in kinds: kind -> name -> where it is, and what it needs installed.
+
+To add an implementation: one file in the plural folder, one line here. `load` is the only look-up, imports
+on first use, and raises on an unknown name; the contract suites in ``tests/contracts`` run over this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import NamedTuple
+
+from penstock.errors import BadConfig, NotFound
+
+
+class Adapter(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        place: ``module:Name``.
+        extra: The pip extra that brings its library; empty where the base wheel has it.
+    """
+
+    place: str
+    extra: str = ""
+
+
+_TABLE: dict[str, dict[str, Adapter]] = {
+    "format": {
+        "sklearn": Adapter("penstock.build.formats.sklearn:SklearnFormat", "platform"),
+        "lightgbm": Adapter("penstock.build.formats.lightgbm:LightgbmFormat", "lightgbm"),
+        "xgboost": Adapter("penstock.build.formats.xgboost:XgboostFormat", "xgboost"),
+        "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
+        "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
+    },
+    "engine": {
+        "onnxruntime": Adapter("penstock.runtime.engines.onnxruntime:OnnxRuntimeEngine"),
+        "python": Adapter("penstock.runtime.engines.python:PythonEngine"),
+    },
+    "check": {
+        "quality": Adapter("penstock.gate.checks.quality:QualityCheck", "platform"),
+        "generalization": Adapter("penstock.gate.checks.generalization:GeneralizationCheck", "platform"),
+        "robustness": Adapter("penstock.gate.checks.robustness:RobustnessCheck", "platform"),
+        "stability": Adapter("penstock.gate.checks.stability:StabilityCheck", "platform"),
+        "latency": Adapter("penstock.gate.checks.latency:LatencyCheck", "platform"),
+        "scan": Adapter("penstock.gate.checks.scan:ScanCheck", "platform"),
+    },
+    "store": {
+        "sqlite": Adapter("penstock.registry.stores.sqlite:SqliteStore", "platform"),
+    },
+    "strategy": {
+        "at-once": Adapter("penstock.release.strategies.at_once:AtOnce", "platform"),
+        "blue-green": Adapter("penstock.release.strategies.blue_green:BlueGreen", "platform"),
+        "canary": Adapter("penstock.release.strategies.canary:Canary", "platform"),
+        "shadow": Adapter("penstock.release.strategies.shadow:Shadow", "platform"),
+    },
+    "target": {
+        "local": Adapter("penstock.release.targets.local:LocalTarget", "platform"),
+    },
+    "protocol": {
+        "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),
+        "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
+    },
+    "detector": {
+        "distribution": Adapter("penstock.observe.detectors.distribution:DistributionDetector", "platform"),
+        "schema": Adapter("penstock.observe.detectors.schema:SchemaDetector", "platform"),
+        "calibration": Adapter("penstock.observe.detectors.calibration:CalibrationDetector", "platform"),
+        "risk": Adapter("penstock.observe.detectors.risk:RiskDetector", "platform"),
+    },
+}
+
+TABLE: Mapping[str, Mapping[str, Adapter]] = MappingProxyType(
+    {kind: MappingProxyType(names) for kind, names in _TABLE.items()}
+)
+
+
+def load(kind: str, name: str) -> type:
+    """The class behind a name.
+
+    Raises:
+        NotFound: The table has no such kind or name; the hint lists those it has.
+        BadConfig: Its library is not installed; the hint is the command that installs it.
+    """
+    known = TABLE.get(kind)
+    if known is None:
+        raise NotFound(f"there is no kind of adapter called {kind}", f"there are {', '.join(TABLE)}")
+    adapter = known.get(name)
+    if adapter is None:
+        raise NotFound(f"there is no {kind} called {name}", f"there are {', '.join(known)}")
+    module, _, attribute = adapter.place.partition(":")
+    try:
+        found: type = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] == "penstock":
+            raise
+        raise BadConfig(
+            f"the {kind} {name} needs {error.name}, which is not installed",
+            f"pip install 'penstock[{adapter.extra or 'platform'}]'",
+        ) from error
+    return found

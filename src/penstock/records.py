@@ -1,0 +1,536 @@
+"""The frozen nouns that travel between stages: what one stage hands to the next is one of these.
+
+    package -> Manifest      gate -> Finding, Verdict      registry -> Version, Dataset, Approval, Event
+    release -> Release, Variant, Step                      serve <- Snapshot -> WorkerStatus, Exchange
+    observe -> Measurement, Incident                       feedback -> Outcome, Proposal
+
+All are `msgspec` structs: immutable, typed, equal by value, and written to disk or to the wire by
+`encode` and read back by `decode`. Times are seconds since the epoch (UTC); durations end in ``_s``.
+A struct whose fields change in a way old readers cannot read gets a new format number where it is stored.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import msgspec
+
+from penstock.errors import Corrupt
+from penstock.tensors import Signature
+
+Scalar = str | int | float | bool | None
+JSON = dict[str, "Scalar | list[JSON] | list[Scalar] | JSON"]
+"""A JSON object as decoded; open-ended evidence and parameters only, never a place for known fields."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The base of all records; unknown fields of a newer writer are ignored by an older reader."""
+
+
+# -- the package ---------------------------------------------------------------------------------
+
+
+class FileEntry(Record):
+    """One file of a package: SHA-256 in hex, size in bytes."""
+
+    sha256: str
+    size: int
+
+
+class Dataset(Record):
+    """A versioned reference to data: never the data itself.
+
+    Attributes:
+        name: As people call it (``flights-train``).
+        digest: ``sha256:<hex>`` of the bytes.
+        rows: Number of rows.
+        role: What the data served for: train, validation, test, reference or production.
+        place: Where it was found; a hint, not an address to trust.
+        columns: Column name to datatype.
+    """
+
+    name: str
+    digest: str
+    rows: int
+    role: str = "validation"
+    place: str = ""
+    columns: dict[str, str] = {}
+
+
+class Parity(Record):
+    """What comparing the compiled graph with the original showed.
+
+    Attributes:
+        rows: Rows compared, those next to decision thresholds included.
+        threshold_rows: How many of them lay next to a threshold.
+        label_flips: Rows whose label differs.
+        max_error: Largest absolute difference of a probability or prediction.
+        tolerance: What `max_error` had to stay under.
+        passed: The graph is used only if so.
+        reason: Why not, in words; empty when it passed.
+    """
+
+    rows: int
+    threshold_rows: int
+    label_flips: int
+    max_error: float
+    tolerance: float
+    passed: bool
+    reason: str = ""
+
+
+class Manifest(Record):
+    """What a package says of itself; its canonical bytes are what the package's digest digests.
+
+    Attributes:
+        format: Number of the package format; `penstock.packages.manifest.FORMAT` is today's.
+        name: The model's name.
+        kind: The format it came in: a name of the adapters' ``format`` table.
+        engine: What runs it: a name of the adapters' ``engine`` table.
+        entry: Path of the file the engine opens, inside the package.
+        task: What it answers.
+        classes: Class labels in the order of the probabilities; empty for a regression.
+        files: Every file but the manifest and the signature, by path.
+        parity: None where nothing was compiled.
+        parameters: What the trainer said of the model (hyperparameters, owner, intended use).
+        source: Where the code came from: commit, repository, entry point; what is unknown is absent.
+    """
+
+    format: int
+    name: str
+    kind: str
+    engine: str
+    entry: str
+    task: Literal["classification", "regression"]
+    signature: Signature
+    files: dict[str, FileEntry]
+    classes: tuple[str | int | bool, ...] = ()
+    datasets: tuple[Dataset, ...] = ()
+    lock_digest: str = ""
+    parity: Parity | None = None
+    parent: str = ""
+    created_at: float = 0.0
+    builder: str = ""
+    parameters: dict[str, Scalar] = {}
+    source: dict[str, str] = {}
+
+
+# -- the registry --------------------------------------------------------------------------------
+
+
+class Version(Record):
+    """One package under a model's name, numbered from 1."""
+
+    model: str
+    version: int
+    digest: str
+    author: str
+    created_at: float
+    engine: str = ""
+    parent: str = ""
+    datasets: tuple[Dataset, ...] = ()
+
+    @property
+    def ref(self) -> str:
+        """``name@3``."""
+        return f"{self.model}@{self.version}"
+
+
+class Approval(Record):
+    """A named person's yes to one version, over the digest of the evidence they saw."""
+
+    model: str
+    version: int
+    digest: str
+    role: str
+    by: str
+    evidence: str = ""
+    comment: str = ""
+
+
+class Event(Record):
+    """One line of the chain: what changed, by whom, and the hash of the line before.
+
+    Attributes:
+        seq: From 1, without holes.
+        kind: ``stage.what_happened``.
+        subject: What it is about (``model/flights``, ``endpoint/flights``): the unit of compare-and-set.
+        generation: How many events the subject has, this one included.
+        body: The record of that kind, as canonical JSON text.
+        previous: Hash of event ``seq - 1``; 64 zeros for the first.
+        hash: SHA-256 over all fields above, in hex.
+        signature: Ed25519 over `hash`, in hex.
+    """
+
+    seq: int
+    time: float
+    actor: str
+    kind: str
+    subject: str
+    generation: int
+    body: str
+    previous: str
+    hash: str
+    signature: str
+
+
+# -- the gate ------------------------------------------------------------------------------------
+
+Outcomes = Literal["pass", "refuse", "unknown"]
+
+
+class Finding(Record):
+    """What one check found.
+
+    Attributes:
+        check: Name in the adapters' ``check`` table.
+        title: The question in the reader's words.
+        outcome: ``unknown`` means not enough evidence ("not shown").
+        blocking: Whether the policy lets this outcome block the verdict.
+        message: The answer in one sentence, figures included.
+        remedy: What to do about it; empty where all is well.
+        measured: The figures the answer rests on, by name.
+        limits: The policy's limits they were held against.
+        evidence: Tables and curves for the report.
+    """
+
+    check: str
+    title: str
+    outcome: Outcomes
+    message: str
+    blocking: bool = True
+    remedy: str = ""
+    measured: dict[str, Scalar] = {}
+    limits: dict[str, Scalar] = {}
+    evidence: JSON = {}
+
+
+class Verdict(Record):
+    """The gate's answer on one package under one policy."""
+
+    model: str
+    version: int
+    digest: str
+    outcome: Outcomes
+    findings: tuple[Finding, ...]
+    policy: str
+    datasets: tuple[Dataset, ...] = ()
+    champion: str = ""
+    at: float = 0.0
+    seconds: float = 0.0
+    report: str = ""
+
+
+# -- releases and the data plane -----------------------------------------------------------------
+
+
+class Variant(Record):
+    """A version with its share of an endpoint's traffic.
+
+    Attributes:
+        name: ``stable``, ``canary``, ``shadow``: what it is in this release.
+        share: Of the routing keys, 0 to 1; the shares of an endpoint's answering variants add to 1.
+        shadow: It gets a copy of every request and answers nobody.
+    """
+
+    name: str
+    model: str
+    version: int
+    digest: str
+    share: float = 1.0
+    shadow: bool = False
+
+    @property
+    def ref(self) -> str:
+        """``name@3``."""
+        return f"{self.model}@{self.version}"
+
+
+class Limits(Record):
+    """What the data plane holds an endpoint to.
+
+    Attributes:
+        deadline_s: Time budget of a request that names none.
+        queue: Requests that may wait; beyond it `Overloaded`.
+        max_rows: Rows in one request.
+        log: ``normal`` syncs the inference log each second, ``strict`` before it answers, ``off`` never writes.
+    """
+
+    deadline_s: float = 10.0
+    queue: int = 1024
+    max_rows: int = 10_000
+    log: Literal["normal", "strict", "off"] = "normal"
+
+
+class Guards(Record):
+    """What a rollout must not make worse, and how sure the decision has to be.
+
+    Attributes:
+        alpha: Chance of rolling back a harmless candidate, split among the tests, however often one looks.
+        share: The candidate's first share of the routing keys.
+        steps: Shares it passes through before all traffic is its own.
+        min_units: Routing keys the candidate must have answered at each step.
+        latency_s: An answer slower than this is an exceedance.
+        margin: A ratio of harm up to which a candidate counts as no worse.
+        wait_s: A step lasts at least this long, by the exchanges' event time.
+    """
+
+    alpha: float = 0.05
+    share: float = 0.1
+    steps: tuple[float, ...] = (0.1, 0.5)
+    min_units: int = 100
+    latency_s: float = 0.1
+    margin: float = 1.1
+    wait_s: float = 0.0
+
+
+class Release(Record):
+    """The wish, and an immutable revision of it: what should run, where, and under which guards.
+
+    `thresholds` (decision thresholds by class) and `monitors` (names to settings) go back with the
+    variants when a release is rolled back: a rollback is of the whole release.
+    """
+
+    endpoint: str
+    revision: int
+    variants: tuple[Variant, ...]
+    strategy: str = "at-once"
+    target: str = "local"
+    limits: Limits = Limits()
+    guards: Guards = Guards()
+    thresholds: dict[str, float] = {}
+    monitors: dict[str, Scalar] = {}
+    previous: int = 0
+    reason: str = ""
+    by: str = ""
+    at: float = 0.0
+    bypass: str = ""
+
+
+class Step(Record):
+    """One turn of a rollout: the variants that should answer now, and why.
+
+    Attributes:
+        phase: ``warming`` (loading beside the old one), ``shifting`` (a share of the traffic),
+            ``live`` (all of it), ``rolled_back``, ``failed``.
+        variants: The shares to apply.
+        reason: In words, for the log and the console.
+        measured: The figures the step was decided on.
+    """
+
+    endpoint: str
+    revision: int
+    phase: Literal["warming", "shifting", "live", "rolled_back", "failed"]
+    variants: tuple[Variant, ...]
+    reason: str = ""
+    measured: dict[str, Scalar] = {}
+    at: float = 0.0
+
+
+class Grant(Record):
+    """A token as the data plane knows it: its hash, whose it is, and what it may do.
+
+    Attributes:
+        token_sha256: Hex digest of the token; the token itself is nowhere on disk but with its owner.
+        permissions: Names such as ``predict``.
+        endpoints: Empty means all.
+        expires_at: 0 means never.
+    """
+
+    token_sha256: str
+    subject: str
+    permissions: tuple[str, ...]
+    endpoints: tuple[str, ...] = ()
+    expires_at: float = 0.0
+
+
+class Route(Record):
+    """One endpoint as the data plane serves it.
+
+    Attributes:
+        variants: Answering variants first, in the order their shares are laid out; then shadows.
+        warm: Digests kept loaded beside them, ready to be switched to.
+        salt: Mixed into the hash of the routing key; the same for the whole of a rollout.
+        public: On loopback, predictions need no token.
+    """
+
+    endpoint: str
+    release: int
+    variants: tuple[Variant, ...]
+    warm: tuple[str, ...] = ()
+    salt: str = ""
+    limits: Limits = Limits()
+    thresholds: dict[str, float] = {}
+    public: bool = True
+
+
+class Snapshot(Record):
+    """All the data plane needs beside package folders; written atomically, numbered upward."""
+
+    number: int
+    routes: tuple[Route, ...] = ()
+    packages: dict[str, str] = {}
+    """Digest -> folder, for every digest the routes name."""
+    grants: tuple[Grant, ...] = ()
+    written_at: float = 0.0
+
+
+class WorkerStatus(Record):
+    """What one worker says of itself, in a file of its own, after every change.
+
+    Attributes:
+        snapshot: Number of the snapshot whose routes it answers by.
+        ready: Digests loaded, warmed, and right on their golden examples.
+        failed: Digest -> why it could not be made ready.
+        draining: It answers what it holds and takes nothing new.
+    """
+
+    worker: int
+    pid: int
+    snapshot: int
+    ready: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
+    draining: bool = False
+    at: float = 0.0
+
+
+Column = list[float] | list[int] | list[bool] | list[str] | list[list[float]] | list[Scalar] | list[list[Scalar]]
+
+
+class Exchange(msgspec.Struct, frozen=True, array_like=True):
+    """The record of one answered request of one or more rows; row i's prediction id is ``<id>.<i>``.
+
+    Stored positionally: fields are only ever appended, and old readers ignore what they do not know.
+
+    Attributes:
+        id: Ours, unique.
+        event_time: When it happened for the caller; `received_at` where they did not say.
+        share: The variant's share when it was chosen.
+        key: The routing key; the id where the caller gave none.
+        latency_s: From the request's last byte to the answer handed to the kernel.
+        code: ``ok`` or the error's code.
+        inputs: Conformed inputs by name, one entry a row; empty where decoding failed.
+        outputs: Outputs by name, one entry a row; empty on errors.
+        shadow: Nobody was answered with it.
+    """
+
+    id: str
+    endpoint: str
+    release: int
+    model: str
+    version: int
+    variant: str
+    share: float
+    key: str
+    event_time: float
+    received_at: float
+    latency_s: float
+    code: str
+    rows: int
+    inputs: dict[str, Column]
+    outputs: dict[str, Column]
+    client_id: str = ""
+    shadow: bool = False
+    subject: str = ""
+
+
+# -- what happened, and what it meant ------------------------------------------------------------
+
+
+class Measurement(Record):
+    """What a rollout guard knows so far: evidence against the candidate, and for it.
+
+    Attributes:
+        test: error, latency, invalid, shift, outcome_loss.
+        against: E-value against "the candidate is no worse"; roll back at ``threshold``.
+        supporting: E-value against "the candidate is worse by more than the margin".
+        threshold: 1 / the test's part of alpha.
+        units: Routing keys seen, by variant.
+        failures: Units that failed at least once, by variant.
+        requests: Requests seen, by variant.
+        event_time: Watermark of the evidence.
+    """
+
+    endpoint: str
+    release: int
+    test: str
+    against: float
+    supporting: float
+    threshold: float
+    units: dict[str, int] = {}
+    failures: dict[str, int] = {}
+    requests: dict[str, int] = {}
+    event_time: float = 0.0
+
+
+class Outcome(Record):
+    """The truth about one prediction, as it came.
+
+    Attributes:
+        prediction: ``<id>.<row>``.
+        value: Label or number.
+        at: When it became true for the world (event time).
+        received_at: When we learned of it.
+        source: Who says so.
+    """
+
+    prediction: str
+    value: str | int | float | bool
+    at: float
+    received_at: float = 0.0
+    source: str = ""
+
+
+class Incident(Record):
+    """What a monitor opens when a person is needed: one per endpoint and cause.
+
+    Attributes:
+        cause: Stable key (``calibration``, ``schema:temp``, ``rollout``).
+        severity: ``page`` now, ``ticket`` today, ``record`` for the report only.
+        effect: What it does to answers, with figures.
+        guarantee: The false-alarm rate it was raised under, in words.
+        closes: What has to be seen for it to close by itself.
+        opened_at: Event time; so is `closed_at`, 0 while open.
+    """
+
+    endpoint: str
+    cause: str
+    severity: Literal["page", "ticket", "record"]
+    title: str
+    effect: str
+    guarantee: str
+    closes: str
+    opened_at: float
+    closed_at: float = 0.0
+    evidence: JSON = {}
+
+
+class Proposal(Record):
+    """What feedback proposes to do: a record, not an act."""
+
+    endpoint: str
+    action: Literal["retrain", "recalibrate", "rollback"]
+    reason: str
+    evidence: dict[str, Scalar] = {}
+    at: float = 0.0
+
+
+T = TypeVar("T")
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+def encode(record: object) -> bytes:
+    """Canonical JSON: sorted keys, no spaces, defaults left out; equal records give equal bytes."""
+    return _ENCODER.encode(record)
+
+
+def decode(data: bytes | str, kind: type[T]) -> T:
+    """Read a record back.
+
+    Raises:
+        Corrupt: The bytes are not such a record; the message names the field, not its value.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"not a {kind.__name__}: {error}", "restore it from a backup or another copy") from error

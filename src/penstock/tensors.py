@@ -1,0 +1,169 @@
+"""The data plane's nouns: typed arrays, a model's signature, and the check that one fits the other.
+
+What comes in: arrays by input name, as a protocol decoded them. What goes out: contiguous arrays of the
+signature's types and ranks, ready for an engine. Names and datatypes are the Open Inference Protocol's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from penstock.errors import InvalidInput
+
+Array = npt.NDArray[np.generic]
+Arrays = dict[str, Array]
+
+DTYPES: dict[str, np.dtype[np.generic]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+"""Open Inference Protocol datatype -> numpy dtype; BYTES is an object array of ``str``."""
+
+FLOATS = frozenset({"FP16", "FP32", "FP64"})
+
+
+def datatype_of(dtype: np.dtype[np.generic]) -> str:
+    """The protocol's name of a numpy dtype; text of any kind is ``BYTES``.
+
+    Raises:
+        InvalidInput: The protocol has no name for it (complex numbers, dates).
+    """
+    if dtype.kind in "OUSTV":
+        return "BYTES"
+    for name, known in DTYPES.items():
+        if known == dtype:
+            return name
+    raise InvalidInput(f"no protocol datatype for {dtype}", "convert the column to numbers or text")
+
+
+class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One named input or output.
+
+    Attributes:
+        name: As clients write it.
+        datatype: A key of `DTYPES`.
+        shape: -1 is a free dimension; the first is the row.
+        nullable: A missing value (JSON null; NaN in floats, "" in text) is allowed.
+        columns: Names of the last dimension's entries, where a matrix stands for named columns.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    nullable: bool = False
+    columns: tuple[str, ...] = ()
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The typed schema of a model: what goes in, what comes out."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def input_names(self) -> tuple[str, ...]:
+        """Names in the signature's order."""
+        return tuple(spec.name for spec in self.inputs)
+
+
+def conform(signature: Signature, arrays: Mapping[str, Array]) -> Arrays:
+    """Check arrays against the signature and give them its types, ranks and row count.
+
+    A column ``[-1, 1]`` may come as ``[-1]`` and the reverse. Integers widen to floats and narrower
+    integers to wider ones; nothing is ever rounded, parsed or guessed.
+
+    Returns:
+        One array per input of the signature, in its order, all with the same first dimension.
+
+    Raises:
+        InvalidInput: With the field's path; the message never holds a value.
+    """
+    names = signature.input_names()
+    for name in arrays:
+        if name not in names:
+            # The name is the caller's own text, so it is not repeated.
+            raise InvalidInput(
+                "an input has a name that the model does not know",
+                f"the model's inputs are {', '.join(names)}",
+                where=f"inputs[{list(arrays).index(name)}].name",
+            )
+    conformed: Arrays = {}
+    rows = -1
+    for spec in signature.inputs:
+        if spec.name not in arrays:
+            raise InvalidInput("the input is missing", "send every input of the model", where=f"inputs.{spec.name}")
+        array = _conform_one(spec, arrays[spec.name])
+        if rows not in (-1, len(array)):
+            raise InvalidInput(
+                f"the input has {len(array)} rows and an earlier one {rows}",
+                "every input of one request has the same number of rows",
+                where=f"inputs.{spec.name}.shape",
+            )
+        rows = len(array)
+        conformed[spec.name] = array
+    if rows == 0:
+        raise InvalidInput("the request has no rows", "send at least one", where=f"inputs.{names[0]}.shape")
+    return conformed
+
+
+def _conform_one(spec: TensorSpec, array: Array) -> Array:
+    """One array in its spec's type and rank."""
+    where = f"inputs.{spec.name}"
+    wanted = DTYPES[spec.datatype]
+    if array.dtype != wanted:
+        if array.dtype.kind not in "iub" or not np.can_cast(array.dtype, wanted, "same_kind"):
+            raise InvalidInput(
+                f"the datatype is {datatype_of(array.dtype)} and the model wants {spec.datatype}",
+                f"send {spec.datatype}",
+                where=f"{where}.datatype",
+            )
+        array = array.astype(wanted)
+    array = _shaped(spec, array, where)
+    if not spec.nullable:
+        _require_present(spec, array, where)
+    return array
+
+
+def _shaped(spec: TensorSpec, array: Array, where: str) -> Array:
+    """The array in its spec's rank, every fixed dimension as declared."""
+    if array.ndim == len(spec.shape) - 1 and spec.shape[-1] == 1:
+        array = array.reshape(*array.shape, 1)
+    elif array.ndim == len(spec.shape) + 1 and array.shape[-1] == 1:
+        array = array.reshape(array.shape[:-1])
+    fits = array.ndim == len(spec.shape) and all(
+        want in (-1, have) for want, have in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise InvalidInput(
+            f"the shape is {list(array.shape)} and the model wants {list(spec.shape)}",
+            "-1 stands for any number of rows",
+            where=f"{where}.shape",
+        )
+    return np.ascontiguousarray(array)
+
+
+def _require_present(spec: TensorSpec, array: Array, where: str) -> None:
+    """Refuse missing values where the model was never trained on them."""
+    if spec.datatype in FLOATS:
+        finite = np.isfinite(array)  # type: ignore[call-overload]
+        if not finite.all():
+            row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))[0])
+            raise InvalidInput(
+                "a value is missing or not finite and the model was not trained on such",
+                "fill it in before you send it",
+                where=f"{where}.data[{row}]",
+            )
