@@ -30,14 +30,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 # -- the package ---------------------------------------------------------------------------------
 
 
-class FileEntry(Record):
+class FileEntry(Record, frozen=True, kw_only=True):
     """One file of a package: SHA-256 in hex, size in bytes."""
 
     sha256: str
     size: int
 
 
-class Dataset(Record):
+class Dataset(Record, frozen=True, kw_only=True):
     """A versioned reference to data: never the data itself.
 
     Attributes:
@@ -57,7 +57,7 @@ class Dataset(Record):
     columns: dict[str, str] = {}
 
 
-class Parity(Record):
+class Parity(Record, frozen=True, kw_only=True):
     """What comparing the compiled graph with the original showed.
 
     Attributes:
@@ -79,7 +79,7 @@ class Parity(Record):
     reason: str = ""
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True, kw_only=True):
     """What a package says of itself; its canonical bytes are what the package's digest digests.
 
     Attributes:
@@ -118,7 +118,7 @@ class Manifest(Record):
 # -- the registry --------------------------------------------------------------------------------
 
 
-class Version(Record):
+class Version(Record, frozen=True, kw_only=True):
     """One package under a model's name, numbered from 1."""
 
     model: str
@@ -136,7 +136,7 @@ class Version(Record):
         return f"{self.model}@{self.version}"
 
 
-class Approval(Record):
+class Approval(Record, frozen=True, kw_only=True):
     """A named person's yes to one version, over the digest of the evidence they saw."""
 
     model: str
@@ -148,7 +148,7 @@ class Approval(Record):
     comment: str = ""
 
 
-class Event(Record):
+class Event(Record, frozen=True, kw_only=True):
     """One line of the chain: what changed, by whom, and the hash of the line before.
 
     Attributes:
@@ -179,7 +179,7 @@ class Event(Record):
 Outcomes = Literal["pass", "refuse", "unknown"]
 
 
-class Finding(Record):
+class Finding(Record, frozen=True, kw_only=True):
     """What one check found.
 
     Attributes:
@@ -205,7 +205,7 @@ class Finding(Record):
     evidence: JSON = {}
 
 
-class Verdict(Record):
+class Verdict(Record, frozen=True, kw_only=True):
     """The gate's answer on one package under one policy."""
 
     model: str
@@ -224,7 +224,7 @@ class Verdict(Record):
 # -- releases and the data plane -----------------------------------------------------------------
 
 
-class Variant(Record):
+class Variant(Record, frozen=True, kw_only=True):
     """A version with its share of an endpoint's traffic.
 
     Attributes:
@@ -246,7 +246,7 @@ class Variant(Record):
         return f"{self.model}@{self.version}"
 
 
-class Limits(Record):
+class Limits(Record, frozen=True, kw_only=True):
     """What the data plane holds an endpoint to.
 
     Attributes:
@@ -262,7 +262,7 @@ class Limits(Record):
     log: Literal["normal", "strict", "off"] = "normal"
 
 
-class Guards(Record):
+class Guards(Record, frozen=True, kw_only=True):
     """What a rollout must not make worse, and how sure the decision has to be.
 
     Attributes:
@@ -284,7 +284,7 @@ class Guards(Record):
     wait_s: float = 0.0
 
 
-class Release(Record):
+class Release(Record, frozen=True, kw_only=True):
     """The wish, and an immutable revision of it: what should run, where, and under which guards.
 
     `thresholds` (decision thresholds by class) and `monitors` (names to settings) go back with the
@@ -307,7 +307,7 @@ class Release(Record):
     bypass: str = ""
 
 
-class Step(Record):
+class Step(Record, frozen=True, kw_only=True):
     """One turn of a rollout: the variants that should answer now, and why.
 
     Attributes:
@@ -327,7 +327,7 @@ class Step(Record):
     at: float = 0.0
 
 
-class Grant(Record):
+class Grant(Record, frozen=True, kw_only=True):
     """A token as the data plane knows it: its hash, whose it is, and what it may do.
 
     Attributes:
@@ -344,7 +344,7 @@ class Grant(Record):
     expires_at: float = 0.0
 
 
-class Route(Record):
+class Route(Record, frozen=True, kw_only=True):
     """One endpoint as the data plane serves it.
 
     Attributes:
@@ -364,7 +364,7 @@ class Route(Record):
     public: bool = True
 
 
-class Snapshot(Record):
+class Snapshot(Record, frozen=True, kw_only=True):
     """All the data plane needs beside package folders; written atomically, numbered upward."""
 
     number: int
@@ -375,7 +375,7 @@ class Snapshot(Record):
     written_at: float = 0.0
 
 
-class WorkerStatus(Record):
+class WorkerStatus(Record, frozen=True, kw_only=True):
     """What one worker says of itself, in a file of its own, after every change.
 
     Attributes:
@@ -437,7 +437,7 @@ class Exchange(msgspec.Struct, frozen=True, array_like=True):
 # -- what happened, and what it meant ------------------------------------------------------------
 
 
-class Measurement(Record):
+class Measurement(Record, frozen=True, kw_only=True):
     """What a rollout guard knows so far: evidence against the candidate, and for it.
 
     Attributes:
@@ -463,7 +463,7 @@ class Measurement(Record):
     event_time: float = 0.0
 
 
-class Outcome(Record):
+class Outcome(Record, frozen=True, kw_only=True):
     """The truth about one prediction, as it came.
 
     Attributes:
@@ -481,7 +481,7 @@ class Outcome(Record):
     source: str = ""
 
 
-class Incident(Record):
+class Incident(Record, frozen=True, kw_only=True):
     """What a monitor opens when a person is needed: one per endpoint and cause.
 
     Attributes:
@@ -505,7 +505,7 @@ class Incident(Record):
     evidence: JSON = {}
 
 
-class Proposal(Record):
+class Proposal(Record, frozen=True, kw_only=True):
     """What feedback proposes to do: a record, not an act."""
 
     endpoint: str

@@ -159,7 +159,7 @@ def _shaped(spec: TensorSpec, array: Array, where: str) -> Array:
 def _require_present(spec: TensorSpec, array: Array, where: str) -> None:
     """Refuse missing values where the model was never trained on them."""
     if spec.datatype in FLOATS:
-        finite = np.isfinite(array)  # type: ignore[call-overload]
+        finite = np.isfinite(array)
         if not finite.all():
             row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))[0])
             raise InvalidInput(
