@@ -174,6 +174,87 @@ class Event(Record, frozen=True, kw_only=True):
     signature: str
 
 
+class AliasMove(Record, frozen=True, kw_only=True):
+    """A movable name now means this version of the model."""
+
+    model: str
+    alias: str
+    version: int
+    reason: str = ""
+
+
+class Bypass(Record, frozen=True, kw_only=True):
+    """Break-glass: one version may go to one endpoint without a passing verdict, until it expires."""
+
+    model: str
+    version: int
+    endpoint: str
+    reason: str
+    expires_at: float
+
+
+class Settled(Record, frozen=True, kw_only=True):
+    """How a release ended: it is what runs, it was taken back, it never came up, or a newer one replaced it."""
+
+    endpoint: str
+    revision: int
+    outcome: Literal["live", "rolled_back", "failed", "superseded"]
+    reason: str = ""
+    at: float = 0.0
+
+
+class IdentityRecord(Record, frozen=True, kw_only=True):
+    """A name and the roles it holds from now on; no roles means it may do nothing any more."""
+
+    name: str
+    roles: tuple[str, ...] = ()
+
+
+class TokenRecord(Record, frozen=True, kw_only=True):
+    """A token was issued; only its hash is kept.
+
+    Attributes:
+        token_sha256: Hex digest of the token.
+        identity: Whose it is.
+        permissions: Narrows what the identity's roles allow; empty means all they allow.
+        endpoints: Empty means all.
+        expires_at: 0 means never.
+    """
+
+    token_sha256: str
+    identity: str
+    permissions: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    expires_at: float = 0.0
+
+
+class TokenRevoked(Record, frozen=True, kw_only=True):
+    """A token is worth nothing from now on."""
+
+    token_sha256: str
+    reason: str = ""
+
+
+class PolicySet(Record, frozen=True, kw_only=True):
+    """The gate's policy of that name is now this text; `digest` is ``sha256:<hex>`` of it."""
+
+    name: str
+    digest: str
+    text: str = ""
+
+
+class SignedHead(Record, frozen=True, kw_only=True):
+    """Where the chain stood at a time, signed; kept outside the home folder it finds a whole store rolled back.
+
+    `signature` is Ed25519, in hex, over the canonical JSON of the fields above it.
+    """
+
+    seq: int
+    hash: str
+    time: float
+    signature: str = ""
+
+
 # -- the gate ------------------------------------------------------------------------------------
 
 Outcomes = Literal["pass", "refuse", "unknown"]
