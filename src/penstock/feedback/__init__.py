@@ -1,0 +1,1 @@
+"""Stage 7, what it meant: outcomes joined to predictions, scores, proposals, retraining."""

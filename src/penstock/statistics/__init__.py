@@ -1,0 +1,1 @@
+"""What decides: metrics with intervals, e-processes, histograms, distances, calibration; numpy alone."""
