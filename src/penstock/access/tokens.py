@@ -1,0 +1,61 @@
+"""Tokens: 256 random bits that say who somebody is; Penstock keeps only their hashes.
+
+    owner -> token -> sha256 -> TokenRecord (an event) -> Grant (in the snapshot) -> the data plane finds it again
+
+A hash without salt is enough here, because nobody can guess 256 random bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+
+from penstock.access.identities import Identity
+from penstock.records import Grant, TokenRecord
+
+PREFIX = "pst_"
+"""So that scanners for leaked secrets can know one."""
+_BYTES = 32
+
+
+def new_token() -> str:
+    """A fresh token: 256 bits from the system's source, in URL-safe text."""
+    return PREFIX + secrets.token_urlsafe(_BYTES)
+
+
+def token_sha256(token: str) -> str:
+    """The hex digest under which a token is known."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def same_hash(one: str, other: str) -> bool:
+    """Compare two hex digests in a time that does not depend on where they differ."""
+    return hmac.compare_digest(one.encode(), other.encode())
+
+
+def expired(expires_at: float, now: float) -> bool:
+    """Whether that time is over; 0 means it never is."""
+    return bool(expires_at) and now >= expires_at
+
+
+def grant_of(token: TokenRecord, identity: Identity) -> Grant:
+    """The token as the data plane knows it: with the permissions spelled out, no roles."""
+    return Grant(
+        token_sha256=token.token_sha256,
+        subject=identity.name,
+        permissions=tuple(sorted(identity.permissions())),
+        endpoints=token.endpoints,
+        expires_at=token.expires_at,
+    )
+
+
+def find_grant(token: str, grants: Iterable[Grant], now: float) -> Grant | None:
+    """The grant of a token, or None for one that is unknown or expired; looks at all of them, always."""
+    wanted = token_sha256(token)
+    found: Grant | None = None
+    for grant in grants:
+        if same_hash(wanted, grant.token_sha256):
+            found = grant
+    return None if found is None or expired(found.expires_at, now) else found

@@ -1,0 +1,1 @@
+"""Where events are kept: one file per implementation of `penstock.registry.store`."""
