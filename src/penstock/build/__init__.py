@@ -1,0 +1,1 @@
+"""Stage 1: a trained model becomes a package: open, compile, prove parity, lock, sign, assemble."""

@@ -1,0 +1,73 @@
+"""The manifest: what a package says of itself, and the number of the form in which it says so.
+
+What comes in: the bytes of ``manifest.json``. What goes out: a `Manifest` whose every claim has the right
+form. Whether the claims are true of the files is `penstock.packages.read`'s question.
+
+When to bump `FORMAT`, and how. A new optional field with a default needs no bump: old readers ignore it.
+A field that changes meaning, goes away, or moves to another file does:
+
+1. Build a small package with the version in use today into ``tests/golden/format-<FORMAT>/`` and commit it.
+2. Raise `FORMAT` by one and add the old number to `READABLE` with what `read_manifest` must do to lift it.
+3. Lift it in `parse_manifest`: raw bytes of the old form to today's `Manifest`; the digest stays that of the old bytes.
+4. `tests/packages/test_golden_packages.py` finds the new golden folder by itself: old packages still open and
+   still answer the same.
+5. Say in CHANGELOG.md which Penstock reads which format.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from penstock.errors import Corrupt, Untrusted
+from penstock.packages.tree import check_name, read_bytes
+from penstock.records import Manifest, decode
+
+FORMAT = 1
+READABLE = frozenset({1})
+MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"
+MAX_MANIFEST_BYTES = 4 << 20
+
+
+class _Numbered(msgspec.Struct):
+    """The one field that is read before the form is known."""
+
+    format: int = 0
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a package's folder; the other files are not looked at.
+
+    Raises:
+        Untrusted: It is missing, no regular file, too long, or of another form.
+    """
+    return parse_manifest(read_bytes(folder, MANIFEST, limit=MAX_MANIFEST_BYTES))
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """A manifest from its bytes.
+
+    Raises:
+        Untrusted: The bytes are no manifest of a format that this version reads, or they name a file by a
+            path that is not canonical.
+    """
+    try:
+        number = msgspec.json.decode(data, type=_Numbered).format
+        if number not in READABLE:
+            raise Untrusted(
+                f"{MANIFEST} has format {number} and this version reads {', '.join(map(str, sorted(READABLE)))}",
+                "install a newer penstock, or package the model again",
+                where=MANIFEST,
+            )
+        manifest = decode(data, Manifest)
+    except (Corrupt, msgspec.DecodeError) as error:
+        raise Untrusted(f"{MANIFEST} is damaged: {error}", "fetch the package again", where=MANIFEST) from error
+    for name in (*manifest.files, manifest.entry):
+        check_name(name)
+    if manifest.entry not in manifest.files:
+        raise Untrusted("the manifest's entry is none of its files", "package the model again", where=MANIFEST)
+    if {MANIFEST, SIGNATURE} & set(manifest.files):
+        raise Untrusted("the manifest lists itself or the signature", "package the model again", where=MANIFEST)
+    return manifest

@@ -1,0 +1,118 @@
+"""Open a package: the one place where a package's folder becomes something to trust.
+
+    folder -> names and sizes -> manifest (digest) -> signature -> every file's SHA-256 -> Package
+
+What comes in: a folder. What goes out: a `Package` whose every byte is what its manifest says, and whose
+manifest is what the caller asked for or what a trusted key signed. Nothing in it has been executed or parsed
+beyond JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from penstock.errors import NotFound, Untrusted
+from penstock.packages.digests import hex_of, named, sha256_bytes
+from penstock.packages.golden import GOLDEN, Golden, decode_golden
+from penstock.packages.keys import PublicKey
+from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
+from penstock.packages.signature import MAX_SIGNATURE_BYTES, signed_digests
+from penstock.packages.tree import read_bytes, scan, sha256_of
+from penstock.records import Manifest
+
+MAX_GOLDEN_BYTES = 64 << 20
+
+
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """An opened package: verified once, immutable since.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: What it says of itself.
+        digest: ``sha256:<hex>`` of the manifest's bytes: the package's name.
+    """
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+
+    def path(self, name: str) -> Path:
+        """Where one of its files lies.
+
+        Raises:
+            NotFound: The manifest lists no such file.
+        """
+        if name not in self.manifest.files:
+            raise NotFound(f"the package holds no {name}", "its manifest lists what it holds", code="packages.no_file")
+        return self.folder / name
+
+    @property
+    def entry(self) -> Path:
+        """The file its engine opens."""
+        return self.path(self.manifest.entry)
+
+    def golden(self) -> Golden:
+        """Its golden examples.
+
+        Raises:
+            NotFound: It has none.
+            Corrupt: They do not fit its signature.
+        """
+        self.path(GOLDEN)
+        return decode_golden(read_bytes(self.folder, GOLDEN, limit=MAX_GOLDEN_BYTES), self.manifest.signature)
+
+
+def open_package(folder: Path, *, keys: Sequence[PublicKey] | None = None, digest: str | None = None) -> Package:
+    """Verify a package's folder and open it.
+
+    Args:
+        folder: The package.
+        keys: Whoever may have signed it; None takes an unsigned package, an empty sequence none at all.
+        digest: The package that was asked for, ``sha256:<hex>``; None takes any.
+
+    Raises:
+        Untrusted: A file is missing, too many, changed, linked, or not signed by one of `keys`; `where` names it.
+    """
+    sizes = scan(folder)
+    if MANIFEST not in sizes:
+        raise Untrusted("a file of the package is missing", "fetch the package again", where=MANIFEST)
+    data = read_bytes(folder, MANIFEST, limit=MAX_MANIFEST_BYTES)
+    found = sha256_bytes(data)
+    if digest is not None and hex_of(digest) != found:
+        raise Untrusted("the manifest is not that of the package asked for", "fetch the package again", where=MANIFEST)
+    manifest = parse_manifest(data)
+    _check_names(manifest, sizes)
+    if keys is not None:
+        _check_signature(folder, keys, {MANIFEST: found} | {name: one.sha256 for name, one in manifest.files.items()})
+    _check_contents(folder, manifest)
+    return Package(folder=folder, manifest=manifest, digest=named(found))
+
+
+def _check_names(manifest: Manifest, sizes: dict[str, int]) -> None:
+    """Exactly the files of the manifest, in their sizes, before anything is read."""
+    for name in sizes:
+        if name not in manifest.files and name not in (MANIFEST, SIGNATURE):
+            raise Untrusted("the package holds a file that its manifest does not list", "remove it", where=name)
+    for name, entry in manifest.files.items():
+        if name not in sizes:
+            raise Untrusted("a file of the package is missing", "fetch the package again", where=name)
+        if sizes[name] != entry.size:
+            raise Untrusted("a file has another size than the manifest says", "fetch the package again", where=name)
+
+
+def _check_signature(folder: Path, keys: Sequence[PublicKey], digests: dict[str, str]) -> None:
+    """The signature covers the manifest and each of its files, no more and no less."""
+    signed = signed_digests(read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES), keys)
+    for name in sorted(signed.keys() | digests.keys()):
+        if signed.get(name) != digests.get(name):
+            raise Untrusted("a file is not what was signed", "fetch the package again", where=name)
+
+
+def _check_contents(folder: Path, manifest: Manifest) -> None:
+    """Each file's bytes are those of the manifest."""
+    for name, entry in manifest.files.items():
+        if sha256_of(folder, name) != entry.sha256:
+            raise Untrusted("a file's content is not what the manifest says", "fetch the package again", where=name)
