@@ -17,6 +17,7 @@ LAYERS = [
     {"commands", "demo", "notebook"},
     {"control"},
     {"api", "console"},
+    {"web"},
     {"app"},
     {"build", "gate", "release", "serve", "score", "observe", "feedback", "pipelines"},
     {"registry", "log"},
