@@ -243,6 +243,13 @@ class PolicySet(Record, frozen=True, kw_only=True):
     text: str = ""
 
 
+class KeyRecord(Record, frozen=True, kw_only=True):
+    """A public key that is trusted from now on, in PEM; `name` says what for (``packages``)."""
+
+    name: str
+    pem: str
+
+
 class SignedHead(Record, frozen=True, kw_only=True):
     """Where the chain stood at a time, signed; kept outside the home folder it finds a whole store rolled back.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -70,6 +71,17 @@ def make_folder(folder: Path, *, mode: int = 0o700) -> None:
     with suppress(FileExistsError):
         os.mkdir(folder, mode)
     sync_folder(folder.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed writer left under a temporary name; only for who holds the lock of that folder."""
+    with os.scandir(folder) as entries:
+        left = [entry for entry in entries if entry.name.startswith(TEMPORARY)]
+    for entry in left:
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path)
+        else:
+            os.unlink(entry.path)
 
 
 @contextmanager

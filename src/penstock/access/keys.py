@@ -15,11 +15,13 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from penstock.access.files import locked, make_folder, write_whole
+from penstock.access.files import locked, make_folder, remove_leftovers, write_whole
 from penstock.errors import Corrupt, NotFound, Untrusted
 
 PRIVATE_FILE = "signing.key"
 PUBLIC_FILE = "signing.pub"
+LOCK_FILE = "lock"
+"""Held by whoever writes into the keys folder."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LIMIT_BYTES = 4096
 
@@ -81,7 +83,8 @@ def load_or_create(folder: Path) -> SigningKey:
     """
     make_folder(folder)
     private = folder / PRIVATE_FILE
-    with locked(folder / "lock"):
+    with locked(folder / LOCK_FILE):
+        remove_leftovers(folder)
         if not private.exists() and not private.is_symlink():
             write_whole(private, SigningKey(Ed25519PrivateKey.generate()).pem(), mode=0o600)
         key = read_private(private)

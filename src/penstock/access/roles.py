@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from penstock.access.permissions import (
-    ADMIN,
     APPROVE,
     BYPASS,
     CHECK,

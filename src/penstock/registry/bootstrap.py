@@ -1,0 +1,75 @@
+"""The first events of a home: an administrator, Penstock itself, the packages' key, the administrator's token.
+
+Every step looks first whether it is done, so a kill at any point is mended by opening the home again.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from penstock.access.files import locked, write_whole
+from penstock.access.identities import LOCAL_ADMIN, SYSTEM_NAME, Identity
+from penstock.access.keys import LOCK_FILE
+from penstock.access.roles import ADMIN_ROLE, SYSTEM_ROLE
+from penstock.access.tokens import new_token, token_sha256
+from penstock.packages.keys import PUBLIC, load_or_create_package_key, public_pem
+from penstock.records import Event, IdentityRecord, KeyRecord, Record, TokenRecord
+from penstock.registry.events import subject_of
+from penstock.registry.home import Home
+from penstock.registry.state import State
+
+PACKAGES = "packages"
+"""Under this name the chain keeps the public keys that may sign packages."""
+
+
+class Chain(Protocol):
+    """What the first steps need of a registry."""
+
+    def state(self) -> State:
+        """What is true now."""
+        ...
+
+    def append(self, kind: str, subject: str, record: Record, *, by: Identity, expect: int | None = None) -> Event:
+        """Write one event."""
+        ...
+
+
+def bootstrap(home: Home, chain: Chain) -> None:
+    """Do what is left to do; only under the home's lock.
+
+    Raises:
+        OSError: The token's file cannot be written.
+    """
+    admin = Identity(name=LOCAL_ADMIN, roles=(ADMIN_ROLE,))
+    if not chain.state().identities:
+        _append(chain, "identity.added", IdentityRecord(name=LOCAL_ADMIN, roles=admin.roles), by=admin)
+    if SYSTEM_NAME not in chain.state().identities:
+        _append(chain, "identity.added", IdentityRecord(name=SYSTEM_NAME, roles=(SYSTEM_ROLE,)), by=admin)
+    package_key = KeyRecord(name=PACKAGES, pem=_package_key(home))
+    if package_key not in chain.state().keys.get(PACKAGES, ()):
+        _append(chain, "key.added", package_key, by=admin)
+    digest = token_sha256(_local_token(home))
+    if chain.state().generation(f"token/{digest}") == 0:
+        _append(chain, "token.issued", TokenRecord(token_sha256=digest, identity=LOCAL_ADMIN), by=admin)
+
+
+def _append(chain: Chain, kind: str, record: Record, *, by: Identity) -> None:
+    chain.append(kind, subject_of(kind, record), record, by=by)
+
+
+def _package_key(home: Home) -> str:
+    """The public half of the key that signs packages, in PEM: the chain names it, so one public key proves all."""
+    pem = public_pem(load_or_create_package_key(home.keys).public_key())
+    place = home.keys / PUBLIC
+    if place.read_bytes() != pem:
+        # Whoever wrote it was killed halfway.
+        write_whole(place, pem, mode=0o644)
+    return pem.decode("ascii")
+
+
+def _local_token(home: Home) -> str:
+    """The token in the keys folder; the file is written before the event, so no event's token is ever lost."""
+    with locked(home.keys / LOCK_FILE):
+        if not home.token.exists():
+            write_whole(home.token, new_token().encode())
+        return home.token.read_text("ascii").strip()
