@@ -44,7 +44,8 @@ class Histogram(Record, frozen=True, kw_only=True):
     Attributes:
         kind: ``number`` or ``text``.
         edges: Of a number: lowest ordinary value, inner edges (a value on an edge is left of it), highest
-            ordinary value; empty where the reference had no value at all.
+            ordinary value; empty where the reference had no value at all. Ordinary is what lies no further
+            from the reference's range than the range is wide: a season passes, a wrong unit does not.
         categories: Of a text: the categories with a bin of their own, most frequent first.
         counts: number: below, one per body bin, above, missing; text: one per category, other, missing.
     """
@@ -190,7 +191,7 @@ def _edges(values: Floats) -> tuple[float, ...]:
         return ()
     distinct = ordered[np.append(True, ordered[1:] != ordered[:-1])]
     if len(distinct) <= DISTINCT:
-        inner = (distinct[1:] + distinct[:-1]) / 2
+        inner = distinct[:-1] / 2 + distinct[1:] / 2  # halves first: the sum may overflow
         low, high = distinct[0], distinct[-1]
     else:
         # The sorted values are at hand, so the quantiles are look-ups.
@@ -198,7 +199,10 @@ def _edges(values: Floats) -> tuple[float, ...]:
         low, high = quantiles[0], quantiles[-1]
         inner = np.unique(quantiles[1:-1])
         inner = inner[inner < high]
-    return (float(low), *inner.tolist(), float(high))
+    with np.errstate(over="ignore"):
+        width = (high - low) or max(abs(low), np.float64(1.0))
+        ends = np.nan_to_num([low - width, high + width])  # JSON knows no infinity
+    return (float(ends[0]), *inner.tolist(), float(ends[1]))
 
 
 def _count(histogram: Histogram, values: Array) -> Counts:
