@@ -361,6 +361,9 @@ class Guards(Record, frozen=True, kw_only=True):
         latency_s: An answer slower than this is an exceedance.
         margin: A ratio of harm up to which a candidate counts as no worse.
         wait_s: A step lasts at least this long, by the exchanges' event time.
+        floor: A failure on fewer than this part of the candidate's routing keys does not hold up its promotion.
+        shift: How many times more often than the stable version's the candidate's scores may fall into a
+            twentieth of the stable version's range: a retrained model moves its scores, a broken one piles them up.
     """
 
     alpha: float = 0.05
@@ -370,6 +373,8 @@ class Guards(Record, frozen=True, kw_only=True):
     latency_s: float = 0.1
     margin: float = 1.1
     wait_s: float = 0.0
+    floor: float = 0.02
+    shift: float = 4.0
 
 
 class Release(Record, frozen=True, kw_only=True):
