@@ -1,0 +1,98 @@
+"""What runs, and how it does: the registry's wish beside what the control plane last saw."""
+
+from __future__ import annotations
+
+from penstock.access.identities import require
+from penstock.access.permissions import READ
+from penstock.app.app import App
+from penstock.app.views import EndpointView, Observed, read_observed
+from penstock.records import Incident, Record, Variant
+from penstock.registry.state import EndpointState
+
+
+class EndpointStatus(Record, frozen=True, kw_only=True):
+    """One endpoint in a line: what answers, how much, how fast, and what is wrong."""
+
+    endpoint: str
+    release: int
+    phase: str
+    strategy: str
+    variants: tuple[Variant, ...] = ()
+    url: str = ""
+    requests: int = 0
+    errors: int = 0
+    p50_s: float = 0.0
+    p99_s: float = 0.0
+    incidents: tuple[Incident, ...] = ()
+
+
+class Status(Record, frozen=True, kw_only=True):
+    """Every endpoint of a home, and the data plane under them."""
+
+    endpoints: tuple[EndpointStatus, ...] = ()
+    url: str = ""
+    workers: int = 0
+    workers_ready: int = 0
+    observed_at: float = 0.0
+
+    @property
+    def summary(self) -> str:
+        """The data plane in a sentence."""
+        if not self.url:
+            return "no data plane is running"
+        return f"{self.url}: {self.workers_ready} of {self.workers} workers ready"
+
+
+def status(app: App) -> Status:
+    """Every endpoint's release, phase, variants, traffic and open incidents."""
+    require(app.identity, READ)
+    observed = read_observed(app.home)
+    return Status(
+        endpoints=tuple(_line(name, one, observed) for name, one in sorted(app.state().endpoints.items())),
+        url=observed.url,
+        workers=observed.workers,
+        workers_ready=observed.workers_ready,
+        observed_at=observed.at,
+    )
+
+
+def phase_of(endpoint: EndpointState) -> str:
+    """Where the latest release stands: ``requested`` until its first step."""
+    release = endpoint.current
+    if release is None:
+        return "empty"
+    settled = endpoint.settled.get(release.revision)
+    if settled is not None:
+        return settled.outcome
+    steps = endpoint.steps_of(release.revision)
+    return steps[-1].phase if steps else "requested"
+
+
+def _line(name: str, endpoint: EndpointState, observed: Observed) -> EndpointStatus:
+    """One endpoint's line."""
+    view = observed.endpoints.get(name, EndpointView(endpoint=name, release=0))
+    release = endpoint.current
+    return EndpointStatus(
+        endpoint=name,
+        release=release.revision if release else 0,
+        phase=phase_of(endpoint),
+        strategy=release.strategy if release else "",
+        variants=endpoint.live,
+        url=f"{observed.url}/v2/models/{name}/infer" if observed.url else "",
+        requests=view.requests,
+        errors=view.errors,
+        p50_s=view.p50_s,
+        p99_s=view.p99_s,
+        incidents=tuple(endpoint.open_incidents().values()),
+    )
+
+
+def drift(app: App, endpoint: str) -> EndpointView:
+    """What moved at an endpoint, by the last windows that closed.
+
+    Raises:
+        NotFound: There is no such endpoint.
+    """
+    require(app.identity, READ)
+    app.state().endpoint(endpoint)
+    return read_observed(app.home).endpoints.get(endpoint, EndpointView(endpoint=endpoint, release=0))

@@ -1,0 +1,73 @@
+"""`penstock package`: a trained model becomes a version in the registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.app.opening import open_app
+from penstock.app.packaging import PackageRequest, package, read_data_option
+from penstock.commands.screen import DEFAULT_HOME, As, DryRun, Home, Json, answering, out, progress, show
+from penstock.records import Manifest
+
+
+def run(
+    model: Annotated[Path, typer.Argument(help="The trained model: joblib, pickle, skops, ONNX, a native booster.")],
+    name: Annotated[str, typer.Option(help="The model's name in the registry.")],
+    data: Annotated[list[str], typer.Option(help="One file, or train=F validation=F test=F (CSV or Parquet).")],
+    label: Annotated[str, typer.Option(help="The column that holds the truth.")],
+    time: Annotated[str, typer.Option(help="Column that says when; tests then respect whole days.")] = "",
+    group: Annotated[str, typer.Option(help="Column that says who; tests then respect whole groups.")] = "",
+    allow_code: Annotated[
+        bool, typer.Option(help="Let a pickle name code outside the known libraries (sandboxed).")
+    ] = False,
+    source: Annotated[str, typer.Option(help="Where the code came from, such as a commit.")] = "",
+    home: Home = DEFAULT_HOME,
+    token: As = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Open the model in the sandbox, compile it, prove parity, lock, sign and register it.
+
+    Example: penstock package model.joblib --name churn --data validation.parquet --label churned
+    """
+    with answering(json=json):
+        tables = read_data_option(data)
+        request = PackageRequest(
+            name=name,
+            model=model,
+            tables=dict(tables),
+            label=label,
+            time=time,
+            group=group,
+            allow_code=allow_code,
+            source={"commit": source} if source else {},
+        )
+        app = open_app(home, token=token)
+        with progress("package", json=json) as step:
+            version, manifest = package(app, request, on_step=step, dry_run=dry_run)
+        answer = {
+            "model": version.model,
+            "version": version.version,
+            "digest": version.digest,
+            "engine": manifest.engine,
+            "parity": manifest.parity,
+            "dry_run": dry_run,
+        }
+        show(answer, json=json, text=lambda: _tell(version.ref, version.digest, manifest))
+
+
+def _tell(ref: str, digest: str, manifest: Manifest) -> None:
+    """What came of it, and what to type next."""
+    out.print(f"[bold]{ref}[/]  {digest[:19]}…  {manifest.kind} on {manifest.engine}")
+    parity = manifest.parity
+    if parity is not None and parity.passed:
+        out.print(
+            f"  compiled, and equal on {parity.rows:,} rows ({parity.threshold_rows:,} next to a split): "
+            f"0 labels differ, largest error {parity.max_error:.1e}"
+        )
+    elif parity is not None:
+        out.print(f"  runs as Python in the sandbox: {parity.reason}")
+    out.print(f"  next: penstock check {ref}")

@@ -1,0 +1,64 @@
+"""`penstock release`: traffic to a version."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from penstock.app.opening import open_app
+from penstock.app.releasing import Wish, plan_release, release, wait_until_settled
+from penstock.commands.screen import DEFAULT_HOME, UNKNOWN, As, DryRun, Home, Json, answering, out, progress, show
+from penstock.control import ensure_running
+
+
+def run(
+    ref: Annotated[str, typer.Argument(help="NAME@3, NAME@champion or NAME.")],
+    endpoint: Annotated[str, typer.Option(help="Where it answers; the model's name by default.")] = "",
+    to: Annotated[str, typer.Option(help="The target that runs it.")] = "local",
+    strategy: Annotated[str, typer.Option(help="at-once, blue-green, canary or shadow.")] = "at-once",
+    reason: Annotated[str, typer.Option(help="For the record.")] = "",
+    break_glass: Annotated[
+        str, typer.Option(help="Release without a passing verdict, for this reason, for an hour.")
+    ] = "",
+    wait_s: Annotated[float, typer.Option(help="How long to wait for it to answer.")] = 30.0,
+    home: Home = DEFAULT_HOME,
+    token: As = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Release a version; what it needs is started in the background.
+
+    Example: penstock release churn@2 --strategy canary
+    """
+    with answering(json=json):
+        app = open_app(home, token=token)
+        wish = Wish(endpoint=endpoint, strategy=strategy, target=to, reason=reason, bypass=break_glass)
+        if dry_run:
+            planned = plan_release(app, ref, wish)
+            show(planned, json=json, text=lambda: out.print(f"would release {ref} as revision {planned.revision}"))
+            return
+        with progress("release", json=json) as step:
+            step("starting what it needs")
+            running = ensure_running(home)
+            made = release(app, ref, wish)
+            step("loading it, and proving its golden examples")
+            settled = wait_until_settled(app, made, timeout_s=wait_s)
+        answer = {
+            "endpoint": made.endpoint,
+            "url": running.predictions,
+            "release": made.revision,
+            "version": made.variants[-1].version if strategy == "shadow" else app.resolve(ref).version.version,
+            "phase": settled,
+            "console": running.console,
+        }
+        show(answer, json=json, text=lambda: _tell(made.endpoint, running.predictions, settled, running.console))
+        if settled not in ("live", "shifting"):
+            raise typer.Exit(UNKNOWN)
+
+
+def _tell(endpoint: str, url: str, phase: str, console: str) -> None:
+    """Where it answers."""
+    out.print(f"[bold]{endpoint}[/] is {phase}")
+    out.print(f"  predictions  {url}/v2/models/{endpoint}/infer")
+    out.print(f"  console      {console}")
