@@ -538,10 +538,12 @@ class Measurement(Record, frozen=True, kw_only=True):
         against: E-value against "the candidate is no worse"; roll back at ``threshold``.
         supporting: E-value against "the candidate is worse by more than the margin".
         threshold: 1 / the test's part of alpha.
-        units: Routing keys seen, by variant.
+        units: Routing keys seen at the present share, by variant.
         failures: Units that failed at least once, by variant.
         requests: Requests seen, by variant.
         event_time: Watermark of the evidence.
+        share: The candidate's share that `units` were counted at; they start again when it changes.
+        began: Event time of the first request at this share.
     """
 
     endpoint: str
@@ -554,6 +556,8 @@ class Measurement(Record, frozen=True, kw_only=True):
     failures: dict[str, int] = {}
     requests: dict[str, int] = {}
     event_time: float = 0.0
+    share: float = 0.0
+    began: float = 0.0
 
 
 class Outcome(Record, frozen=True, kw_only=True):
