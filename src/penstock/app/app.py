@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from penstock.access.identities import Identity
-from penstock.access.keys import PublicKey
 from penstock.config import Config
+from penstock.log.outcomes import OutcomeLog
+from penstock.packages.keys import PrivateKey, load_or_create_package_key
 from penstock.packages.read import Package, open_package
 from penstock.registry.registry import Registry
 from penstock.registry.state import State, VersionState
@@ -30,10 +32,16 @@ class App:
         """``name@3``, ``name@champion`` or ``name`` (its newest version)."""
         return self.state().resolve(ref)
 
-    def open_package(self, digest: str) -> Package:
-        """A package of this home, verified from the bytes on disk."""
-        return open_package(self.registry.blobs.path(digest), digest=digest, keys=self.registry.package_keys())
+    @cached_property
+    def package_key(self) -> PrivateKey:
+        """What signs this home's packages; made at first use."""
+        return load_or_create_package_key(self.home / "keys")
 
-    def public_key(self) -> PublicKey:
-        """The key that checks this home's chain."""
-        return self.registry.public_key
+    @cached_property
+    def outcome_log(self) -> OutcomeLog:
+        """Where this process writes outcomes."""
+        return OutcomeLog(self.home / "log" / "outcomes")
+
+    def open_package(self, digest: str) -> Package:
+        """A package of this home, verified from the bytes on disk, signed by this home."""
+        return open_package(self.registry.packages.path(digest), digest=digest, keys=[self.package_key.public_key()])

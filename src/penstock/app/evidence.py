@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.app.app import App
 from penstock.access.identities import require
 from penstock.access.permissions import READ
+from penstock.app.app import App
 from penstock.errors import NotFound
 from penstock.log.tables import find_exchange, outcomes_of
 from penstock.records import (

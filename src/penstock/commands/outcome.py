@@ -9,7 +9,7 @@ import typer
 
 from penstock.app.opening import open_app
 from penstock.app.outcomes import outcomes_from_table, record_outcomes
-from penstock.app.tables import read_table
+from penstock.gate.data import read_frame
 from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, out, show
 
 
@@ -26,7 +26,7 @@ def run(
     """
     with answering(json=json):
         app = open_app(home, token=token)
-        count = record_outcomes(app, endpoint, outcomes_from_table(read_table(file)))
+        count = record_outcomes(app, endpoint, outcomes_from_table(read_frame(file)))
         show(
             {"endpoint": endpoint, "recorded": count}, json=json, text=lambda: out.print(f"recorded {count:,} outcomes")
         )

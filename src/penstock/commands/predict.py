@@ -9,7 +9,7 @@ import typer
 
 from penstock.app.opening import open_app
 from penstock.app.predicting import predict
-from penstock.app.tables import read_table
+from penstock.gate.data import read_frame
 from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, out, show
 
 
@@ -26,7 +26,7 @@ def run(
     Example: penstock predict churn --data new.parquet
     """
     with answering(json=json):
-        answers = predict(open_app(home, token=token), endpoint, read_table(data))
+        answers = predict(open_app(home, token=token), endpoint, read_frame(data))
         frame = answers.frame()
         if output is not None:
             frame.to_parquet(output) if output.suffix == ".parquet" else frame.to_csv(output, index=False)

@@ -1,0 +1,160 @@
+"""`import penstock as ps`: the same use cases in a notebook's words.
+
+v = ps.package(model, "churn", data=X_val, labels=y_val)
+v.check().raise_if_refused()
+endpoint = v.release()
+p = endpoint.predict(rows)
+endpoint.outcome(p.id, 1)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from penstock.app.app import App
+from penstock.app.checking import CheckRequest, check, report_path
+from penstock.app.opening import open_app
+from penstock.app.outcomes import record_outcomes
+from penstock.app.packaging import PackageRequest
+from penstock.app.packaging import package as package_version
+from penstock.app.predicting import Predictions, predict
+from penstock.app.releasing import Wish, release, rollback, wait_until_settled
+from penstock.app.views import EndpointView
+from penstock.app.watching import drift
+from penstock.control import ensure_running
+from penstock.errors import Refused
+from penstock.records import Guards, Outcome, Verdict, Version
+
+Labels = Sequence[object] | npt.NDArray[np.generic] | pd.Series
+LABEL = "label"
+
+
+class GateResult:
+    """A verdict as a notebook shows it: truthy where it passed, a table where it is printed."""
+
+    def __init__(self, verdict: Verdict, report: Path) -> None:
+        self.verdict = verdict
+        self.report = report
+
+    def __bool__(self) -> bool:
+        return self.verdict.outcome == "pass"
+
+    def __repr__(self) -> str:
+        lines = [f"{one.outcome:<8}{one.check}: {one.message}" for one in self.verdict.findings]
+        return "\n".join([*lines, f"{self.verdict.outcome}; report: {self.report}"])
+
+    def raise_if_refused(self) -> GateResult:
+        """Raise unless the verdict is ``pass``.
+
+        Raises:
+            Refused: The gate refused, or has not enough evidence; the message is the first blocking finding's.
+        """
+        for finding in self.verdict.findings:
+            if finding.blocking and finding.outcome != "pass":
+                raise Refused(finding.message, finding.remedy, code=f"gate.{self.verdict.outcome}")
+        return self
+
+
+class PackagedVersion:
+    """A registered version, and what can be done with it."""
+
+    def __init__(self, app: App, version: Version) -> None:
+        self._app = app
+        self.version = version
+
+    def __repr__(self) -> str:
+        return f"{self.version.ref} {self.version.digest[:19]} by {self.version.author}"
+
+    def check(self, *, champion: str = "") -> GateResult:
+        """Ask the gate; compare with `champion` where one is named."""
+        verdict = check(self._app, self.version.ref, CheckRequest(champion=champion))
+        return GateResult(verdict, report_path(self._app, verdict))
+
+    def release(self, endpoint: str = "", *, strategy: str = "at-once", guards: Guards | None = None) -> Endpoint:
+        """Send traffic to it; returns once it answers, or once a canary has its first share."""
+        ensure_running(self._app.home)
+        wish = Wish(endpoint=endpoint, strategy=strategy, guards=guards)
+        made = release(self._app, self.version.ref, wish)
+        wait_until_settled(self._app, made, timeout_s=60.0)
+        return Endpoint(self._app, made.endpoint)
+
+
+class Endpoint:
+    """A named place that answers predictions."""
+
+    def __init__(self, app: App, name: str) -> None:
+        self._app = app
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"endpoint {self.name}"
+
+    def predict(self, rows: pd.DataFrame | npt.NDArray[np.generic], *, key: str = "") -> Predictions:
+        """Predict over HTTP: ``.values``, ``.id``, ``.version``; the same `key` meets the same variant."""
+        frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(np.atleast_2d(rows))
+        return predict(self._app, self.name, frame, key=key)
+
+    def outcome(self, prediction: str, value: str | int | float | bool, *, at: float = 0.0) -> None:
+        """Say what turned out to be true of one prediction."""
+        record_outcomes(self._app, self.name, [Outcome(prediction=prediction, value=value, at=at or time.time())])
+
+    def drift(self) -> EndpointView:
+        """What moved since training, by the last windows that closed."""
+        return drift(self._app, self.name)
+
+    def rollback(self, *, to: int | None = None, reason: str = "") -> None:
+        """Go back to an earlier release, whole and at once."""
+        made = rollback(self._app, self.name, to=to, reason=reason)
+        wait_until_settled(self._app, made, timeout_s=30.0)
+
+
+def package(
+    model: object | Path,
+    name: str,
+    *,
+    data: pd.DataFrame | npt.NDArray[np.generic],
+    labels: Labels,
+    home: Path | None = None,
+) -> PackagedVersion:
+    """Turn a trained model into a registered version.
+
+    Args:
+        model: A fitted estimator or pipeline, or the path of a saved one.
+        name: Its name in the registry.
+        data: Rows it has not been trained on, ``(rows, features)``.
+        labels: Their truth, ``(rows,)``.
+        home: The folder that holds all state; PENSTOCK_HOME or ``.penstock`` by default.
+    """
+    app = _app(home)
+    frame = data.copy() if isinstance(data, pd.DataFrame) else pd.DataFrame(np.asarray(data))
+    frame[LABEL] = np.asarray(labels)
+    request = PackageRequest(name=name, model=model, tables={"validation": frame}, label=LABEL)
+    version, _ = package_version(app, request)
+    return PackagedVersion(app, version)
+
+
+def model(ref: str, *, home: Path | None = None) -> PackagedVersion:
+    """A version that is already registered: ``name@3``, ``name@champion`` or ``name``."""
+    app = _app(home)
+    return PackagedVersion(app, app.resolve(ref).version)
+
+
+def endpoint(name: str, *, home: Path | None = None) -> Endpoint:
+    """An endpoint that already exists."""
+    app = _app(home)
+    app.state().endpoint(name)
+    return Endpoint(app, name)
+
+
+def _app(home: Path | None) -> App:
+    """The home a notebook works on."""
+    return open_app(
+        home or Path(os.environ.get("PENSTOCK_HOME", ".penstock")), token=os.environ.get("PENSTOCK_TOKEN", "")
+    )
