@@ -1,1 +1,1 @@
-"""What the API and the console share: who is calling, what a route demands, how a refusal reads, what a browser may do."""
+"""What API and console share: who calls, what a route demands, how a refusal reads, what a browser may do."""

@@ -121,7 +121,9 @@ def _hold_origin(headers: Headers) -> None:
         ours = headers.get("sec-fetch-site", "none") in ("none", "same-origin")
     if not ours:
         raise Forbidden(
-            "this change was asked for by another site's page", "open the console itself and try again", code="web.origin"
+            "this change was asked for by another site's page",
+            "open the console itself and try again",
+            code="web.origin",
         )
 
 

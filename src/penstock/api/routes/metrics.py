@@ -1,0 +1,40 @@
+"""Metrics of the control plane as Prometheus text; the data plane has its own on its own address."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from starlette.responses import Response
+
+from penstock.access.permissions import READ
+from penstock.api.bodies import Acting
+from penstock.app.views import EndpointView, read_observed
+from penstock.web.permissions import Route
+
+
+def get_metrics(caller: Acting) -> Response:
+    """What the events and the last look at the traffic amount to, read at each scrape."""
+    state, observed = caller.app.state(), read_observed(caller.app.home)
+    registry = CollectorRegistry()
+    Gauge("penstock_events", "Events in the chain.", registry=registry).set(state.seq)
+    Gauge("penstock_workers_ready", "Workers that answer.", registry=registry).set(observed.workers_ready)
+    incidents = Gauge("penstock_incidents_open", "Incidents that are open.", ["endpoint"], registry=registry)
+    for name, endpoint in state.endpoints.items():
+        incidents.labels(name).set(len(endpoint.open_incidents()))
+    _observe(registry, observed.endpoints)
+    return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _observe(registry: CollectorRegistry, endpoints: dict[str, EndpointView]) -> None:
+    requests = Gauge("penstock_requests", "Requests seen in the log.", ["endpoint"], registry=registry)
+    errors = Gauge("penstock_errors", "Requests that failed.", ["endpoint"], registry=registry)
+    latency = Gauge("penstock_latency_p99_seconds", "99th percentile.", ["endpoint"], registry=registry)
+    drift = Gauge("penstock_drift_psi", "PSI of a column's last window.", ["endpoint", "column"], registry=registry)
+    for name, view in endpoints.items():
+        requests.labels(name).set(view.requests)
+        errors.labels(name).set(view.errors)
+        latency.labels(name).set(view.p99_s)
+        for column in view.drift:
+            drift.labels(name, column.column).set(column.psi)
+
+
+ROUTES = (Route("GET", "/metrics", get_metrics, READ),)

@@ -1,0 +1,86 @@
+"""Models, their versions and datasets: what is known of each, the gate's verdict, approvals, aliases."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from starlette.responses import Response
+
+from penstock.access.permissions import APPROVE, CHECK, READ, RELEASE
+from penstock.api.bodies import Acting, AliasBody, ApprovalBody, Expected
+from penstock.app.checking import check, report
+from penstock.app.releasing import approve, move_alias
+from penstock.errors import NotFound
+from penstock.web.answers import answer, hold_generation, plain
+from penstock.web.documents import document
+from penstock.web.permissions import Route
+
+
+def list_models(caller: Acting) -> Response:
+    """Every model with its versions and aliases."""
+    state = caller.app.state()
+    return answer({"models": [{"name": name, **_fields(model)} for name, model in sorted(state.models.items())]})
+
+
+def get_model(caller: Acting, model: str) -> Response:
+    """One model."""
+    state = caller.app.state()
+    return answer({"name": model, **_fields(state.model(model))}, generation=state.generation(f"model/{model}"))
+
+
+def get_version(caller: Acting, model: str, version: int) -> Response:
+    """One version with its verdict, approvals, and what its package says of itself."""
+    state = caller.app.state()
+    known = state.version(model, version)
+    manifest = caller.app.open_package(known.version.digest).manifest
+    return answer({**_fields(known), "manifest": plain(manifest)}, generation=state.generation(f"model/{model}"))
+
+
+def check_version(caller: Acting, model: str, version: int) -> Response:
+    """Run the gate on a version; the verdict is recorded."""
+    return answer(check(caller.app, f"{model}@{version}"))
+
+
+def get_report(caller: Acting, model: str, version: int, format: Literal["html", "json"] = "json") -> Response:
+    """The gate's latest report, to read or to parse."""
+    verdict = caller.app.state().version(model, version).verdict
+    if verdict is None:
+        raise NotFound("the gate has not judged this version", "run the check first", code="gate.no_verdict")
+    data = report(caller.app, verdict, format)
+    return document(data) if format == "html" else Response(data, media_type="application/json")
+
+
+def approve_version(caller: Acting, model: str, version: int, body: ApprovalBody, expect: Expected = None) -> Response:
+    """Approve a version that somebody else packaged."""
+    hold_generation(caller.app, f"model/{model}", expect)
+    return answer(approve(caller.app, f"{model}@{version}", body.role, comment=body.comment), status=201)
+
+
+def put_alias(caller: Acting, model: str, alias: str, body: AliasBody, expect: Expected = None) -> Response:
+    """Let an alias mean a version."""
+    hold_generation(caller.app, f"model/{model}", expect)
+    move_alias(caller.app, model, alias, body.version)
+    state = caller.app.state()
+    return answer({"name": model, **_fields(state.model(model))}, generation=state.generation(f"model/{model}"))
+
+
+def list_datasets(caller: Acting) -> Response:
+    """Every dataset, versions oldest first."""
+    return answer({"datasets": caller.app.state().datasets})
+
+
+def _fields(record: object) -> dict[str, object]:
+    fields = plain(record)
+    return fields if isinstance(fields, dict) else {}
+
+
+ROUTES = (
+    Route("GET", "/api/v1/models", list_models, READ),
+    Route("GET", "/api/v1/models/{model}", get_model, READ),
+    Route("GET", "/api/v1/models/{model}/versions/{version}", get_version, READ),
+    Route("GET", "/api/v1/models/{model}/versions/{version}/report", get_report, READ),
+    Route("POST", "/api/v1/models/{model}/versions/{version}/check", check_version, CHECK),
+    Route("POST", "/api/v1/models/{model}/versions/{version}/approvals", approve_version, APPROVE),
+    Route("PUT", "/api/v1/models/{model}/aliases/{alias}", put_alias, RELEASE),
+    Route("GET", "/api/v1/datasets", list_datasets, READ),
+)

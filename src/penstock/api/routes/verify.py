@@ -1,0 +1,19 @@
+"""Verify: walk the whole chain and every package it names."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from penstock.access.permissions import READ
+from penstock.api.bodies import Acting
+from penstock.app.evidence import verify_home
+from penstock.web.answers import answer
+from penstock.web.permissions import Route
+
+
+def get_verification(caller: Acting) -> Response:
+    """Whether everything is as it was written; if not, which event or file is not."""
+    return answer(verify_home(caller.app.home))
+
+
+ROUTES = (Route("GET", "/api/v1/verify", get_verification, READ),)
