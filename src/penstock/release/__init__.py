@@ -1,0 +1,1 @@
+"""Stage 4, release: moves traffic from one version to the next, one step a turn."""

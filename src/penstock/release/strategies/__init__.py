@@ -1,0 +1,1 @@
+"""Ways from one release to the next, one a file."""
