@@ -145,9 +145,11 @@ def _event(row: dict[str, object]) -> Event:
     try:
         return msgspec.convert(row, Event)
     except msgspec.ValidationError as error:
-        seq = row.get("seq")
+        seq, field = row.get("seq"), str(error).rpartition("$.")[2].strip("`")
         raise Corrupt(
-            f"event {seq} is no event: {error}", "restore the registry from a backup", where=f"events[{seq}]"
+            f"event {seq}: {field} is not of its type",
+            "restore the registry from a backup",
+            where=f"events[{seq}].{field}",
         ) from error
 
 

@@ -1,0 +1,47 @@
+"""Packages that the chain vouches for: the keys it trusts, and the one way into the home's packages."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from penstock.errors import Corrupt
+from penstock.packages.keys import PublicKey
+from penstock.packages.read import Package, open_package
+from penstock.registry.blobs import Blobs
+from penstock.registry.bootstrap import PACKAGES
+from penstock.registry.state import State
+
+
+def package_keys(state: State) -> tuple[PublicKey, ...]:
+    """The public keys that may sign packages, as the chain names them.
+
+    Raises:
+        Corrupt: One of them is no elliptic-curve key in PEM.
+    """
+    return tuple(_read(record.pem) for record in state.keys.get(PACKAGES, ()))
+
+
+def keep_package(folder: Path, blobs: Blobs, state: State) -> Package:
+    """Verify a package, copy it under its digest, verify the copy, and open that.
+
+    Raises:
+        Untrusted: It is not whole, or not signed by a key that the chain trusts.
+        OSError: No space, no right, a failing disk; nothing is left behind.
+    """
+    keys = package_keys(state)
+    package = open_package(folder, keys=keys)
+    place = blobs.put_folder(folder, package.digest, check=partial(open_package, keys=keys, digest=package.digest))
+    return open_package(place, keys=keys, digest=package.digest)
+
+
+def _read(pem: str) -> PublicKey:
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except ValueError as error:
+        raise Corrupt("a package key in the chain is no public key", "run `penstock verify`") from error
+    if not isinstance(key, PublicKey):
+        raise Corrupt("a package key in the chain is no elliptic-curve key", "run `penstock verify`")
+    return key
