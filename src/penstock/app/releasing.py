@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from penstock.access.identities import require
-from penstock.access.permissions import APPROVE, BYPASS, RELEASE
-from penstock.app.app import App
-from penstock.app.checking import policy_of
-from penstock.app.watching import phase_of
-from penstock.errors import Conflict, TargetFailed
-from penstock.records import AliasMove, Approval, Bypass, Guards, Limits, Record, Release
-from penstock.release.wishes import ReleaseWish, request_release, request_rollback
+from penstock.records import Guards, Limits, Record
 
 BYPASS_S = 3600.0
 PAUSE_S = 0.02

@@ -6,13 +6,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from penstock.build.request import Table
 from penstock.gate.data import read_frame
 from penstock.records import Dataset
-
-Table = Path | pd.DataFrame | npt.NDArray[np.generic]
 
 
 def keep_table(table: Table, *, home: Path, name: str, role: str) -> tuple[pd.DataFrame, Dataset]:

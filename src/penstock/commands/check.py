@@ -9,8 +9,8 @@ import typer
 
 from penstock.app.checking import CheckRequest, check, report_path
 from penstock.app.opening import open_app
-from penstock.app.packaging import read_data_option
 from penstock.commands.screen import DEFAULT_HOME, REFUSED, UNKNOWN, As, Home, Json, answering, out, progress, show
+from penstock.gate.data import parse_sources
 from penstock.records import Verdict
 
 MARKS = {"pass": "[green]✓ pass   [/]", "refuse": "[red]✗ refuse [/]", "unknown": "[yellow]? unknown[/]"}
@@ -32,7 +32,7 @@ def run(
     """
     with answering(json=json):
         app = open_app(home, token=token)
-        tables = dict(read_data_option(data)) if data else {}
+        tables = parse_sources(data) if data else {}
         with progress("check", json=json) as step:
             verdict = check(app, ref, CheckRequest(tables=tables, policy=policy, champion=champion), on_step=step)
         answer = {

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from penstock.app.opening import open_app
-from penstock.app.packaging import PackageRequest, package, read_data_option
+from penstock.app.packaging import PackageRequest, package
 from penstock.commands.screen import DEFAULT_HOME, As, DryRun, Home, Json, answering, out, progress, show
+from penstock.gate.data import parse_sources
 from penstock.records import Manifest
 
 
@@ -34,11 +35,11 @@ def run(
     Example: penstock package model.joblib --name churn --data validation.parquet --label churned
     """
     with answering(json=json):
-        tables = read_data_option(data)
+        tables = parse_sources(data)
         request = PackageRequest(
             name=name,
             model=model,
-            tables=dict(tables),
+            tables=dict(tables.items()),
             label=label,
             time=time,
             group=group,

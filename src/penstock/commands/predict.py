@@ -9,8 +9,8 @@ import typer
 
 from penstock.app.opening import open_app
 from penstock.app.predicting import predict
-from penstock.gate.data import read_frame
 from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, out, show
+from penstock.gate.data import read_frame
 
 
 def run(

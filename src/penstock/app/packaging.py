@@ -1,0 +1,129 @@
+"""Turn a trained model into a registered version: build, keep, refer to its data, write it down."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from penstock.access.identities import require
+from penstock.access.permissions import PACKAGE
+from penstock.app.app import App
+from penstock.app.tables import keep_table
+from penstock.build.assemble import build
+from penstock.build.request import BuildRequest, Table
+from penstock.errors import InvalidInput
+from penstock.packages.read import Package, open_package
+from penstock.records import Dataset, Manifest, Scalar, Version
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PackageRequest:
+    """What a person hands over with a model.
+
+    Attributes:
+        name: The model's name in the registry.
+        model: A fitted estimator, or the path of a saved one.
+        tables: Part (train, validation, test) -> file or frame; validation must be there.
+        label: Column of the tables that holds the truth.
+        time: Column that says when; empty without.
+        group: Column that says who; empty without.
+        parameters: What the trainer says of the model.
+        source: Where the code came from.
+        allow_code: A pickle may name code outside the known libraries.
+    """
+
+    name: str
+    model: object
+    tables: dict[str, Table]
+    label: str
+    time: str = ""
+    group: str = ""
+    parameters: dict[str, Scalar] = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
+    allow_code: bool = False
+
+
+def package(
+    app: App, request: PackageRequest, *, on_step: Step = lambda step: None, dry_run: bool = False
+) -> tuple[Version, Manifest]:
+    """Build the package and register it as the model's next version.
+
+    Args:
+        app: Who packages, where.
+        request: The model and its data.
+        on_step: Told the name of each step.
+        dry_run: Build and prove, but keep and register nothing.
+
+    Raises:
+        Untrusted: The model's file names code that the policy does not allow.
+        InvalidInput: Model or data are of no known kind, or do not fit each other.
+        Conflict: Somebody else registered a version meanwhile.
+    """
+    require(app.identity, PACKAGE)
+    if "validation" not in request.tables:
+        raise InvalidInput("there are no validation rows", "give --data validation=FILE", where="data")
+    kept = {
+        role: keep_table(table, home=app.home, name=request.name, role=role) for role, table in request.tables.items()
+    }
+    datasets = tuple(dataset for _, dataset in kept.values())
+    with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
+        built = build(
+            request.model,
+            BuildRequest(
+                name=request.name,
+                out=Path(scratch),
+                data=kept["validation"][0].drop(columns=_apart(request, kept["validation"][0].columns.tolist())),
+                labels=request.label,
+                time=request.time,
+                key=app.package_key,
+                datasets=datasets,
+                parameters=request.parameters | {"label": request.label, "time": request.time, "group": request.group},
+                source=request.source,
+                allow_code=request.allow_code,
+                progress=on_step,
+            ),
+        )
+        if dry_run:
+            return _version(app, built, request, number=0), built.manifest
+        on_step("keeping and registering it")
+        return _register(app, built, request, datasets), built.manifest
+
+
+def _apart(request: PackageRequest, columns: list[str]) -> list[str]:
+    """Columns that no model sees: who it was about."""
+    return [name for name in (request.group,) if name and name in columns]
+
+
+def _register(app: App, built: Package, request: PackageRequest, datasets: tuple[Dataset, ...]) -> Version:
+    """Keep the folder, then write the events: first the data's, then the version's."""
+    keys = [app.package_key.public_key()]
+    app.registry.packages.put_folder(
+        built.folder, built.digest, check=lambda copy: open_package(copy, digest=built.digest, keys=keys)
+    )
+    state = app.state()
+    for dataset in datasets:
+        if not any(known.digest == dataset.digest for known in state.datasets.get(dataset.name, ())):
+            app.registry.append("dataset.registered", f"dataset/{dataset.name}", dataset, by=app.identity)
+    subject = f"model/{request.name}"
+    known = state.models.get(request.name)
+    version = _version(app, built, request, number=1 + (len(known.versions) if known else 0))
+    app.registry.append("version.registered", subject, version, by=app.identity, expect=state.generation(subject))
+    return version
+
+
+def _version(app: App, built: Package, request: PackageRequest, *, number: int) -> Version:
+    """The record of one version."""
+    return Version(
+        model=request.name,
+        version=number,
+        digest=built.digest,
+        author=app.identity.name,
+        created_at=built.manifest.created_at,
+        engine=built.manifest.engine,
+        parent=built.manifest.parent,
+        datasets=built.manifest.datasets,
+    )
