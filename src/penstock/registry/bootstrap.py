@@ -45,9 +45,7 @@ def bootstrap(home: Home, chain: Chain) -> None:
         _append(chain, "identity.added", IdentityRecord(name=LOCAL_ADMIN, roles=admin.roles), by=admin)
     if SYSTEM_NAME not in chain.state().identities:
         _append(chain, "identity.added", IdentityRecord(name=SYSTEM_NAME, roles=(SYSTEM_ROLE,)), by=admin)
-    package_key = KeyRecord(name=PACKAGES, pem=_package_key(home))
-    if package_key not in chain.state().keys.get(PACKAGES, ()):
-        _append(chain, "key.added", package_key, by=admin)
+    _trust_package_key(home, chain, admin)
     digest = token_sha256(_local_token(home))
     if chain.state().generation(f"token/{digest}") == 0:
         _append(chain, "token.issued", TokenRecord(token_sha256=digest, identity=LOCAL_ADMIN), by=admin)
@@ -57,14 +55,18 @@ def _append(chain: Chain, kind: str, record: Record, *, by: Identity) -> None:
     chain.append(kind, subject_of(kind, record), record, by=by)
 
 
-def _package_key(home: Home) -> str:
-    """The public half of the key that signs packages, in PEM: the chain names it, so one public key proves all."""
+def _trust_package_key(home: Home, chain: Chain, admin: Identity) -> None:
+    """Name the key that signs packages in the chain, so that the chain's own public key proves all."""
     pem = public_pem(load_or_create_package_key(home.keys).public_key())
+    record = KeyRecord(name=PACKAGES, pem=pem.decode("ascii"))
+    known = record in chain.state().keys.get(PACKAGES, ())
     place = home.keys / PUBLIC
-    if place.read_bytes() != pem:
-        # Whoever wrote it was killed halfway.
-        write_whole(place, pem, mode=0o644)
-    return pem.decode("ascii")
+    if not known or place.read_bytes() != pem:
+        # It is synced before the chain names it, and made whole where its writer was killed halfway.
+        with locked(home.keys / LOCK_FILE):
+            write_whole(place, pem, mode=0o644)
+    if not known:
+        _append(chain, "key.added", record, by=admin)
 
 
 def _local_token(home: Home) -> str:
