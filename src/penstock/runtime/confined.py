@@ -69,7 +69,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[-2]))
     channel = int(sys.argv[-1])
     order: Order = json.loads(receive(control.fileno()))
-    walls = namespaces.apply(order["scratch"]) if sys.platform == "linux" else {}
+    walls = namespaces.apply(order["scratch"], own_scratch=order["keep"]) if sys.platform == "linux" else {}
     out, log = os.pipe()
     child = os.fork()
     if child == 0:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.errors import ModelFailed
-from penstock.runtime.level import Level
+from penstock.runtime.limits import Level
 
 _SOURCE = Path(__file__).parents[2]
 # No site (-S): what installed packages would run at start must not run before the walls stand.
@@ -84,7 +84,7 @@ def spawn(python: Path, folder: str, order: bytes) -> Confined:
     descriptors = far_control.fileno(), far_channel.fileno()
     command = [str(python), "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT, str(_SOURCE), *map(str, descriptors)]
     with far_control, far_channel:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+        process = subprocess.Popen(
             command,
             pass_fds=descriptors,
             env=_environment(folder),

@@ -22,7 +22,7 @@ import msgspec
 
 from penstock import errors
 from penstock.errors import BadConfig, ModelFailed, PenstockError
-from penstock.runtime.level import Level, Limits
+from penstock.runtime.limits import Level, Limits
 from penstock.runtime.process import Confined, died, receive, spawn
 
 _ANSWER_BYTES = 256 << 20

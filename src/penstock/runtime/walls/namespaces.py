@@ -18,17 +18,18 @@ from collections.abc import Callable
 from penstock.runtime.walls import kernel
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 1 << 17, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30
-_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+_MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 _MOUNT_SETATTR = 442
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
 _READONLY, _NOSUID = 1, 2
 
 
-def apply(scratch: str) -> dict[str, str]:
+def apply(scratch: str, *, own_scratch: bool) -> dict[str, str]:
     """Leave the machine's namespaces; the process namespace takes hold of the next child.
 
     Args:
         scratch: The folder that stays writable.
+        own_scratch: What is written there is for this process alone: kept in memory, gone with it.
 
     Returns:
         Namespace to the empty text, or to why it could not be had.
@@ -39,7 +40,7 @@ def apply(scratch: str) -> dict[str, str]:
         walls["user"] = _try(_own_user)
     walls["network"] = _try(lambda: _unshare(_NEWNET))
     walls["ipc"] = _try(lambda: _unshare(_NEWIPC | _NEWUTS))
-    walls["mount"] = _try(lambda: _read_only(scratch))
+    walls["mount"] = _try(lambda: _read_only(scratch, own_scratch))
     walls["process"] = _try(lambda: _unshare(_NEWPID))
     return walls
 
@@ -76,21 +77,24 @@ def _own_user() -> None:
             file.write(text)
 
 
-def _read_only(scratch: str) -> None:
+def _read_only(scratch: str, own_scratch: bool) -> None:
     """A mount namespace in which nothing but the scratch folder can be written to."""
     _unshare(_NEWNS)
     place = os.fsencode(scratch)
     _mount(b"none", b"/", _MS_REC | _MS_PRIVATE)
-    _mount(place, place, _MS_BIND)
+    if own_scratch:
+        _mount(b"tmpfs", place, _MS_NOSUID | _MS_NODEV, b"size=256m,mode=700")
+    else:
+        _mount(place, place, _MS_BIND)
     _set_attributes(b"/", _AT_RECURSIVE, add=_READONLY | _NOSUID)
     _set_attributes(place, 0, clear=_READONLY)
     # The working folder still is the one below the new mount.
     os.chdir(scratch)
 
 
-def _mount(source: bytes, target: bytes, flags: int) -> None:
-    """mount(2) without a file system of its own."""
-    kernel.check(int(kernel.LIBC.mount(source, target, None, ctypes.c_ulong(flags), None)), "mount")
+def _mount(source: bytes, target: bytes, flags: int, options: bytes | None = None) -> None:
+    """mount(2); the source is the file system's type too, where it has one."""
+    kernel.check(int(kernel.LIBC.mount(source, target, source, ctypes.c_ulong(flags), options)), "mount")
 
 
 def _set_attributes(path: bytes, flags: int, *, add: int = 0, clear: int = 0) -> None:

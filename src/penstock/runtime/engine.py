@@ -1,0 +1,86 @@
+"""The contract of everything that executes a package, and the proof that it does it right.
+
+    package -> open_engine -> Engine -> prove (golden examples) -> ready
+
+An engine answers conformed arrays with the signature's outputs. It serves one caller at a time; `inline` says
+whether it is quick and safe enough to be called from an event loop.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, cast
+
+from penstock import adapters
+from penstock.errors import ModelFailed
+from penstock.packages.golden import check_golden
+from penstock.packages.read import Package
+from penstock.tensors import Arrays
+
+
+class Engine(Protocol):
+    """What executes one package.
+
+    Attributes:
+        inline: It runs in this process, on standard operators alone: no hop, no code of the model's own. Whether a
+            run is short enough for an event loop is for the caller to measure.
+    """
+
+    inline: bool
+
+    def run(self, inputs: Arrays, *, timeout_s: float | None = None) -> Arrays:
+        """Answer rows: conformed inputs to the signature's outputs, blocking.
+
+        Args:
+            inputs: One array an input of the signature, as `penstock.tensors.conform` gives them.
+            timeout_s: The caller's remaining time; None for the engine's own limit.
+
+        Raises:
+            ModelFailed: The model raised, died twice on it, or answered something else than its signature says.
+            DeadlineExceeded: The time ran out.
+            NotReady: It rests after repeated deaths; the message says why and for how long.
+        """
+
+    def close(self) -> None:
+        """Let go of processes, memory and files; more than once is harmless."""
+
+
+class EngineType(Protocol):
+    """What the adapters' ``engine`` table names: a class that opens engines."""
+
+    def open(self, package: Package, environments: Path | None) -> Engine:
+        """Open a package's engine."""
+
+
+def open_engine(package: Package, *, environments: Path | None = None) -> Engine:
+    """Open the engine that the package's manifest names.
+
+    Args:
+        package: Verified by `penstock.packages.read.open_package`.
+        environments: Folder of environments for models with locked dependencies; None runs them on this
+            interpreter's packages.
+
+    Raises:
+        NotFound: The manifest names an engine that there is not.
+        BadConfig: Its library is not installed, or this machine has too few walls for a model that carries code.
+        ModelFailed: The model cannot be loaded.
+    """
+    kind = cast("EngineType", adapters.load("engine", package.manifest.engine))
+    return kind.open(package, environments)
+
+
+def prove(engine: Engine, package: Package) -> None:
+    """Have the engine answer the package's golden examples.
+
+    Raises:
+        ModelFailed: It answers something else than the model did where it was trained.
+        NotFound: The package has no golden examples.
+    """
+    golden = package.golden()
+    difference = check_golden(golden, engine.run(golden.inputs))
+    if difference:
+        raise ModelFailed(
+            f"{package.manifest.name} does not answer its golden examples: {difference}",
+            "package the model again on this platform, or report a difference between machines",
+            code="runtime.wrong_answer",
+        )

@@ -1,0 +1,146 @@
+"""The environment that a sandboxed model needs: this interpreter's, or one built from its lock.
+
+    requirements.lock -> satisfied here? -> None (this interpreter)
+                      `-> cache/<lock digest>/bin/python, built once: hashed wheels only, nothing compiled
+
+Environments are built outside of the sandbox (they need the package index), from hashes alone, so that what
+is installed is what was locked; code in them runs behind the walls only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import mkdtemp
+
+from penstock.errors import BadConfig
+
+LOCK = "requirements.lock"
+"""Name of the lock in a package: pip's own format, ``name==version --hash=sha256:...``."""
+
+_NEEDED = ("numpy", "msgspec")
+_BUILD_S = 1800
+_LINE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)\s*(;[^\\]*?)?(?:\s--hash.*)?\\?$")
+
+
+def environment(lock_file: Path, cache: Path) -> Path | None:
+    """The interpreter that has exactly what the lock says.
+
+    Args:
+        lock_file: pip requirements with versions, and hashes where an environment may have to be built.
+        cache: Folder of environments, by digest of their lock.
+
+    Returns:
+        Path of an interpreter; None stands for this one.
+
+    Raises:
+        BadConfig: The lock cannot be read or has no hashes, or pip cannot install it; the hint says which.
+    """
+    text = lock_file.read_text(encoding="utf-8")
+    pins = parse(text)
+    if not differing(pins):
+        return None
+    place = cache / hashlib.sha256(text.encode()).hexdigest()
+    python = place / "bin" / "python"
+    if not python.exists():
+        _require_buildable(text, pins)
+        _build(lock_file, place)
+    return python
+
+
+def parse(text: str) -> dict[str, str]:
+    """Pinned versions by normalised name; a pin with a marker is one that may be absent.
+
+    Raises:
+        BadConfig: A line is no pin.
+    """
+    pins: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.split(" #")[0].strip()
+        if not stripped or stripped.startswith(("#", "--hash")):
+            continue
+        match = _LINE.match(stripped)
+        if match is None:
+            raise BadConfig(
+                f"line {number} of the lock is no pin (name==version)",
+                "package the model again",
+                code="runtime.bad_lock",
+            )
+        name = re.sub(r"[-_.]+", "-", match[1]).lower()
+        pins[f"{name};" if match[3] else name] = match[2]
+    return pins
+
+
+def differing(pins: dict[str, str]) -> list[str]:
+    """Names whose version here is not the pinned one, sorted."""
+    return sorted(name.rstrip(";") for name, pin in pins.items() if not _satisfied(name, pin))
+
+
+def _satisfied(name: str, pin: str) -> bool:
+    """Whether this interpreter has that version, or may do without."""
+    try:
+        return version(name.rstrip(";")) == pin
+    except PackageNotFoundError:
+        return name.endswith(";")
+
+
+def _require_buildable(text: str, pins: dict[str, str]) -> None:
+    """Refuse to build what cannot be checked, or could not answer."""
+    lacking = [name for name in _NEEDED if name not in pins]
+    if lacking:
+        raise BadConfig(
+            f"the lock lacks {' and '.join(lacking)}, which a worker needs",
+            "package the model again",
+            code="runtime.bad_lock",
+        )
+    if "--hash=" not in text:
+        raise BadConfig(
+            f"this interpreter has other versions of {', '.join(differing(pins)[:5])}, and the lock has no hashes",
+            "install those versions, or lock the model with hashes and package it again",
+            code="runtime.bad_lock",
+        )
+
+
+def _build(lock_file: Path, place: Path) -> None:
+    """Build beside the place, then rename, so that nobody ever sees half an environment."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    half = Path(mkdtemp(prefix=".building-", dir=place.parent))
+    install = ["install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement"]
+    try:
+        _run([sys.executable, "-m", "venv", "--clear", str(half)])
+        _run([str(half / "bin" / "python"), "-I", "-m", "pip", *install, str(lock_file)])
+        os.rename(half, place)
+    except OSError:
+        # Somebody else was faster; theirs is as good.
+        if not (place / "bin" / "python").exists():
+            raise
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def _run(command: list[str]) -> None:
+    """Run one step of the build.
+
+    Raises:
+        BadConfig: It failed; the message ends with its last words.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise BadConfig(
+            f"building the model's environment took longer than {_BUILD_S} s",
+            "look at the network and try again",
+            code="runtime.no_environment",
+        ) from None
+    if done.returncode:
+        raise BadConfig(
+            f"the model's environment cannot be built: {done.stderr.strip()[-500:]}",
+            "look at the network and the package index; the lock may be for another platform or Python",
+            code="runtime.no_environment",
+        )

@@ -1,0 +1,187 @@
+"""The original model, inside the sandbox: loaded from its file, and asked in the package's conventions.
+
+    file + kind -> load_original -> model
+    model + input specs + arrays -> answer -> label, probabilities | scores      (classifiers)
+                                              prediction                         (regressors)
+
+Loading runs code that came with the model, so only a sandboxed process may import this file: through
+`penstock.runtime.answering` (serving) or an entry of `penstock.build` (golden examples, parity). Libraries are
+imported by name where the kind needs them, so that an environment needs only its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, TypeGuard
+
+import numpy as np
+
+from penstock.errors import BadConfig
+from penstock.runtime.boosters import SUFFIXES, load_booster
+from penstock.tensors import Array, Arrays, TensorSpec
+
+MATRIX = "X"
+"""Name of the one input of a model that was fitted on a plain matrix."""
+
+
+class Estimator(Protocol):
+    """What every scikit-learn style model can do."""
+
+    def predict(self, rows: object) -> Array:
+        """Answer every row."""
+
+
+class Probable(Estimator, Protocol):
+    """A classifier that knows how sure it is."""
+
+    def predict_proba(self, rows: object) -> Array:
+        """``(rows, classes)``, each row adds to 1."""
+
+
+class Scored(Estimator, Protocol):
+    """A classifier with distances instead of probabilities."""
+
+    def decision_function(self, rows: object) -> Array:
+        """``(rows,)`` for two classes, ``(rows, classes)`` for more."""
+
+
+def load_original(path: Path, kind: str) -> object:
+    """Load a trained model; this runs what the file says.
+
+    Args:
+        path: joblib, pickle, skops, or a booster's own file (``.txt``, ``.json``, ``.ubj``).
+        kind: A name of the adapters' ``format`` table.
+
+    Returns:
+        A scikit-learn style model: ``predict``, and ``predict_proba`` or ``decision_function`` where it has one. A
+        booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``.
+
+    Raises:
+        BadConfig: No original is ever loaded from this kind of file, or the file holds no model.
+    """
+    if kind == "skops":
+        skops = import_module("skops.io")
+        model: object = skops.load(path, trusted=skops.get_untrusted_types(file=path))
+    elif kind not in ("sklearn", "lightgbm", "xgboost"):
+        raise BadConfig(f"there is no original model to load from {kind}", "use its compiled engine")
+    elif path.suffix in SUFFIXES.get(kind, ()):
+        model = load_booster(path, kind)
+    else:
+        model = import_module("joblib").load(path)
+    if not hasattr(model, "predict"):
+        raise BadConfig(
+            f"the file holds a {type(model).__name__}, which cannot predict",
+            "save the fitted estimator or pipeline itself",
+            code="build.no_model",
+        )
+    return model
+
+
+def is_classifier(model: object) -> bool:
+    """Whether it answers classes: it knows them, or can tell their probability."""
+    return hasattr(model, "classes_") or _has_probabilities(model)
+
+
+def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> Arrays:
+    """Ask the model in the package's conventions.
+
+    Args:
+        model: From `load_original`.
+        specs: The signature's inputs: one ``X`` (``[-1, F]``, or ``[-1]`` for text), or one a column (``[-1, 1]``).
+        arrays: Conformed arrays, one a spec.
+
+    Returns:
+        For a classifier ``label`` (``(rows,)``, INT64 or text) and ``probabilities`` (``(rows, K)``) or, where it has
+        none, ``scores`` (``(rows, K)``; two classes as minus and plus the distance). Else ``prediction``
+        (``(rows,)``, or ``(rows, targets)``).
+    """
+    rows = table(model, specs, arrays)
+    final, rows = _last_step(model, rows)
+    predicted = np.asarray(final.predict(rows))
+    if not is_classifier(model):
+        return {"prediction": _numbers(predicted)}
+    answers = {"label": labels(predicted)}
+    if _has_probabilities(final):
+        answers["probabilities"] = _numbers(np.asarray(final.predict_proba(rows)))
+    elif _has_scores(final):
+        scores = _numbers(np.asarray(final.decision_function(rows)))
+        answers["scores"] = scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+    return answers
+
+
+def labels(values: Array) -> Array:
+    """Class labels as INT64 where they are whole numbers or booleans, else as text."""
+    values = values.reshape(len(values))
+    if values.dtype.kind in "iub":
+        return values.astype(np.int64)
+    if values.dtype.kind == "f" and np.array_equal(values, values.astype(np.int64)):
+        return values.astype(np.int64)
+    if values.dtype.kind == "O" and all(isinstance(item, int | np.integer | np.bool_) for item in values):
+        return values.astype(np.int64)
+    return values.astype(str).astype(object)
+
+
+def table(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> object:
+    """The rows as the model was fitted on them: a DataFrame for named columns, else the array itself."""
+    names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
+    if len(specs) == 1:
+        array, spec = arrays[specs[0].name], specs[0]
+        if array.ndim == 1 or not names:
+            return array
+        if array.shape[1] == len(names) and spec.datatype != "BYTES" and (len(names) > 1 or names[0] != spec.name):
+            return import_module("pandas").DataFrame(array, columns=list(names))
+    pandas = import_module("pandas")
+    categorical = _wants_categories(model)
+    columns = {spec.name: _column(pandas, spec, arrays[spec.name], categorical) for spec in specs}
+    return pandas.DataFrame(columns)
+
+
+def _column(pandas: object, spec: TensorSpec, array: Array, categorical: bool) -> object:
+    """One column: text without its missing values' empty strings, and as categories where the model learned such."""
+    values = array.reshape(len(array))
+    if spec.datatype != "BYTES":
+        return values
+    if spec.nullable:
+        values = np.where(values == "", np.nan, values)
+    series = pandas.Series(values, dtype=object)  # type: ignore[attr-defined]
+    return series.astype("category") if categorical else series
+
+
+def _wants_categories(model: object) -> bool:
+    """Whether it took its text columns as pandas categories."""
+    steps = getattr(model, "steps", None)
+    final = steps[-1][1] if steps else model
+    if len(steps or ()) > 1:
+        return False  # a step before it saw the columns first
+    lightgbm = getattr(getattr(final, "booster_", getattr(final, "booster", None)), "pandas_categorical", None)
+    gradient = getattr(final, "is_categorical_", None)
+    return bool(lightgbm) or gradient is not None or bool(getattr(final, "enable_categorical", False))
+
+
+def _last_step(model: object, rows: object) -> tuple[Estimator, object]:
+    """The estimator at the end of a pipeline with the rows as it sees them, so that they are prepared once."""
+    kind = type(model)
+    if (kind.__module__, kind.__name__) != ("sklearn.pipeline", "Pipeline"):
+        return model, rows  # type: ignore[return-value]
+    steps = model.steps  # type: ignore[attr-defined]
+    for _, step in steps[:-1]:
+        if step is not None and step != "passthrough":
+            rows = step.transform(rows)
+    return steps[-1][1], rows
+
+
+def _has_probabilities(model: object) -> TypeGuard[Probable]:
+    """Whether it has predict_proba (some have it only with certain settings)."""
+    return hasattr(model, "predict_proba")
+
+
+def _has_scores(model: object) -> TypeGuard[Scored]:
+    """Whether it has decision_function."""
+    return hasattr(model, "decision_function")
+
+
+def _numbers(values: Array) -> np.ndarray[tuple[int, ...], np.dtype[np.floating]]:
+    """Floats as they are, other numbers as FP64."""
+    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)  # type: ignore[return-value]
