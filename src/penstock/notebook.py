@@ -25,7 +25,7 @@ from penstock.app.outcomes import record_outcomes
 from penstock.app.packaging import PackageRequest
 from penstock.app.packaging import package as package_version
 from penstock.app.predicting import Predictions, predict
-from penstock.app.releasing import Wish, release, rollback, wait_until_settled
+from penstock.app.releasing import ReleaseRequest, release, rollback, wait_until_settled
 from penstock.app.views import EndpointView
 from penstock.app.watching import drift
 from penstock.control import ensure_running
@@ -80,7 +80,7 @@ class PackagedVersion:
     def release(self, endpoint: str = "", *, strategy: str = "at-once", guards: Guards | None = None) -> Endpoint:
         """Send traffic to it; returns once it answers, or once a canary has its first share."""
         ensure_running(self._app.home)
-        wish = Wish(endpoint=endpoint, strategy=strategy, guards=guards)
+        wish = ReleaseRequest(endpoint=endpoint, strategy=strategy, guards=guards)
         made = release(self._app, self.version.ref, wish)
         wait_until_settled(self._app, made, timeout_s=60.0)
         return Endpoint(self._app, made.endpoint)

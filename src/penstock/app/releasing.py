@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from penstock.records import Guards, Limits, Record
+import time
+
+from penstock.access.identities import require
+from penstock.access.permissions import APPROVE, BYPASS, RELEASE, ROLLBACK
+from penstock.app.app import App
+from penstock.app.checking import policy_of
+from penstock.app.watching import phase_of
+from penstock.records import AliasMove, Approval, Bypass, Guards, Limits, Record, Release, Scalar
+from penstock.release.wishes import ReleaseWish, request_release, request_rollback
 
 BYPASS_S = 3600.0
 PAUSE_S = 0.02
-SETTLED = ("live", "rolled_back", "failed", "shifting")
+REACHED = ("live", "shifting", "rolled_back", "failed", "superseded")
+"""Phases in which traffic is where the release put it, or where it went back to."""
 
 
-class Wish(Record, frozen=True, kw_only=True):
-    """How a version should go out.
+class ReleaseRequest(Record, frozen=True, kw_only=True):
+    """How a version should go out; None keeps what the running release has.
 
     Attributes:
         endpoint: The model's name where empty.
@@ -22,5 +31,136 @@ class Wish(Record, frozen=True, kw_only=True):
     target: str = "local"
     guards: Guards | None = None
     limits: Limits | None = None
+    thresholds: dict[str, float] | None = None
+    monitors: dict[str, Scalar] | None = None
     reason: str = ""
     bypass: str = ""
+
+
+def plan_release(app: App, ref: str, request: ReleaseRequest | None = None) -> Release:
+    """The release that `release` would ask for; nothing is written.
+
+    Raises:
+        Forbidden: The gate has not passed it, or an approval is missing.
+    """
+    asked = request or ReleaseRequest()
+    require(app.identity, RELEASE, endpoint=asked.endpoint)
+    policy = policy_of(app)
+    wish = ReleaseWish(
+        ref=ref,
+        by=app.identity.name,
+        at=time.time(),
+        endpoint=asked.endpoint,
+        strategy=asked.strategy,
+        target=asked.target,
+        limits=asked.limits or app.config.limits,
+        guards=asked.guards or app.config.guards,
+        thresholds=asked.thresholds,
+        monitors=asked.monitors,
+        reason=asked.reason,
+        policy=policy.digest,
+        approvals=policy.approvals,
+    )
+    return request_release(app.state(), wish)
+
+
+def release(app: App, ref: str, request: ReleaseRequest | None = None) -> Release:
+    """Ask for a version to answer an endpoint; the control loop takes it from there.
+
+    Raises:
+        Forbidden: The gate has not passed it, an approval is missing, or the caller may not.
+        Conflict: Somebody else released to the endpoint meanwhile.
+    """
+    asked = request or ReleaseRequest()
+    if asked.bypass:
+        _break_glass(app, ref, asked)
+    made = plan_release(app, ref, asked)
+    subject = f"endpoint/{made.endpoint}"
+    app.registry.append("release.requested", subject, made, by=app.identity, expect=app.state().generation(subject))
+    return made
+
+
+def rollback(app: App, endpoint: str, *, to: int | None = None, reason: str = "") -> Release:
+    """Ask for an earlier release again: variants, limits, thresholds and monitors together.
+
+    Args:
+        app: Whose endpoint.
+        endpoint: Which.
+        to: Release to go back to; None takes the one that was live before.
+        reason: For the record.
+
+    Raises:
+        NotFound: There is nothing to go back to.
+        Conflict: Somebody else released to the endpoint meanwhile.
+    """
+    require(app.identity, ROLLBACK, endpoint=endpoint)
+    state = app.state()
+    subject = f"endpoint/{endpoint}"
+    made = request_rollback(state, endpoint, by=app.identity.name, at=time.time(), to=to or 0, reason=reason)
+    app.registry.append("rollback.requested", subject, made, by=app.identity, expect=state.generation(subject))
+    return made
+
+
+def wait_until_settled(app: App, made: Release, *, timeout_s: float) -> str:
+    """Wait until a release has reached its first traffic, or has ended.
+
+    Returns:
+        Its phase: ``live``, ``shifting`` (a canary has its share), ``rolled_back``, ``failed``, or what it was when
+        the time ran out.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        endpoint = app.state().endpoint(made.endpoint)
+        settled = endpoint.settled.get(made.revision)
+        steps = endpoint.steps_of(made.revision)
+        phase = settled.outcome if settled else steps[-1].phase if steps else phase_of(endpoint)
+        if settled or phase in REACHED or time.monotonic() > deadline:
+            return phase
+        time.sleep(PAUSE_S)
+
+
+def approve(app: App, ref: str, role: str, *, comment: str = "") -> Approval:
+    """Say yes to a version, over the digest of its gate report.
+
+    Raises:
+        Forbidden: The caller packaged it, or does not hold the role.
+        Conflict: They said so already.
+    """
+    require(app.identity, APPROVE)
+    known = app.resolve(ref)
+    approval = Approval(
+        model=known.version.model,
+        version=known.version.version,
+        digest=known.version.digest,
+        role=role,
+        by=app.identity.name,
+        evidence=known.verdict.report if known.verdict else "",
+        comment=comment,
+    )
+    app.registry.append("approval.given", f"model/{known.version.model}", approval, by=app.identity)
+    return approval
+
+
+def move_alias(app: App, model: str, alias: str, version: int, *, reason: str = "") -> AliasMove:
+    """Let a movable name mean another version.
+
+    Raises:
+        NotFound: There is no such version.
+    """
+    move = AliasMove(model=model, alias=alias, version=version, reason=reason)
+    app.registry.append("alias.moved", f"model/{model}", move, by=app.identity)
+    return move
+
+
+def _break_glass(app: App, ref: str, asked: ReleaseRequest) -> None:
+    """Let one version past the gate, to one endpoint, for an hour, with a reason."""
+    require(app.identity, BYPASS)
+    version = app.resolve(ref).version
+    bypass = Bypass(
+        model=version.model,
+        version=version.version,
+        endpoint=asked.endpoint or version.model,
+        reason=asked.bypass,
+        expires_at=time.time() + BYPASS_S,
+    )
+    app.registry.append("gate.bypassed", f"model/{version.model}", bypass, by=app.identity)

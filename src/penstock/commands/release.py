@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from penstock.app.opening import open_app
-from penstock.app.releasing import Wish, plan_release, release, wait_until_settled
+from penstock.app.releasing import ReleaseRequest, plan_release, release, wait_until_settled
 from penstock.commands.screen import DEFAULT_HOME, UNKNOWN, As, DryRun, Home, Json, answering, out, progress, show
 from penstock.control import ensure_running
 
@@ -33,7 +33,7 @@ def run(
     """
     with answering(json=json):
         app = open_app(home, token=token)
-        wish = Wish(endpoint=endpoint, strategy=strategy, target=to, reason=reason, bypass=break_glass)
+        wish = ReleaseRequest(endpoint=endpoint, strategy=strategy, target=to, reason=reason, bypass=break_glass)
         if dry_run:
             planned = plan_release(app, ref, wish)
             show(planned, json=json, text=lambda: out.print(f"would release {ref} as revision {planned.revision}"))
