@@ -1,0 +1,221 @@
+"""Stage 2, gate: does it stay sane on rows a little, or a lot, unlike those it knows?
+
+What comes in: up to 2,000 validation rows. What goes out: findings on noise, missing values, numbers out of range
+and unseen text: answers stay valid, labels hardly flip, the metric hardly falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from penstock.errors import PenstockError
+from penstock.gate.answers import answer, answers_of, fault, scores_of
+from penstock.gate.check import Candidate, CheckLimits, Question, Rows, Shown
+from penstock.gate.evidence import bars, evidence, table
+from penstock.gate.perturbations import beyond, noisy, unseen, without
+from penstock.records import Finding, Scalar
+from penstock.statistics.metrics import Answers, Metric, fitting, value
+from penstock.tensors import Arrays
+
+
+class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of `RobustnessCheck`.
+
+    Attributes:
+        noise: Noise as a share of each column's standard deviation.
+        flips: Largest share of rows whose label changes under that noise; of a regression, the largest move of
+            an answer as a share of the answers' standard deviation.
+        drop: How much of the leading metric the noise may cost.
+        missing_drop: How much of it one missing column may cost.
+        rows: Validation rows taken, at most.
+        min_rows: Fewer show nothing.
+    """
+
+    advisory: tuple[str, ...] = ("missing-drop", "refusals")
+    noise: float = 0.05
+    flips: float = 0.1
+    drop: float = 0.03
+    missing_drop: float = 0.2
+    rows: int = 2000
+    min_rows: int = 50
+
+
+class Reply(NamedTuple):
+    """What the model did with changed rows: valid answers, or what was wrong, or that it raised."""
+
+    column: str
+    answers: Answers | None
+    fault: str
+    raised: bool
+
+
+class RobustnessCheck:
+    """Noise, missing, out of range, unseen."""
+
+    name: ClassVar[str] = "robustness"
+    Limits: ClassVar[type[CheckLimits]] = RobustnessLimits
+
+    def __init__(self, limits: RobustnessLimits) -> None:
+        self.limits = limits
+
+    def check(self, candidate: Candidate) -> list[Finding]:
+        """Noise first; then each column on its own."""
+        rows = _sample(candidate, self.limits.rows)
+        noise = self._question("noise", "Does a little noise leave its answers alone?")
+        if len(rows) < self.limits.min_rows:
+            return [
+                noise.unknown(
+                    f"Only {len(rows)} rows were given; {self.limits.min_rows} are the least that show anything.",
+                    "Give more labelled rows.",
+                )
+            ]
+        plain = answers_of(candidate.package.manifest, rows.labels, answer(candidate.engine, rows.inputs))
+        metric = fitting(plain)[0]
+        signature = candidate.package.manifest.signature
+        gone = list(_replies(candidate, rows, without(rows.inputs, signature)))
+        far = list(_replies(candidate, rows, beyond(rows.inputs, signature)))
+        strange = list(_replies(candidate, rows, unseen(rows.inputs, signature)))
+        return [
+            self._noise(candidate, rows, plain, metric),
+            *self._missing(plain, metric, gone),
+            self._valid("range", "Does it stay valid on numbers out of range?", far),
+            self._valid("unseen", "Does it stay valid on text it has never seen?", strange),
+            *self._refusals([*far, *strange]),
+        ]
+
+    def _noise(self, candidate: Candidate, rows: Rows, plain: Answers, metric: Metric) -> Finding:
+        question = self._question("noise", "Does a little noise leave its answers alone?")
+        limits = self.limits
+        changed = noisy(
+            rows.inputs, candidate.package.manifest.signature, share=limits.noise, seed=candidate.precision.seed
+        )
+        reply = _reply(candidate, rows, "every column", changed)
+        if reply.answers is None:
+            return question.refused(
+                f"No: with noise of {limits.noise:.0%} of each column's spread, {reply.fault}.",
+                "Mend the model; such rows will come.",
+            )
+        moved, cost = _moved(plain, reply.answers), _cost(metric, plain, reply.answers)
+        shown = Shown(
+            measured={"moved": moved, "drop": cost, "rows": len(rows)},
+            limits={"noise": limits.noise, "flips": limits.flips, "drop": limits.drop},
+            evidence=evidence(notes=[f"On {len(rows):,} rows drawn from the validation file."]),
+        )
+        kind = "of its labels change" if plain.classes else "of their spread its answers move"
+        said = f"with noise of {limits.noise:.0%} of each column's spread, {moved:.1%} {kind}"
+        said += f" and the {metric.title} falls by {cost:.4f}"
+        if moved <= limits.flips and cost <= limits.drop:
+            return question.passed(f"Yes: {said}.", shown)
+        return question.refused(
+            f"No: {said}; the limits are {limits.flips:.1%} and {limits.drop:g}.",
+            "Regularise it, or train it with noise: it hangs on digits that the world does not hold still.",
+            shown,
+        )
+
+    def _missing(self, plain: Answers, metric: Metric, replies: list[Reply]) -> list[Finding]:
+        """Validity, and what the worst missing column costs; nothing where no column may be missing."""
+        found = [self._valid("missing", "Does it stay valid when a value is missing?", replies)]
+        costs = [(one.column, _cost(metric, plain, one.answers)) for one in replies if one.answers is not None]
+        if not costs:
+            return found
+        costs.sort(key=lambda one: -one[1])
+        worst, cost = costs[0]
+        question = self._question("missing-drop", "Does it do without any one column?")
+        drawn = [(name, fall, fall, fall) for name, fall in costs[:12]]
+        shown = Shown(
+            measured={"worst_column": worst, "drop": cost},
+            limits={"missing_drop": self.limits.missing_drop},
+            evidence=evidence(
+                [bars(f"Fall of {metric.title} without a column", drawn, limit=self.limits.missing_drop)]
+            ),
+        )
+        said = f"without {worst}, the column it needs most, the {metric.title} falls by {cost:.4f}"
+        if cost <= self.limits.missing_drop:
+            return [*found, question.passed(f"Yes: {said}.", shown)]
+        remedy = f"Watch {worst} for missing values: the schema monitor pages on it."
+        return [*found, question.refused(f"No: {said}; the limit is {self.limits.missing_drop:g}.", remedy, shown)]
+
+    def _valid(self, key: str, title: str, replies: list[Reply]) -> Finding:
+        """Every row still gets a finite answer in its range; raising is refusing, which `_refusals` tells."""
+        question = self._question(key, title)
+        if not replies:
+            return question.passed("There is no column to which this can happen.")
+        bad = [one for one in replies if one.fault and not one.raised]
+        outcomes: list[dict[str, Scalar]] = [
+            {"column": one.column, "answers": one.fault or "valid", "raised": one.raised} for one in replies
+        ]
+        shown = Shown(
+            measured={"columns": len(replies), "invalid": len(bad)},
+            limits={"invalid": 0},
+            evidence=evidence(tables=[table("Column by column", outcomes)]),
+        )
+        if not bad:
+            return question.passed(f"Yes: its answers are valid on each of {len(replies)} columns.", shown)
+        return question.refused(
+            f"No: on {bad[0].column}, {bad[0].fault}; {len(bad)} of {len(replies)} columns do so.",
+            "Clip or impute in the pipeline, before the model.",
+            shown,
+        )
+
+    def _refusals(self, replies: list[Reply]) -> list[Finding]:
+        """A visible error is better than a wrong answer, yet nobody gets an answer."""
+        raising = [one.column for one in replies if one.raised]
+        if not raising:
+            return []
+        question = self._question("refusals", "Does it answer every row of the right type?")
+        return [
+            question.refused(
+                f"No: it raises on a number out of range or on unseen text in {', '.join(raising[:5])}.",
+                "Let encoders ignore what they do not know (OneHotEncoder: handle_unknown='ignore').",
+                Shown(measured={"raising": len(raising)}, limits={"raising": 0}),
+            )
+        ]
+
+    def _question(self, key: str, title: str) -> Question:
+        return Question(self.name, key, title, self.limits)
+
+
+def _sample(candidate: Candidate, most: int) -> Rows:
+    rows = candidate.data.validation
+    if len(rows) <= most:
+        return rows
+    drawn = np.random.default_rng(candidate.precision.seed).choice(len(rows), size=most, replace=False)
+    return rows.take(np.sort(drawn))
+
+
+def _replies(candidate: Candidate, rows: Rows, changed: Iterator[tuple[str, Arrays]]) -> Iterator[Reply]:
+    for column, inputs in changed:
+        yield _reply(candidate, rows, column, inputs)
+
+
+def _reply(candidate: Candidate, rows: Rows, column: str, inputs: Arrays) -> Reply:
+    """Ask the engine; that it raises is an answer too."""
+    try:
+        outputs = answer(candidate.engine, inputs)
+    except PenstockError:
+        return Reply(column, None, "the model raises", True)
+    wrong = fault(candidate.package.manifest, outputs, len(rows))
+    if wrong:
+        return Reply(column, None, wrong, False)
+    if not np.isfinite(scores_of(outputs)).all():
+        return Reply(column, None, "some scores are not finite", False)
+    return Reply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
+
+
+def _moved(plain: Answers, changed: Answers) -> float:
+    """Share of labels that flipped; of a regression, the mean move in standard deviations of the answers."""
+    if plain.classes:
+        return float((plain.answer != changed.answer).mean())
+    spread = float(plain.answer.std())
+    return float(np.abs(plain.answer - changed.answer).mean()) / spread if spread > 0 else 0.0
+
+
+def _cost(metric: Metric, plain: Answers, changed: Answers) -> float:
+    """How much worse the metric is; never below 0."""
+    before, after = value(metric.name, plain), value(metric.name, changed)
+    if before is None or after is None:
+        return 0.0
+    return max((before - after) * (1 if metric.higher else -1), 0.0)
