@@ -8,6 +8,7 @@ It may die at any time: the data plane goes on answering, and the next control p
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import fcntl
 import logging
 import os
@@ -19,10 +20,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
+from msgspec.structs import replace
 
 from penstock.api.server import create
 from penstock.app.loop import ControlLoop
@@ -37,7 +38,7 @@ log = logging.getLogger("penstock.control")
 
 
 class Running(Record, frozen=True, kw_only=True):
-    """Where to find what runs: the console's address and the data plane's."""
+    """Where to find what runs: the console's address, and the data plane's once something was released."""
 
     pid: int
     console: str
@@ -51,7 +52,16 @@ def running(home: Path) -> Running | None:
         found = decode((home / "run" / "control.json").read_bytes(), Running)
     except (FileNotFoundError, Corrupt):
         return None
-    return found if _is_alive(found.pid) and found.predictions else None
+    return replace(found, predictions=predictions_url(home)) if _is_alive(found.pid) else None
+
+
+def predictions_url(home: Path) -> str:
+    """Where predictions are answered; empty while no data plane runs."""
+    try:
+        found = decode((home / "run" / "supervisor.json").read_bytes(), _Supervisor)
+    except (FileNotFoundError, Corrupt):
+        return ""
+    return f"http://{found.host}:{found.port}" if _is_alive(found.pid) else ""
 
 
 def ensure_running(home: Path) -> Running:
@@ -115,6 +125,14 @@ class _Pid(Record, frozen=True, kw_only=True):
     pid: int
 
 
+class _Supervisor(Record, frozen=True, kw_only=True):
+    """What the data plane says of itself."""
+
+    pid: int
+    host: str
+    port: int
+
+
 def _end(pid: int) -> bool:
     """Ask a process to finish; insist when it does not."""
     os.kill(pid, signal.SIGTERM)
@@ -153,21 +171,17 @@ def _only_one(home: Path) -> Iterator[None]:
 def serve(home: Path) -> None:
     """Run the control plane until it is told to stop."""
     app = open_app(home)
-    app = replace(app, identity=app.registry.system())
+    app = dataclasses.replace(app, identity=app.registry.system())
     (home / "run").mkdir(exist_ok=True)
     with _only_one(home), socket.create_server((app.config.api.host, app.config.api.port)) as listener:
         host, port = listener.getsockname()[:2]
         loop = ControlLoop(app)
-        predictions = loop.start()
-        place = Running(
-            pid=os.getpid(), console=f"http://{host}:{port}/", predictions=predictions, started_at=time.time()
-        )
+        place = Running(pid=os.getpid(), console=f"http://{host}:{port}", started_at=time.time())
         server = uvicorn.Server(uvicorn.Config(create(app), log_level="warning", access_log=False, server_header=False))
         turning = threading.Thread(target=_turn_forever, args=(loop, server), name="turns", daemon=True)
         turning.start()
         _announce(home, place, server)
         server.run(sockets=[listener])
-        loop.stop()
         turning.join(timeout=5.0)
 
 

@@ -9,7 +9,7 @@ import typer
 from penstock.app.opening import open_app
 from penstock.app.releasing import ReleaseRequest, plan_release, release, wait_until_settled
 from penstock.commands.screen import DEFAULT_HOME, UNKNOWN, As, DryRun, Home, Json, answering, out, progress, show
-from penstock.control import ensure_running
+from penstock.control import ensure_running, predictions_url
 
 
 def run(
@@ -46,13 +46,13 @@ def run(
             settled = wait_until_settled(app, made, timeout_s=wait_s)
         answer = {
             "endpoint": made.endpoint,
-            "url": running.predictions,
+            "url": predictions_url(home),
             "release": made.revision,
             "version": made.variants[-1].version if strategy == "shadow" else app.resolve(ref).version.version,
             "phase": settled,
             "console": running.console,
         }
-        show(answer, json=json, text=lambda: _tell(made.endpoint, running.predictions, settled, running.console))
+        show(answer, json=json, text=lambda: _tell(made.endpoint, predictions_url(home), settled, running.console))
         if settled not in ("live", "shifting"):
             raise typer.Exit(UNKNOWN)
 

@@ -17,7 +17,7 @@ from penstock.app.opening import open_app
 from penstock.app.packaging import PackageRequest, package
 from penstock.app.releasing import ReleaseRequest, release, wait_until_settled
 from penstock.app.views import EndpointView, read_observed
-from penstock.control import Running, ensure_running, stop
+from penstock.control import Running, ensure_running, predictions_url, stop
 from penstock.demo.flights import FEATURES, LABEL
 from penstock.demo.narration import Narrator
 from penstock.demo.outcomes import Reporter
@@ -74,8 +74,8 @@ class Cast:
         parity = manifest.parity
         if parity is not None and parity.passed:
             self.narrator.good(
-                f"{version.ref} {version.digest[:15]}…: ONNX, equal on {parity.rows:,} rows, {parity.threshold_rows:,} of them "
-                f"next to a split: {parity.label_flips} labels differ, largest error {parity.max_error:.0e}"
+                f"{version.ref} {version.digest[:15]}…: ONNX, equal on {parity.rows:,} rows, {parity.threshold_rows:,} "
+                f"of them next to a split: {parity.label_flips} labels differ, largest error {parity.max_error:.0e}"
             )
         else:
             self.narrator.note(
@@ -136,7 +136,7 @@ class Cast:
                 self.tell_news()
                 return not until(answers)
 
-            answers = replay(self.running.predictions, ENDPOINT, flights, on_progress=on_progress)
+            answers = replay(predictions_url(self.home), ENDPOINT, flights, on_progress=on_progress)
         reporter.report(answers.sent, answers, everything=True)
         acknowledged = reporter.finish()
         self.answers.append(answers)

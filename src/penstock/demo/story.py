@@ -9,6 +9,7 @@ import pandas as pd
 
 from penstock.app.evidence import trace, verify_home
 from penstock.app.releasing import approve
+from penstock.control import predictions_url
 from penstock.demo.cast import ENDPOINT, KEPT, Cast, assemble
 from penstock.demo.flights import FEATURES, LABEL, load_flights, month, split_by_day, split_by_row
 from penstock.demo.models import train, with_junk
@@ -47,7 +48,8 @@ def _first_version(cast: Cast, winter: pd.DataFrame) -> Version:
     """Two candidates for the start: one judged on random rows, one on whole days."""
     say = cast.narrator
     say.tell(
-        f"January to April: {len(winter):,} flights, {winter[LABEL].mean():.0%} late; who flies on one day shares its weather"
+        f"January to April: {len(winter):,} flights, {winter[LABEL].mean():.0%} late; "
+        "flights of one day share its weather"
     )
     say.chapter("A candidate that was judged on random rows")
     fitted, held = split_by_row(winter)
@@ -71,7 +73,7 @@ def _release(cast: Cast, version: Version) -> None:
     _approve(cast, version)
     cast.release(version, "at-once")
     say.good(
-        f"live at {cast.running.predictions}: every worker answered the golden examples right before it took traffic"
+        f"live at {predictions_url(cast.home)}: every worker answered the golden examples right before it took traffic"
     )
 
 
@@ -107,7 +109,7 @@ def _retrain(cast: Cast, flights: pd.DataFrame) -> Version:
         learned = labelled_rows(cast.home / "log", ENDPOINT)
     say.tell(f"{len(learned):,} predictions have an outcome")
     frame = _as_flights(flights, learned)
-    fitted, held = split_by_day(pd.concat([month(flights, 1, 4)[KEPT + ["day"]], frame], ignore_index=True))
+    fitted, held = split_by_day(pd.concat([month(flights, 1, 4)[[*KEPT, "day"]], frame], ignore_index=True))
     with say.working("training"):
         model = train(fitted)
     version = cast.package(model, fitted, held, "January to September, outcomes from production")
