@@ -67,6 +67,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "schema": Adapter("penstock.observe.detectors.schema:SchemaDetector", "platform"),
         "calibration": Adapter("penstock.observe.detectors.calibration:CalibrationDetector", "platform"),
         "risk": Adapter("penstock.observe.detectors.risk:RiskDetector", "platform"),
+        "estimate": Adapter("penstock.observe.detectors.estimate:EstimateDetector", "platform"),
     },
 }
 

@@ -91,13 +91,17 @@ def expected_auc(scores: Floats, frequencies: Floats) -> float:
     return float((np.sum(true * (below + false / 2)) - itself / 2) / pairs)
 
 
-def _auc(scores: Floats, frequencies: Floats) -> Estimate:
-    value = expected_auc(scores, frequencies)
-    true, false = frequencies.sum(), (1 - frequencies).sum()
-    # Hanley and McNeil, Radiology 143, 1982.
+def auc_error(value: float, true: float, false: float) -> float:
+    """Standard error of an AUC over so many true and false rows (Hanley and McNeil, Radiology 143, 1982)."""
     q1, q2 = value / (2 - value), 2 * value**2 / (1 + value)
     variance = (value * (1 - value) + (true - 1) * (q1 - value**2) + (false - 1) * (q2 - value**2)) / (true * false)
-    return _banded("auc", value, math.sqrt(max(variance, 0.0)), len(scores))
+    return math.sqrt(max(variance, 0.0))
+
+
+def _auc(scores: Floats, frequencies: Floats) -> Estimate:
+    value = expected_auc(scores, frequencies)
+    error = auc_error(value, float(frequencies.sum()), float((1 - frequencies).sum()))
+    return _banded("auc", value, error, len(scores))
 
 
 def _accuracy(scores: Floats, frequencies: Floats, threshold: float) -> Estimate:

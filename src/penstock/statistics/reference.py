@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from penstock import records
 from penstock.errors import Corrupt
 from penstock.records import Record
-from penstock.statistics import blocks, calibration, distances, histograms
+from penstock.statistics import blocks, calibration, distances, estimation, histograms
 from penstock.statistics.blocks import Spread
 from penstock.statistics.calibration import Curve
+from penstock.statistics.estimation import Estimate
 from penstock.statistics.histograms import Profile
 from penstock.tensors import Array
 
@@ -48,6 +49,7 @@ class Windows(Record, frozen=True, kw_only=True):
     Attributes:
         largest: Column to the largest PSI of a window.
         missing: Column to the largest share of missing values in a window; `unusual` likewise.
+        lowest: Metric (auc, accuracy) to the lowest estimate without labels of a window.
     """
 
     hours: int
@@ -55,6 +57,7 @@ class Windows(Record, frozen=True, kw_only=True):
     largest: dict[str, float] = {}
     missing: dict[str, float] = {}
     unusual: dict[str, float] = {}
+    lowest: dict[str, float] = {}
 
 
 class Slice(Record, frozen=True, kw_only=True):
@@ -82,6 +85,8 @@ class Reference(Record, frozen=True, kw_only=True):
         loss: Brier loss of a classification; of a regression the absolute error in units of `scale`, at most 1.
         curve: Score to frequency; None without labels or for a regression.
         rate: Mean label.
+        scale: Unit of a regression's loss: the 99 % quantile of the reference's absolute errors.
+        estimates: The estimates without labels for the reference itself.
     """
 
     profile: Profile
@@ -95,6 +100,7 @@ class Reference(Record, frozen=True, kw_only=True):
     reliability: tuple[calibration.Bin, ...] = ()
     rate: float = 0.0
     scale: float = 1.0
+    estimates: tuple[Estimate, ...] = ()
     slices: tuple[Slice, ...] = ()
     format: int = FORMAT
 
@@ -128,11 +134,11 @@ def make_reference(
     reference = Reference(
         profile=histograms.fit(table), task=task, start_h=0 if when is None else blocks.quietest_hour(when)
     )
-    if when is not None:
-        reference = replace(reference, windows=tuple(_windows(reference, table, when, hours) for hours in HOURS))
     if np.isfinite(truth).any():
         days = None if when is None else blocks.block_of(when, 24, reference.start_h)
         reference = _labelled(reference, table, truth, days)
+    if when is not None:
+        reference = replace(reference, windows=tuple(_windows(reference, table, when, hours) for hours in HOURS))
     return reference
 
 
@@ -146,6 +152,13 @@ def losses(reference: Reference, scores: Floats, labels: Floats) -> Floats:
 def residuals(reference: Reference, scores: Floats, labels: Floats) -> Floats:
     """Label less the frequency that the reference's curve gives the score."""
     return labels - (scores if reference.curve is None else calibration.apply(reference.curve, scores))
+
+
+def estimates(reference: Reference, scores: Floats) -> tuple[Estimate, ...]:
+    """Figures of merit expected of these scores while no labels have come; none without a curve."""
+    if reference.curve is None:
+        return ()
+    return estimation.estimate(scores, calibration.apply(reference.curve, scores))
 
 
 def windows_of(profiles: list[Profile], hours: int) -> Windows:
@@ -184,11 +197,17 @@ def _windows(reference: Reference, table: Mapping[str, Array], when: Floats, hou
     place = blocks.merge_small(blocks.block_of(when, hours, reference.start_h), MIN_ROWS)
     order = np.argsort(place, kind="stable")
     cuts = np.flatnonzero(np.diff(place[order])) + 1
+    parts = np.split(order, cuts)
     profiles = [
-        histograms.count(reference.profile, {name: values[rows] for name, values in table.items()})
-        for rows in np.split(order, cuts)
+        histograms.count(reference.profile, {name: values[rows] for name, values in table.items()}) for rows in parts
     ]
-    return windows_of(profiles, hours)
+    found = [known for rows in parts for known in estimates(reference, np.asarray(table[SCORE], float)[rows])]
+    valid = [known for known in found if known.valid]
+    lowest = {
+        metric: min(known.value for known in valid if known.metric == metric)
+        for metric in {known.metric for known in valid} - {"brier"}
+    }
+    return replace(windows_of(profiles, hours), lowest=lowest)
 
 
 def _labelled(reference: Reference, table: Mapping[str, Array], truth: Floats, days: Places | None) -> Reference:
@@ -203,6 +222,7 @@ def _labelled(reference: Reference, table: Mapping[str, Array], truth: Floats, d
         curve = calibration.isotonic(score[known], truth[known])
         reference = replace(reference, curve=curve, reliability=calibration.reliability(score[known], truth[known]))
     residual, loss = residuals(reference, score, truth), losses(reference, score, truth)
+    reference = replace(reference, estimates=estimates(reference, score))
     return replace(
         reference,
         residual=blocks.spread(residual, days) if reference.task == "classification" else None,

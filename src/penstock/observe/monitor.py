@@ -1,0 +1,146 @@
+"""The monitor of one endpoint: rows go in, incidents come out.
+
+    predictions -> calendars -> windows -> distribution, schema, estimate --+
+    outcomes    -> calendars -> windows -> calibration, risk ---------------+-> readings -> incidents
+
+It is an object of memory alone, which holds no clock, no file and no thread: feed the log to a new one, in the same
+order, and it is in the same state. One monitor watches one version's reference; a new version gets a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from penstock import adapters
+from penstock.observe import quality
+from penstock.observe.detector import Detector, Source
+from penstock.observe.incidents import Incidents
+from penstock.observe.quality import Quality
+from penstock.observe.windows import Calendar, Rows, Window
+from penstock.records import Incident
+from penstock.statistics import distances
+from penstock.statistics.reference import MIN_ROWS, SCORE, Reference
+
+DAY_H = 24
+KEEP = 400
+"""Windows of quality kept, a little over a year of days."""
+
+
+@dataclass
+class Watch:
+    """One detector with the calendar that cuts its windows."""
+
+    name: str
+    detector: Detector
+    calendar: Calendar
+
+
+@dataclass
+class Monitor:
+    """All that is known of an endpoint's predictions and outcomes; made by `open_monitor`.
+
+    Attributes:
+        drift: Column to the PSI of the last whole day.
+        history: One entry a day: what was estimated, and what was realised once labels came.
+    """
+
+    endpoint: str
+    reference: Reference
+    watches: Sequence[Watch]
+    days: dict[Source, Calendar]
+    incidents: Incidents
+    drift: dict[str, float] = field(default_factory=dict)
+    history: list[Quality] = field(default_factory=list)
+    struck: str = ""
+
+    def predictions(self, rows: Rows) -> list[Incident]:
+        """Take in what was answered, `rows.times` being event times."""
+        return self._feed("predictions", rows)
+
+    def outcomes(self, rows: Rows) -> list[Incident]:
+        """Take in answers whose outcome is known, `rows.times` being when each outcome became true."""
+        return self._feed("outcomes", rows)
+
+    def flush(self) -> list[Incident]:
+        """The stream has ended: judge what is held, complete or not."""
+        found: list[Incident] = []
+        for watch in self.watches:
+            found += self._judge(watch, watch.calendar.flush())
+        for source, calendar in self.days.items():
+            self._describe(source, calendar.flush())
+        return found
+
+    def open_incidents(self) -> list[Incident]:
+        """What is open now, the most severe first."""
+        rank = {"page": 0, "ticket": 1, "record": 2}
+        return sorted(self.incidents.open.values(), key=lambda known: (rank[known.severity], known.opened_at))
+
+    def watermark(self) -> float:
+        """Event time up to which all is judged; minus infinity at the start."""
+        return self.days["predictions"].watermark
+
+    def _feed(self, source: Source, rows: Rows) -> list[Incident]:
+        found: list[Incident] = []
+        for watch in self.watches:
+            if watch.detector.source == source:
+                found += self._judge(watch, watch.calendar.add(rows))
+        self._describe(source, self.days[source].add(rows))
+        return found
+
+    def _judge(self, watch: Watch, windows: list[Window]) -> list[Incident]:
+        found: list[Incident] = []
+        for window in windows:
+            readings = watch.detector.score(window)
+            found += self.incidents.turn(readings, source=watch.name, at=window.end)
+        invalid = self.incidents.open.get("estimate:invalid")
+        self.struck = invalid.effect if invalid else ""
+        return found
+
+    def _describe(self, source: Source, windows: list[Window]) -> None:
+        """Keep what the console and the metrics show of each day."""
+        for window in windows:
+            if source == "predictions":
+                known = quality.expected(
+                    self.reference, window.rows, start=window.start, end=window.end, struck=self.struck
+                )
+                self.history = [*self.history, known][-KEEP:]
+                self.drift = _drift(self.reference, window)
+            else:
+                self.history = [self._realised(known, window) for known in self.history]
+
+    def _realised(self, known: Quality, window: Window) -> Quality:
+        if known.start != window.start:
+            return known
+        return quality.with_labels(known, self.reference, window.rows)
+
+
+def open_monitor(endpoint: str, reference: Reference, *, lateness_s: float = 0.0) -> Monitor:
+    """A monitor with every detector of the adapters' table.
+
+    Args:
+        endpoint: Whose incidents it opens.
+        reference: What its version was proved on.
+        lateness_s: How far behind the latest row another may come and still count.
+    """
+    watches = []
+    for name in adapters.TABLE["detector"]:
+        kind = adapters.load("detector", name)
+        for made in [kind(hours) for hours in (DAY_H, 6)] if name == "distribution" else [kind()]:
+            made.fit(reference)
+            minimum = MIN_ROWS if name in ("distribution", "estimate") else 1
+            calendar = Calendar(reference.profile, made.hours(), reference.start_h, minimum, lateness_s)
+            watches.append(Watch(f"{name}/{made.hours()}h", made, calendar))
+    days: dict[Source, Calendar] = {
+        source: Calendar(reference.profile, DAY_H, reference.start_h, 1, lateness_s)
+        for source in ("predictions", "outcomes")
+    }
+    return Monitor(endpoint, reference, watches, days, Incidents(endpoint))
+
+
+def _drift(reference: Reference, window: Window) -> dict[str, float]:
+    """PSI of every column of a window; the score's is called ``score``."""
+    return {
+        "score" if name == SCORE else name: distances.psi(reference.profile.columns[name].body(), seen.body())
+        for name, seen in window.profile.columns.items()
+    }
