@@ -1,0 +1,56 @@
+"""Follow a journal: what was written since the last look.
+
+Comes in: a folder of segments that others append to. Goes out: records, in each writer's order. A damaged segment
+is named once and left; the others go on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from penstock.errors import Corrupt
+from penstock.log.journal import HEADER, SUFFIX, read_segment
+
+T = TypeVar("T")
+
+
+class Tail(Generic[T]):
+    """A reader with a memory of how far it read.
+
+    Args:
+        folder: Of segments; may not be there yet.
+        kind: `Exchange` or `Outcome`.
+        offsets: Where an earlier reader stopped, by segment name.
+    """
+
+    def __init__(self, folder: Path, kind: type[T], *, offsets: dict[str, int] | None = None) -> None:
+        self.offsets = dict(offsets or {})
+        self.damaged: dict[str, str] = {}
+        self._folder = folder
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+
+    def read(self) -> list[T]:
+        """Everything whole that was written since the last call; segments by age, each in its order."""
+        found: list[T] = []
+        for path in segments(self._folder):
+            if path.name in self.damaged or path.stat().st_size <= max(self.offsets.get(path.name, 0), len(HEADER)):
+                continue
+            try:
+                payloads, self.offsets[path.name] = read_segment(path, self.offsets.get(path.name, 0))
+                found += [self._decode(payload) for payload in payloads]
+            except (Corrupt, msgspec.DecodeError) as error:
+                self.damaged[path.name] = str(error)
+        return found
+
+
+def segments(folder: Path) -> list[Path]:
+    """A folder's segments, the oldest first."""
+    return sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem.rsplit("-", 2)[1:])
+
+
+def payload(record: object) -> bytes:
+    """A record as the journal holds it."""
+    return msgspec.msgpack.encode(record)

@@ -1,0 +1,1 @@
+"""Stage 4, the data plane: answers predictions from a package folder and a snapshot file, and needs nothing else."""

@@ -1,0 +1,102 @@
+"""Stage 4, serve: the request path, one straight line.
+
+    bytes -> authorize -> protocol.decode -> router.choose -> conform -> batcher (engine) -> protocol.encode -> bytes
+                                                                              `-> one Exchange to the recorder
+
+Whoever asks is known before a byte of the body is parsed; the variant is chosen before the input is conformed,
+because it is conformed to that variant's signature. Shadows get a copy when the answer is made.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from itertools import count
+
+from penstock.errors import Fault, NotFound, PenstockError
+from penstock.serve.batcher import Job
+from penstock.serve.board import Board
+from penstock.serve.catalogue import catalogue, metrics
+from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
+from penstock.serve.visit import Answer, Desk, Visit
+
+_LOG = logging.getLogger("penstock.serve")
+_MOST_PATHS = 4096
+
+
+class Flow:
+    """Handles calls; the only thing a listener knows.
+
+    Args:
+        board: What is live.
+        desk: What all requests share.
+        protocols: In the order in which they are asked for a path.
+    """
+
+    def __init__(self, board: Board, desk: Desk, protocols: tuple[ServingProtocol, ...]) -> None:
+        self.board = board
+        self.desk = desk
+        self._protocols = protocols
+        self._paths: dict[tuple[str, str], tuple[ServingProtocol, Operation]] = {}
+        self._prefix = os.urandom(6).hex()
+        self._numbers = count(1)
+
+    def handle(self, call: Call, answer: Answer) -> Job | None:
+        """Answer a call, now or later.
+
+        Returns:
+            The job to cancel when the caller goes away; None where nothing waits.
+        """
+        try:
+            if call.path == "/metrics":
+                answer(metrics(self.board, self.desk.meters.folder, call))
+                return None
+            protocol, operation = self._match(call)
+            if operation.verb == "predict":
+                return self._predict(call, protocol, operation, answer)
+            answer(protocol.describe(operation, catalogue(self.board, self.desk.meters.folder, call)))
+        except PenstockError as error:
+            answer(refuse(error))
+        # The protocol boundary: whatever we did wrong is a fault in the log, and no stack for the caller.
+        except Exception:
+            reference = self._new_id()
+            _LOG.exception("request %s failed", reference)
+            answer(refuse(Fault("", code="serve.fault"), reference))
+        return None
+
+    def _match(self, call: Call) -> tuple[ServingProtocol, Operation]:
+        """Which dialect's which operation a request line is."""
+        known = self._paths.get((call.method, call.path))
+        if known is not None:
+            return known
+        for protocol in self._protocols:
+            operation = protocol.match(call.method, call.path)
+            if operation is not None:
+                if operation.endpoint in self.board.endpoints and len(self._paths) < _MOST_PATHS:
+                    self._paths[call.method, call.path] = (protocol, operation)
+                return protocol, operation
+        for method in ("GET", "POST"):
+            if any(protocol.match(method, call.path) for protocol in self._protocols):
+                raise NotFound("the path takes another method", f"use {method}", code="serve.method")
+        raise NotFound("there is no such path", "GET /v2/models lists the endpoints", code="serve.no_path")
+
+    def _predict(self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer) -> Job | None:
+        """The line itself; what comes after the batcher is `Visit.done`."""
+        endpoint = self.board.endpoint(operation.endpoint)
+        visit = Visit(self.desk, self._new_id(), call=call, endpoint=endpoint, answer=answer)
+        self.desk.in_flight += 1
+        try:
+            visit.subject = self.board.authorize(endpoint, call.headers, call.received_at)
+            visit.decode(protocol)
+            visit.choose(operation.version)
+            visit.conform()
+            visit.arm.model.lane.submit(visit, endpoint.route.limits.queue)
+        except PenstockError as error:
+            visit.finish(error)
+        except BaseException:
+            self.desk.in_flight -= 1
+            raise
+        return None if visit.finished else visit
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}{next(self._numbers):x}"

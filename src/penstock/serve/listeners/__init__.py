@@ -1,0 +1,1 @@
+"""What takes bytes from a network and hands calls to the flow."""

@@ -1,0 +1,397 @@
+"""Stage 4, serve: HTTP/1.1 on a socket: bytes to calls, replies to bytes, and every limit in between.
+
+    socket -> llhttp (strict) -> limits -> Call -> Flow.handle -> Reply -> slot of its request -> one write a turn
+
+A framing that two parsers could read in two ways (both lengths, two lengths, a bare line feed) is refused and the
+connection closed. Pipelined requests are answered in order. Time is watched by one sweep a second over all
+connections, not by a timer each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections import deque
+from http import HTTPStatus
+from time import monotonic, perf_counter
+from urllib.parse import unquote
+
+import httptools
+
+from penstock.errors import InvalidInput, NotReady, PenstockError
+from penstock.serve.batcher import Job
+from penstock.serve.encodings import decompressed
+from penstock.serve.flow import Flow
+from penstock.serve.listeners.limits import HttpLimits
+from penstock.serve.protocol import Call, Reply, refuse
+from penstock.serve.turn import Turn
+
+_LOG = logging.getLogger("penstock.serve")
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_CLOSE = b"connection: close\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Slot:
+    """A request's place in the order of answers."""
+
+    __slots__ = ("close", "head_only", "job", "reply")
+
+    def __init__(self, *, close: bool, head_only: bool) -> None:
+        self.close = close
+        self.head_only = head_only
+        self.reply: Reply | None = None
+        self.job: Job | None = None
+
+
+class Door:
+    """The connections of one listener and what they share.
+
+    Args:
+        flow: Answers calls.
+        turn: Sends answers.
+        limits: Sizes and times.
+    """
+
+    def __init__(self, flow: Flow, turn: Turn, limits: HttpLimits) -> None:
+        self.flow = flow
+        self.turn = turn
+        self.limits = limits
+        self.closing = False
+        self.connections: set[HttpConnection] = set()
+        self._listening: socket.socket | None = None
+        self._accepting: set[asyncio.Task[object]] = set()
+
+    def open(self, listening: socket.socket) -> None:
+        """Accept from a socket that other workers accept from too."""
+        self._listening = listening
+        asyncio.get_running_loop().add_reader(listening.fileno(), self._accept)
+
+    def shut(self) -> None:
+        """Accept no more, and let every connection go after its next answer."""
+        self.closing = True
+        if self._listening is not None:
+            asyncio.get_running_loop().remove_reader(self._listening.fileno())
+
+    def _accept(self) -> None:
+        """Take one connection a turn: taking all at once would leave the other workers without."""
+        if self._listening is None:
+            return
+        try:
+            accepted, _ = self._listening.accept()
+        except OSError:
+            # Another worker was quicker, or the client has gone.
+            return
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(loop.connect_accepted_socket(lambda: HttpConnection(self), accepted))
+        self._accepting.add(task)
+        task.add_done_callback(self._accepted)
+
+    def _accepted(self, task: asyncio.Task[object]) -> None:
+        self._accepting.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _LOG.warning("a connection could not be taken: %s", task.exception())
+
+    async def sweep(self) -> None:
+        """Close what is too slow, each second, for ever."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = monotonic()
+            for connection in list(self.connections):
+                connection.check(now)
+
+    def close_idle(self) -> None:
+        """Close connections that hold no request."""
+        for connection in list(self.connections):
+            connection.close_if_idle()
+
+    def held(self) -> int:
+        """Requests begun and not yet answered."""
+        return sum(connection.busy() for connection in self.connections)
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client's connection."""
+
+    __slots__ = (
+        "_body", "_body_bytes", "_door", "_head_bytes", "_headers", "_in_body", "_limits", "_parser", "_sending",
+        "_since", "_slots", "_stopped", "_stuck_bytes", "_stuck_since", "_transport", "_url", "_writable",
+    )  # fmt: skip
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._limits = door.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._slots: deque[Slot] = deque()
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._head_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._in_body = False
+        self._since = monotonic()
+        self._sending = False
+        self._stopped = False
+        self._writable = True
+        self._stuck_since = 0.0
+        self._stuck_bytes = 0
+
+    # -- the event loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is here."""
+        self._transport = transport  # type: ignore[assignment]
+        self._door.connections.add(self)
+        if len(self._door.connections) > self._limits.connections:
+            self._refuse(NotReady("too many connections", "close some"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: what it still waits for need not start."""
+        self._door.connections.discard(self)
+        self._stopped = True
+        self._transport = None
+        for slot in self._slots:
+            if slot.job is not None:
+                slot.job.cancelled = True
+        self._slots.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._stopped:
+            return
+        if not self._in_body:
+            if not self._head_bytes:
+                self._since = monotonic()
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Nothing here is upgraded; the request itself was handled.
+            self._stop_reading()
+        except httptools.HttpParserError:
+            if not self._stopped:
+                self._refuse(InvalidInput("this is not HTTP/1.1", "see RFC 9112", code="input.http"))
+        if not self._in_body and self._head_bytes > self._limits.head_bytes and not self._stopped:
+            self._refuse(_too_much_head())
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still read its answers."""
+        self._stopped = True
+        return bool(self._slots)
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write: read no more of it meanwhile."""
+        self._writable = False
+        self._stuck_since = monotonic()
+        if self._transport is not None:
+            self._stuck_bytes = self._transport.get_write_buffer_size()
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It caught up."""
+        self._writable = True
+        if self._transport is not None and not self._stopped:
+            self._transport.resume_reading()
+
+    # -- the parser's side
+
+    def on_message_begin(self) -> None:
+        """A request line starts."""
+        self._url = b""
+        self._headers = {}
+        self._body = []
+        self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """The request target, or a part of it."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; the framing ones must be alone."""
+        name = name.lower()
+        headers = self._headers
+        if name in headers:
+            if name in (b"content-length", b"transfer-encoding", b"host", b"authorization"):
+                self._refuse(InvalidInput("a header is given twice", "send it once", where=f"headers.{name.decode()}"))
+            value = headers[name] + b"," + value
+        headers[name] = value
+        if len(headers) > self._limits.headers:
+            self._refuse(_too_much_head())
+
+    def on_headers_complete(self) -> None:
+        """All headers are here: refuse what can be refused before a byte of body."""
+        if self._stopped:
+            return
+        headers = self._headers
+        self._in_body = True
+        self._since = monotonic()
+        if self._head_bytes > self._limits.head_bytes and len(self._url) + _size(headers) > self._limits.head_bytes:
+            self._refuse(_too_much_head())
+        elif b"host" not in headers and self._parser.get_http_version() == "1.1":
+            self._refuse(InvalidInput("there is no Host header", "send one", where="headers.host"))
+        elif b"transfer-encoding" in headers:
+            self._check_chunked(headers)
+        elif int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+            self._refuse(_too_large(self._limits.body_bytes))
+        if b"expect" in headers and not self._stopped and self._transport is not None:
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        if self._stopped:
+            return
+        self._body_bytes += len(data)
+        if self._body_bytes > self._limits.body_bytes:
+            self._refuse(_too_large(self._limits.body_bytes))
+            return
+        self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        self._in_body = False
+        self._head_bytes = 0
+        if self._stopped:
+            return
+        method = self._parser.get_method().decode()
+        close = self._door.closing or not self._parser.should_keep_alive()
+        slot = Slot(close=close, head_only=method == "HEAD")
+        self._slots.append(slot)
+        if close or len(self._slots) >= self._limits.pipelined:
+            self._stop_reading(finally_=close)
+        try:
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            if b"content-encoding" in self._headers:
+                body = decompressed(body, self._headers[b"content-encoding"], self._limits.body_bytes)
+        except PenstockError as error:
+            self._fill(slot, refuse(error))
+            return
+        call = Call(method, _path(self._url), self._headers, body, time.time(), perf_counter())
+        slot.job = self._door.flow.handle(call, lambda reply: self._fill(slot, reply))
+
+    # -- answers
+
+    def send(self) -> None:
+        """Write every answer that is next in order."""
+        self._sending = False
+        parts: list[bytes] = []
+        close = False
+        slots = self._slots
+        while slots and slots[0].reply is not None and not close:
+            slot = slots.popleft()
+            close = slot.close or self._door.closing
+            parts += _bytes_of(slot, close=close)
+        transport = self._transport
+        if transport is None:
+            return
+        if parts:
+            self._since = monotonic()
+            transport.write(b"".join(parts))
+        if close or (self._stopped and not slots):
+            transport.close()
+        elif not self._stopped and len(slots) < self._limits.pipelined and self._writable:
+            transport.resume_reading()
+
+    def busy(self) -> int:
+        """Requests that wait for an answer, one that is still coming included."""
+        return len(self._slots) + (self._in_body or self._head_bytes > 0)
+
+    def close_if_idle(self) -> None:
+        """Close when nothing is being asked."""
+        if self._transport is not None and not self.busy():
+            self._transport.close()
+
+    def check(self, now: float) -> None:
+        """Close when the client is too slow in sending, or in reading."""
+        limits, transport = self._limits, self._transport
+        if transport is None:
+            return
+        if not self._writable:
+            size = transport.get_write_buffer_size()
+            if size < self._stuck_bytes:
+                self._stuck_since, self._stuck_bytes = now, size
+            elif now - self._stuck_since > limits.read_s:
+                transport.abort()
+            return
+        waited = now - self._since
+        if self._in_body:
+            if waited > limits.body_s and self._body_bytes < limits.body_bytes_s * waited:
+                self._refuse(_slow())
+        elif self._head_bytes:
+            if waited > limits.head_s:
+                self._refuse(_slow())
+        elif not self._slots and waited > limits.idle_s:
+            transport.close()
+
+    def _fill(self, slot: Slot, reply: Reply) -> None:
+        """An answer is there; it leaves at the end of the turn."""
+        slot.reply = reply
+        slot.job = None
+        if not self._sending and self._slots and self._slots[0].reply is not None:
+            self._sending = True
+            self._door.turn.add(self)
+
+    def _refuse(self, error: PenstockError) -> None:
+        """Answer what came so far with a refusal, after the answers before it, and close."""
+        if self._stopped:
+            return
+        slot = Slot(close=True, head_only=False)
+        self._slots.append(slot)
+        self._stop_reading()
+        self._in_body = False
+        self._head_bytes = 0
+        self._fill(slot, refuse(error))
+
+    def _stop_reading(self, *, finally_: bool = True) -> None:
+        self._stopped = self._stopped or finally_
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _check_chunked(self, headers: dict[bytes, bytes]) -> None:
+        if b"content-length" in headers:
+            self._refuse(InvalidInput("there are two lengths", "send Content-Length or chunks", code="input.http"))
+        elif headers[b"transfer-encoding"].strip().lower() != b"chunked":
+            self._refuse(InvalidInput("this transfer encoding is not spoken", "send chunked", code="input.http"))
+
+
+def _bytes_of(slot: Slot, *, close: bool) -> tuple[bytes, ...]:
+    reply = slot.reply
+    if reply is None:
+        return ()
+    head = b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n%b%bcontent-length: %d\r\n\r\n" % (
+        reply.status,
+        _REASONS.get(reply.status, b""),
+        reply.content_type,
+        reply.headers,
+        _CLOSE if close else b"",
+        len(reply.body),
+    )
+    return (head,) if slot.head_only else (head, reply.body)
+
+
+def _path(url: bytes) -> str:
+    """The path of a request target, without its query."""
+    path = url.partition(b"?")[0].decode("ascii", "replace")
+    return unquote(path, errors="replace") if "%" in path else path
+
+
+def _size(headers: dict[bytes, bytes]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers.items())
+
+
+def _too_large(limit: int) -> InvalidInput:
+    return InvalidInput(
+        f"the body is larger than {limit} bytes", "send fewer rows", code="serve.too_large", where="body"
+    )
+
+
+def _too_much_head() -> InvalidInput:
+    return InvalidInput("the headers are too large or too many", "send fewer", code="serve.headers_too_large")
+
+
+def _slow() -> InvalidInput:
+    return InvalidInput("the request came too slowly", "send it in one go", code="serve.slow")

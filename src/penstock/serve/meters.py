@@ -1,0 +1,201 @@
+"""Stage 4, serve: counters that outlive the worker that counts.
+
+Each worker maps one file of fixed-size series into its memory and adds in place, so a killed worker loses no
+count and its successor goes on from there; whoever asks sums over all workers' files.
+
+    file   = header (magic, format, series in use) + series
+    series = key (JSON, padded) + requests, rows, nanoseconds, one counter per latency bucket
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from bisect import bisect_left
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from penstock.errors import Corrupt
+
+FORMAT = 1
+EDGES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+_MAGIC = b"PSMETER%d" % FORMAT
+_HEADER = 64
+_IN_USE = 8
+_GAUGES = 16
+_LOST = 4
+_SYNC_FAILURES = 5
+"""Places of the log's two counters in the header, in words."""
+_KEY_BYTES = 384
+_FIXED = 3
+_VALUES = _FIXED + len(EDGES_S) + 1
+_SERIES = _KEY_BYTES + 8 * _VALUES
+_MOST = 1024
+
+
+class Label(NamedTuple):
+    """What a series counts."""
+
+    endpoint: str
+    version: str
+    variant: str
+    code: str
+
+
+class Series:
+    """One line of counters in the mapped file."""
+
+    __slots__ = ("_at", "_values")
+
+    def __init__(self, values: memoryview[int], at: int) -> None:
+        self._values = values
+        self._at = at
+
+    def add(self, rows: int, latency_s: float) -> None:
+        """Count one request."""
+        values, at = self._values, self._at
+        values[at] += 1
+        values[at + 1] += rows
+        values[at + 2] += int(latency_s * 1e9)
+        values[at + 3 + bisect_left(EDGES_S, latency_s)] += 1
+
+
+class Sum(NamedTuple):
+    """A series summed over workers."""
+
+    requests: int
+    rows: int
+    total_ns: int
+    buckets: tuple[int, ...]
+
+    @property
+    def total_s(self) -> float:
+        """Summed latency in seconds."""
+        return self.total_ns / 1e9
+
+
+class Meters:
+    """This worker's counters.
+
+    Args:
+        path: Its file, ``NAME.meter``, beside the other workers'; continued where it exists and is whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.folder = path.parent
+        self._map = _open(path)
+        self._values = memoryview(self._map).cast("q")
+        self._series: dict[Label, Series] = {}
+        for index, (label, _) in enumerate(_lines(self._map)):
+            self._series[label] = Series(self._values, _place(index))
+        self.gauge(0, 0)
+
+    def series(self, label: Label) -> Series:
+        """The counters of a label; beyond the file's room all new labels share the last line."""
+        found = self._series.get(label)
+        if found is None:
+            found = self._series[label] = self._new(label)
+        return found
+
+    def gauge(self, in_flight: int, queued: int) -> None:
+        """What this worker holds right now."""
+        struct.pack_into("<qq", self._map, _GAUGES, in_flight, queued)
+
+    def lost(self, rows: int) -> None:
+        """Count exchanges that the disk did not take."""
+        self._values[_LOST] += rows
+
+    def sync_failed(self) -> None:
+        """Count a failed fsync."""
+        self._values[_SYNC_FAILURES] += 1
+
+    def _new(self, label: Label) -> Series:
+        used = min(_in_use(self._map), _MOST - 1)
+        if used == _MOST - 1:
+            label = Label("", "", "", "more")
+        key = msgspec.json.encode(label)[:_KEY_BYTES]
+        start = _HEADER + used * _SERIES
+        self._map[start : start + len(key)] = key
+        struct.pack_into("<Q", self._map, _IN_USE, min(used + 1, _MOST - 1))
+        return Series(self._values, _place(used))
+
+
+class Totals(NamedTuple):
+    """All workers' counters."""
+
+    series: dict[Label, Sum]
+    in_flight: int
+    queued: int
+    log_lost: int
+    log_sync_failures: int
+
+
+def totals(folder: Path) -> Totals:
+    """All workers' counters, summed."""
+    sums: dict[Label, Sum] = {}
+    header = [0, 0, 0, 0]
+    for path in sorted(folder.glob("*.meter")):
+        data = path.read_bytes()
+        if len(data) < _HEADER or data[: len(_MAGIC)] != _MAGIC:
+            continue
+        header = [a + b for a, b in zip(header, struct.unpack_from("<4q", data, _GAUGES), strict=True)]
+        for label, one in _lines(data):
+            known = sums.get(label)
+            sums[label] = one if known is None else _added(known, one)
+    return Totals(sums, *header)
+
+
+def forget_gauges(path: Path) -> None:
+    """A worker is dead: it holds nothing any more."""
+    if path.exists():
+        with path.open("r+b") as file:
+            file.seek(_GAUGES)
+            file.write(struct.pack("<qq", 0, 0))
+
+
+def _added(one: Sum, other: Sum) -> Sum:
+    buckets = tuple(a + b for a, b in zip(one.buckets, other.buckets, strict=True))
+    return Sum(one.requests + other.requests, one.rows + other.rows, one.total_ns + other.total_ns, buckets)
+
+
+def _open(path: Path) -> mmap.mmap:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = _HEADER + _MOST * _SERIES
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(descriptor).st_size != size:
+            os.ftruncate(descriptor, 0)
+            os.ftruncate(descriptor, size)
+        mapped = mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)
+    if mapped[: len(_MAGIC)] != _MAGIC:
+        mapped[:] = bytes(size)
+        mapped[: len(_MAGIC)] = _MAGIC
+    return mapped
+
+
+def _in_use(data: mmap.mmap | bytes) -> int:
+    used = int(struct.unpack_from("<Q", data, _IN_USE)[0])
+    if used > _MOST:
+        raise Corrupt("a file of counters is damaged", "remove the folder run/meters", code="serve.meters")
+    return used
+
+
+def _place(index: int) -> int:
+    """Where a line's values start, in words."""
+    return (_HEADER + index * _SERIES + _KEY_BYTES) // 8
+
+
+def _lines(data: mmap.mmap | bytes) -> list[tuple[Label, Sum]]:
+    lines: list[tuple[Label, Sum]] = []
+    for index in range(_in_use(data)):
+        start = _HEADER + index * _SERIES
+        key = bytes(data[start : start + _KEY_BYTES]).rstrip(b"\0")
+        values = struct.unpack_from(f"<{_VALUES}q", data, start + _KEY_BYTES)
+        label = Label(*msgspec.json.decode(key, type=tuple[str, str, str, str]))
+        lines.append((label, Sum(values[0], values[1], values[2], values[_FIXED:])))
+    return lines

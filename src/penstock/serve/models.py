@@ -1,0 +1,106 @@
+"""Stage 4, serve: the packages this worker holds, from folder to proven.
+
+    folder -> open_package (signature, digests) -> open_engine -> golden examples answered right -> Model
+
+Loading runs on a thread beside the traffic; only a model that is proven is ever handed out. One that nothing
+names any more is closed after its last request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+
+from penstock.errors import PenstockError
+from penstock.packages.keys import PublicKey
+from penstock.packages.read import Package, open_package
+from penstock.records import Manifest
+from penstock.runtime.engine import Engine, open_engine, prove
+from penstock.serve.batcher import Lane, open_lane
+
+
+class Model:
+    """A loaded, warmed and proven package with its queue."""
+
+    __slots__ = ("digest", "lane", "manifest")
+
+    def __init__(self, digest: str, manifest: Manifest, lane: Lane) -> None:
+        self.digest = digest
+        self.manifest = manifest
+        self.lane = lane
+
+
+class Shelf:
+    """Models by digest, and why others are not there.
+
+    Args:
+        keys: Who may have signed a package; None takes unsigned ones.
+        environments: Where environments of sandboxed models are kept.
+    """
+
+    def __init__(self, keys: Sequence[PublicKey] | None, environments: Path | None) -> None:
+        self.models: dict[str, Model] = {}
+        self.failed: dict[str, str] = {}
+        self._keys = keys
+        self._environments = environments
+        self._loader = ThreadPoolExecutor(1, "loader")
+
+    async def ensure(self, folders: Mapping[str, str]) -> bool:
+        """Load what is not here yet; whether all of it is here now.
+
+        A package that failed is tried again each time it is asked for.
+        """
+        loop = asyncio.get_running_loop()
+        for digest, folder in folders.items():
+            if digest in self.models:
+                continue
+            try:
+                package, engine, run_s = await loop.run_in_executor(self._loader, self._load, Path(folder), digest)
+            except PenstockError as error:
+                self.failed[digest] = str(error)
+            # The worker loop: a package must not be able to end it.
+            except Exception as error:
+                self.failed[digest] = f"loading raised {type(error).__name__}: {error}"
+            else:
+                self.failed.pop(digest, None)
+                lane = open_lane(engine, package.manifest.signature, run_s=run_s)
+                self.models[digest] = Model(digest, package.manifest, lane)
+        return all(digest in self.models for digest in folders)
+
+    def keep(self, digests: set[str]) -> None:
+        """Close everything else."""
+        for digest in [digest for digest in self.models if digest not in digests]:
+            self.models.pop(digest).lane.close()
+        for digest in [digest for digest in self.failed if digest not in digests]:
+            del self.failed[digest]
+
+    def close(self) -> None:
+        """Close everything."""
+        self.keep(set())
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, folder: Path, digest: str) -> tuple[Package, Engine, float]:
+        """On the loader's thread."""
+        package = open_package(folder, keys=self._keys, digest=digest)
+        engine = open_engine(package, environments=self._environments)
+        try:
+            prove(engine, package)
+            run_s = _measured(engine, package)
+        except BaseException:
+            engine.close()
+            raise
+        return package, engine, run_s
+
+
+def _measured(engine: Engine, package: Package) -> float:
+    """Seconds of a run on one row, warm: the median of a few."""
+    row = {name: array[:1] for name, array in package.golden().inputs.items()}
+    times: list[float] = []
+    for _ in range(5):
+        start = perf_counter()
+        engine.run(row)
+        times.append(perf_counter() - start)
+    return sorted(times)[2]

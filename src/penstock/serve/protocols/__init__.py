@@ -1,0 +1,1 @@
+"""The dialects that clients speak; each is reached through the adapters' table."""

@@ -1,0 +1,103 @@
+"""Stage 4, serve: each exchange into the inference log, off the request's way.
+
+    exchange -> msgpack frame (here, one by one: a thread that encodes in bulk would stall the loop)
+             -> one write per loop turn, before the turn's answers leave -> fsync on a thread, each second
+
+A killed worker therefore loses no row of a request that was answered. A disk that fails loses rows, which are
+counted, and predictions go on. An endpoint with ``log: strict`` is answered after the fsync, or refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from penstock.log.journal import Journal, frame
+from penstock.records import Exchange
+from penstock.serve.meters import Meters
+
+SYNC_S = 1.0
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Recorder:
+    """Writes this worker's exchanges.
+
+    Args:
+        journal: Where they go; None records nothing.
+        meters: Where losses are counted.
+    """
+
+    def __init__(self, journal: Journal | None, meters: Meters) -> None:
+        self._journal = journal
+        self._meters = meters
+        self._frames: list[bytes] = []
+        self._strict: list[Callable[[bool], None]] = []
+        self._syncing = False
+        self._thread = ThreadPoolExecutor(1, "fsync")
+
+    def record(self, exchange: Exchange) -> None:
+        """Take one exchange; it is written by the next `flush`."""
+        if self._journal is not None:
+            self._frames.append(frame(_encode(exchange)))
+
+    def when_durable(self, answer: Callable[[bool], None]) -> None:
+        """Call back when everything recorded so far is on disk (True), or is known to be lost (False)."""
+        self._strict.append(answer)
+
+    def flush(self) -> None:
+        """One write for the turn."""
+        if self._frames and self._journal is not None:
+            frames, self._frames = self._frames, []
+            try:
+                self._journal.write(frames)
+            except OSError:
+                self._meters.lost(len(frames))
+                strict, self._strict = self._strict, []
+                for answer in strict:
+                    answer(False)
+        if self._strict and not self._syncing:
+            self._sync()
+
+    async def run(self) -> None:
+        """Sync each second, for ever."""
+        while True:
+            await asyncio.sleep(SYNC_S)
+            if self._journal is not None and self._journal.dirty and not self._syncing:
+                self._sync()
+
+    def close(self) -> None:
+        """Write and sync what is left."""
+        self.flush()
+        self._thread.shutdown(wait=True)
+        if self._journal is not None:
+            try:
+                self._journal.close()
+            except OSError:
+                self._meters.sync_failed()
+
+    def _sync(self) -> None:
+        waiting, self._strict = self._strict, []
+        self._syncing = True
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._thread, self._sync_on_thread)
+        future.add_done_callback(lambda ended: self._synced(waiting, durable=ended.result()))
+
+    def _sync_on_thread(self) -> bool:
+        try:
+            if self._journal is not None:
+                self._journal.sync()
+        except OSError:
+            self._meters.sync_failed()
+            return False
+        return True
+
+    def _synced(self, waiting: list[Callable[[bool], None]], *, durable: bool) -> None:
+        self._syncing = False
+        for answer in waiting:
+            answer(durable)
+        if self._strict:
+            self._sync()

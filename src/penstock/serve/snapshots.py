@@ -1,0 +1,62 @@
+"""Stage 4, serve: the snapshot file as a worker follows it.
+
+The control plane replaces ``snapshot.json`` atomically; a worker looks every few milliseconds whether it is another
+file. ``applied.json`` is the last one a worker could apply whole: a worker that starts while the newest one names a
+broken package answers by it, as its siblings still do.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from penstock.errors import Corrupt
+from penstock.records import Snapshot, decode, encode
+
+FILE = "snapshot.json"
+APPLIED = "applied.json"
+
+
+class SnapshotFile:
+    """Follows the file in a run folder."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / FILE
+        self._applied = run / APPLIED
+        self._seen: tuple[int, int, int] | None = None
+
+    def changed(self) -> Snapshot | None:
+        """The snapshot, if the file is another one than at the last look and can be read."""
+        try:
+            found = self._path.stat()
+            seen = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if seen == self._seen:
+                return None
+            snapshot = decode(self._path.read_bytes(), Snapshot)
+        except (OSError, Corrupt):
+            # Not there yet, or not written atomically: the next look sees it whole.
+            return None
+        self._seen = seen
+        return snapshot
+
+    def applied(self) -> Snapshot | None:
+        """The last one that was applied whole by any worker."""
+        try:
+            return decode(self._applied.read_bytes(), Snapshot)
+        except (OSError, Corrupt):
+            return None
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Remember it as applied, without the grants: who may do what is never taken from an old one."""
+        known = self.applied()
+        if known is None or known.number < snapshot.number:
+            bare = Snapshot(number=snapshot.number, routes=snapshot.routes, packages=snapshot.packages)
+            write_whole(self._applied, encode(bare))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file in one step, so that a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -1,0 +1,239 @@
+"""Stage 4, serve: the process that holds the listening socket and keeps workers behind it.
+
+    socket (here) --inherited--> worker 1 .. n, fresh processes that accept from it
+                            `--> spare: loaded and proven, promoted the moment a worker dies
+
+A worker's death refuses nobody: the socket is not its own. A worker whose loop is stuck is killed and replaced.
+SIGTERM drains, a second one ends; SIGHUP replaces the workers one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from penstock.serve.channel import Message, hear, pair, say
+from penstock.serve.meters import forget_gauges
+from penstock.serve.snapshots import write_whole
+
+BACKLOG = 2048
+TICK_S = 0.2
+START_S = 60.0
+MODULE = "penstock.serve.worker"
+
+
+class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a data plane runs.
+
+    Attributes:
+        run: Folder of snapshot, status and counters.
+        worker: Options every worker gets, as JSON builtins; descriptors are added here.
+        watchdog_s: A worker whose loop did not turn for so long is replaced.
+        grace_s: A drain ends after so long, whatever is still held.
+    """
+
+    run: str
+    host: str = "127.0.0.1"
+    port: int = 0
+    workers: int = 2
+    spares: int = 1
+    watchdog_s: float = 10.0
+    grace_s: float = 30.0
+    worker: dict[str, str | float | bool] = {}
+
+
+class Child:
+    """A worker process as its supervisor sees it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self.process = process
+        self.control = control
+        self.number = 0
+        self.settled = False
+        self.draining = False
+        self.alive_at = time.monotonic() + START_S
+
+
+class Supervisor:
+    """Holds the socket, keeps the workers.
+
+    Args:
+        options: How it runs.
+        listening: The bound socket.
+    """
+
+    def __init__(self, options: SupervisorOptions, listening: socket.socket) -> None:
+        self._options = options
+        self._listening = listening
+        self._run = Path(options.run)
+        self._children: list[Child] = []
+        self._to_replace: list[Child] = []
+        self._selector = selectors.DefaultSelector()
+        self._ever_settled = False
+        self._failures = 0
+        self._not_before = 0.0
+        self._ending_at = 0.0
+
+    def run(self) -> None:
+        """Until it is told to end and the last worker has."""
+        wake = self._catch_signals()
+        self._announce()
+        self._balance()
+        while self._children or not self._ending_at:
+            for key, _ in self._selector.select(TICK_S):
+                if key.fileobj is wake:
+                    for number in wake.recv(64):
+                        self._signal(number)
+                else:
+                    self._hear(key.data)
+            self._watch()
+            self._balance()
+        (self._run / "supervisor.json").unlink(missing_ok=True)
+
+    # -- what happens
+
+    def _catch_signals(self) -> socket.socket:
+        wake, woken = socket.socketpair()
+        wake.setblocking(False)
+        woken.setblocking(False)
+        self._woken = woken
+        signal.set_wakeup_fd(woken.fileno())
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
+        self._selector.register(wake, selectors.EVENT_READ)
+        return wake
+
+    def _signal(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._to_replace = [child for child in self._children if child.number and not child.draining]
+        elif self._ending_at:
+            self._kill_all()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._ending_at = time.monotonic() + self._options.grace_s
+            for child in self._children:
+                child.draining = True
+                say(child.control, Message("drain"))
+
+    def _hear(self, child: Child) -> None:
+        heard = hear(child.control)
+        if heard is None:
+            self._bury(child)
+            return
+        for message in heard:
+            child.alive_at = time.monotonic()
+            if message.what == "settled":
+                child.settled = self._ever_settled = True
+                self._failures = 0
+
+    def _bury(self, child: Child) -> None:
+        """A worker is dead: remove its traces; `_balance` replaces it."""
+        self._selector.unregister(child.control)
+        child.control.close()
+        child.process.kill()
+        child.process.wait()
+        self._children.remove(child)
+        self._to_replace = [other for other in self._to_replace if other is not child]
+        if child.number:
+            (self._run / "workers" / f"{child.number}.json").unlink(missing_ok=True)
+            forget_gauges(self._run / "meters" / f"worker-{child.number}.meter")
+        if not child.settled and not child.draining:
+            self._failures += 1
+            self._not_before = time.monotonic() + min(0.1 * 2**self._failures, 5.0)
+
+    def _watch(self) -> None:
+        """Kill what hangs; its death is then heard like any other."""
+        now = time.monotonic()
+        for child in self._children:
+            if now - child.alive_at > self._options.watchdog_s:
+                child.process.kill()
+        if self._ending_at and now > self._ending_at:
+            self._kill_all()
+
+    def _kill_all(self) -> None:
+        for child in self._children:
+            child.process.kill()
+
+    # -- what should be
+
+    def _balance(self) -> None:
+        """As many serving workers as wanted, then the spare; then the next of a rolling restart."""
+        if self._ending_at:
+            return
+        serving = [child for child in self._children if child.number and not child.draining]
+        spares = [child for child in self._children if not child.number]
+        spares.sort(key=lambda child: not child.settled)
+        for child in spares[: max(self._options.workers - len(serving), 0)]:
+            self._promote(child)
+            serving.append(child)
+        ready = [child for child in spares if not child.number and child.settled]
+        if self._to_replace and ready:
+            old = self._to_replace.pop(0)
+            self._promote(ready[0])
+            old.draining = True
+            say(old.control, Message("drain", rolling=True))
+        self._spawn_missing(serving)
+
+    def _spawn_missing(self, serving: list[Child]) -> None:
+        if time.monotonic() < self._not_before:
+            return
+        missing = self._options.workers - len(serving)
+        # A spare competes for the processor with workers that are still starting: it comes after them.
+        spare_wanted = self._options.spares or bool(self._to_replace)
+        if missing <= 0 and spare_wanted and all(child.settled for child in serving):
+            missing = 1 - sum(not child.number for child in self._children)
+        for _ in range(missing):
+            child = self._spawn()
+            if len(serving) < self._options.workers:
+                self._promote(child)
+                serving.append(child)
+
+    def _promote(self, child: Child) -> None:
+        """Give a worker the smallest free number and let it accept."""
+        taken = {other.number for other in self._children}
+        child.number = next(number for number in range(1, len(taken) + 2) if number not in taken)
+        say(child.control, Message("serve", number=child.number, now=not self._ever_settled))
+
+    def _spawn(self) -> Child:
+        ours, theirs = pair()
+        options = {**self._options.worker, "listening": self._listening.fileno(), "control": theirs.fileno()}
+        process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, msgspec.json.encode(options).decode()],
+            stdin=subprocess.DEVNULL,
+            pass_fds=(self._listening.fileno(), theirs.fileno()),
+        )
+        theirs.close()
+        child = Child(process, ours)
+        self._children.append(child)
+        self._selector.register(ours, selectors.EVENT_READ, child)
+        return child
+
+    def _announce(self) -> None:
+        """Tell where the socket listens."""
+        host, port = self._listening.getsockname()[:2]
+        record = {
+            "pid": os.getpid(),
+            "host": host,
+            "port": port,
+            "workers": self._options.workers,
+            "started_at": time.time(),
+        }
+        write_whole(self._run / "supervisor.json", msgspec.json.encode(record))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(BACKLOG)
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,261 @@
+"""Stage 4, serve: one prediction request on its way, and the copies its shadows get.
+
+Comes in: a call whose endpoint is known. Goes out, in this order, so that nothing answered is unknown: a count, an
+exchange for the log, the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+
+from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError, Unready
+from penstock.records import Column, Exchange
+from penstock.serve.batcher import Job, Result
+from penstock.serve.board import Endpoint
+from penstock.serve.meters import Label, Meters, Series
+from penstock.serve.protocol import Call, Prediction, Reply, Request, ServingProtocol, refuse, seconds
+from penstock.serve.recorder import Recorder
+from penstock.serve.router import Arm, choose, pinned
+from penstock.serve.thresholds import decide
+from penstock.tensors import Arrays, conform
+
+Answer = Callable[[Reply], None]
+_LOG = logging.getLogger("penstock.serve")
+
+
+class Desk:
+    """What every visit of a worker shares.
+
+    Attributes:
+        recorder: Takes exchanges.
+        meters: Takes counts.
+        in_flight: Visits begun and not yet answered.
+    """
+
+    __slots__ = ("in_flight", "meters", "recorder")
+
+    def __init__(self, recorder: Recorder, meters: Meters) -> None:
+        self.recorder = recorder
+        self.meters = meters
+        self.in_flight = 0
+
+
+class Visit(Job):
+    """One prediction request, from decoded to answered.
+
+    Attributes:
+        id: Ours.
+        arm: The variant that answers; None until it is chosen.
+        subject: Who asked.
+    """
+
+    __slots__ = ("_answer", "_arm", "_call", "_desk", "_endpoint", "_protocol", "_request", "id", "share", "subject")
+
+    def __init__(self, desk: Desk, own_id: str, *, call: Call, endpoint: Endpoint, answer: Answer) -> None:
+        super().__init__({}, 0, 0.0)
+        self.id = own_id
+        self.subject = ""
+        self.share = 1.0
+        self._desk = desk
+        self._call = call
+        self._protocol: ServingProtocol | None = None
+        self._endpoint = endpoint
+        self._answer = answer
+        self._request = Request({})
+        self._arm: Arm | None = None
+
+    @property
+    def arm(self) -> Arm:
+        """The chosen variant."""
+        if self._arm is None:
+            raise Fault("no variant was chosen")
+        return self._arm
+
+    def decode(self, protocol: ServingProtocol) -> None:
+        """The body by its dialect, and what the headers say beside it."""
+        self._protocol = protocol
+        headers = self._call.headers
+        request = protocol.decode(self._call, self._endpoint.signature)
+        if b"x-routing-key" in headers or b"x-event-time" in headers or b"x-deadline-ms" in headers:
+            request = _with_headers(request, headers)
+        self._request = request
+        budget = request.timeout_s or self._endpoint.route.limits.deadline_s
+        self.deadline = self._call.started + budget if budget else 0.0
+
+    def choose(self, version: str) -> None:
+        """The variant of the routing key, or of the version that the path names."""
+        arms = self._endpoint.arms
+        if version:
+            self._arm = pinned(arms, version)
+            return
+        self._arm = choose(arms, self._endpoint.route.salt, self._request.key or self.id)
+        self.share = self._arm.variant.share
+
+    def conform(self) -> None:
+        """The input by the variant's signature."""
+        self.arrays = conform(self.arm.model.manifest.signature, self._request.arrays)
+        self.rows = len(next(iter(self.arrays.values())))
+        most = self._endpoint.route.limits.max_rows
+        if self.rows > most:
+            raise InvalidInput("the request has too many rows", f"send at most {most} at once", where="inputs")
+
+    def done(self, result: Result) -> None:
+        """Encode, count, record, answer; then let the shadows see it."""
+        self._desk.in_flight -= 1
+        outputs: Arrays = {}
+        code = "ok"
+        try:
+            if isinstance(result, PenstockError):
+                raise result
+            outputs = self._decided(result)
+            reply = self._encoded(outputs)
+        except PenstockError as error:
+            code = error.code
+            if isinstance(error, Fault):
+                _LOG.error("request %s: %s", self.id, error)
+            reply = self._with_ids(refuse(error, self.id))
+        # The protocol boundary: outputs that cannot be encoded are the model's fault.
+        except Exception:
+            code, outputs = ModelFailed.code, {}
+            _LOG.exception("request %s could not be encoded", self.id)
+            reply = self._with_ids(refuse(ModelFailed(""), self.id))
+        self._keep(outputs, code, reply)
+        if self._endpoint.shadows and self.arrays:
+            self._shadow()
+
+    def _decided(self, outputs: Arrays) -> Arrays:
+        thresholds = self._endpoint.route.thresholds
+        return decide(thresholds, self.arm.model.manifest, outputs) if thresholds else outputs
+
+    def _encoded(self, outputs: Arrays) -> Reply:
+        prediction = Prediction(self.id, self._endpoint.route.endpoint, self.arm.version, outputs)
+        if self._protocol is None:
+            raise Fault("nothing was decoded")
+        return self._with_ids(self._protocol.encode(self._request, prediction))
+
+    def _with_ids(self, reply: Reply) -> Reply:
+        headers = b"%bx-prediction-id: %b\r\n" % (reply.headers, self.id.encode())
+        if self._arm is not None:
+            headers += self._arm.headers
+        return Reply(reply.status, reply.body, reply.content_type, headers)
+
+    def _keep(self, outputs: Arrays, code: str, reply: Reply) -> None:
+        """Count it, record it, answer it: in that order, so that nothing answered is unknown."""
+        latency_s = perf_counter() - self._call.started
+        self._series(code).add(self.rows, latency_s)
+        policy = self._endpoint.route.limits.log
+        if policy == "off" or code.startswith("access."):
+            self._answer(reply)
+            return
+        recorder = self._desk.recorder
+        recorder.record(self.exchange(self._arm, outputs, code=code, latency_s=latency_s))
+        if policy == "strict":
+            recorder.when_durable(lambda durable: self._answer(reply if durable else _unlogged()))
+        else:
+            self._answer(reply)
+
+    def _series(self, code: str) -> Series:
+        arm = self._arm
+        name = self._endpoint.route.endpoint
+        if arm is None:
+            return self._desk.meters.series(Label(name, "", "", code))
+        series = arm.series.get(code)
+        if series is None:
+            label = Label(name, arm.version, arm.variant.name, code)
+            series = arm.series[code] = self._desk.meters.series(label)
+        return series
+
+    def exchange(self, arm: Arm | None, outputs: Arrays, *, code: str, latency_s: float) -> Exchange:
+        """What happened, for the log; an arm other than the chosen one is a shadow."""
+        request, route, received_at = self._request, self._endpoint.route, self._call.received_at
+        variant = arm.variant if arm else None
+        return Exchange(
+            self.id,
+            route.endpoint,
+            route.release,
+            variant.model if variant else "",
+            variant.version if variant else 0,
+            variant.name if variant else "",
+            self.share if variant else 0.0,
+            request.key or self.id,
+            request.event_time or received_at,
+            received_at,
+            latency_s,
+            code,
+            self.rows,
+            columns(self.arrays),
+            columns(outputs),
+            request.client_id,
+            variant is not None and variant.shadow,
+            self.subject,
+        )
+
+    def record(self, exchange: Exchange) -> None:
+        """Log a shadow's exchange under this visit's endpoint's policy."""
+        if self._endpoint.route.limits.log != "off":
+            self._desk.recorder.record(exchange)
+
+    def _shadow(self) -> None:
+        for arm in self._endpoint.shadows:
+            copy = Shadow(self, arm)
+            try:
+                copy.arrays = conform(arm.model.manifest.signature, self._request.arrays)
+                arm.model.lane.submit(copy, self._endpoint.route.limits.queue)
+            except PenstockError as error:
+                copy.finish(error)
+
+
+class Shadow(Job):
+    """The copy of a request that a shadow gets: recorded under the same id, answered to nobody."""
+
+    __slots__ = ("_arm", "_started", "_visit")
+
+    def __init__(self, visit: Visit, arm: Arm) -> None:
+        super().__init__(visit.arrays, visit.rows, 0.0)
+        self._visit = visit
+        self._arm = arm
+        self._started = perf_counter()
+
+    def done(self, result: Result) -> None:
+        """Record what the shadow would have answered."""
+        code = result.code if isinstance(result, PenstockError) else "ok"
+        outputs: Arrays = {} if isinstance(result, PenstockError) else result
+        if isinstance(result, Fault):
+            _LOG.error("shadow %s of request %s: %s", self._arm.variant.name, self._visit.id, result)
+        latency_s = perf_counter() - self._started
+        self._visit.record(self._visit.exchange(self._arm, outputs, code=code, latency_s=latency_s))
+
+
+def columns(arrays: Arrays) -> dict[str, Column]:
+    """Arrays as the log keeps them: one entry a row, a column of one value as that value."""
+    found: dict[str, Column] = {}
+    for name, array in arrays.items():
+        flat = array.ndim == 2 and array.shape[1] == 1
+        found[name] = (array.ravel() if flat else array).tolist()
+    return found
+
+
+def _with_headers(request: Request, headers: dict[bytes, bytes]) -> Request:
+    """What the body says, or else what the headers say."""
+    key = request.key or headers.get(b"x-routing-key", b"").decode("utf-8", "replace")
+    at = request.event_time
+    if not at and b"x-event-time" in headers:
+        at = seconds(headers[b"x-event-time"].decode("utf-8", "replace"), "headers.x-event-time")
+    timeout_s = request.timeout_s
+    if not timeout_s and b"x-deadline-ms" in headers:
+        try:
+            timeout_s = float(headers[b"x-deadline-ms"]) / 1e3
+        except ValueError:
+            timeout_s = -1.0
+        if not 0 < timeout_s < 1e6:
+            raise InvalidInput(
+                "this is not a number of milliseconds", "send a positive number", where="headers.x-deadline-ms"
+            )
+    return Request(request.arrays, request.client_id, key, at, timeout_s, request.wanted, request.binary)
+
+
+def _unlogged() -> Reply:
+    error = Unready("the answer could not be recorded, and this endpoint asks for that", code="log.disk")
+    return refuse(error)

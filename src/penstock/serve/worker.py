@@ -1,0 +1,270 @@
+"""Stage 4, serve: one worker process.
+
+    snapshot file --poll--> shelf (load, prove) --> board (the pointer moves) --> status file
+    listening socket (the supervisor's) --> door --> flow
+
+It starts as a spare: it follows the snapshot and loads, and answers nobody. Told to serve, it gets its number, its
+counters, its journal, and accepts. When the supervisor dies it finishes what it holds and exits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from penstock.adapters import TABLE, load
+from penstock.errors import PenstockError
+from penstock.log.journal import Journal
+from penstock.packages.keys import load_public_key
+from penstock.records import Snapshot, WorkerStatus, encode
+from penstock.serve.board import Board
+from penstock.serve.channel import Message, hear, say
+from penstock.serve.flow import Flow
+from penstock.serve.listeners.http import Door
+from penstock.serve.listeners.limits import HttpLimits
+from penstock.serve.meters import Meters
+from penstock.serve.models import Shelf
+from penstock.serve.recorder import Recorder
+from penstock.serve.snapshots import SnapshotFile, write_whole
+from penstock.serve.turn import Turn
+from penstock.serve.visit import Desk
+
+POLL_S = 0.05
+BEAT_EVERY = 5
+_LOG = logging.getLogger("penstock.serve")
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a supervisor tells a worker at its start.
+
+    Attributes:
+        listening: File descriptor of the listening socket.
+        control: File descriptor of its end of the channel.
+        run: Folder of snapshot and status files.
+        log: Folder of the journal; empty records nothing.
+        key: PEM file of who may have signed packages; empty takes unsigned ones.
+        environments: Where environments of sandboxed models are kept; empty means none.
+        linger_s: A last worker goes on accepting for so long after it said that it is not ready.
+        idle_s: In a rolling restart idle clients get so long to ask once more.
+    """
+
+    listening: int
+    control: int
+    run: str
+    log: str = ""
+    key: str = ""
+    environments: str = ""
+    loopback: bool = True
+    http: HttpLimits = HttpLimits()
+    linger_s: float = 0.5
+    idle_s: float = 5.0
+
+
+class Worker:
+    """Follows the snapshot, and serves when told to."""
+
+    def __init__(self, options: WorkerOptions, listening: socket.socket, control: socket.socket) -> None:
+        self._options = options
+        self._listening = listening
+        self._control = control
+        self._run = Path(options.run)
+        self._file = SnapshotFile(self._run)
+        keys = [load_public_key(Path(options.key))] if options.key else None
+        self._shelf = Shelf(keys, Path(options.environments) if options.environments else None)
+        self._board = Board(loopback=options.loopback)
+        self._number = 0
+        self._wanted: Snapshot | None = None
+        self._news = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._over = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._desk: Desk | None = None
+        self._door: Door | None = None
+
+    async def run(self) -> None:
+        """Until drained, or until the supervisor is gone."""
+        asyncio.get_running_loop().add_reader(self._control.fileno(), self._listen)
+        self._start(self._follow())
+        self._start(self._settle())
+        await self._over.wait()
+        for task in self._tasks:
+            task.cancel()
+        self._shelf.close()
+        if self._desk is not None:
+            self._desk.recorder.close()
+
+    # -- the supervisor's words
+
+    def _listen(self) -> None:
+        heard = hear(self._control)
+        if heard is None:
+            # Nobody would replace us or stop us any more.
+            asyncio.get_running_loop().remove_reader(self._control.fileno())
+            heard = [Message("drain")]
+        for message in heard:
+            if message.what == "serve" and not self._number:
+                self._number = message.number
+                self._start(self._serve(now=message.now))
+            elif message.what == "drain" and not self._board.draining:
+                self._start(self._drain(rolling=message.rolling))
+
+    async def _serve(self, *, now: bool) -> None:
+        """Take a number, counters and a journal, and accept."""
+        options = self._options
+        meters = Meters(self._run / "meters" / f"worker-{self._number}.meter")
+        journal = Journal(Path(options.log), f"worker-{self._number}") if options.log else None
+        recorder = Recorder(journal, meters)
+        self._desk = Desk(recorder, meters)
+        flow = Flow(self._board, self._desk, tuple(load("protocol", name)() for name in TABLE["protocol"]))
+        self._door = Door(flow, Turn(recorder), options.http)
+        self._start(recorder.run())
+        self._start(self._door.sweep())
+        self._report()
+        if not now:
+            await self._looked.wait()
+        if not self._board.draining:
+            self._door.open(self._listening)
+
+    async def _drain(self, *, rolling: bool) -> None:
+        """Say that we are not ready, finish what we hold, and end."""
+        self._board.draining = True
+        self._report()
+        if not rolling:
+            await asyncio.sleep(self._options.linger_s)
+        door = self._door
+        if door is not None:
+            door.shut()
+            patience = time.monotonic() + (self._options.idle_s if rolling else 0.0)
+            while door.held() or (door.connections and time.monotonic() < patience):
+                await asyncio.sleep(0.01)
+            door.close_idle()
+            await asyncio.sleep(0.05)
+        self._over.set()
+
+    # -- the snapshot
+
+    async def _follow(self) -> None:
+        """Look at the snapshot file, and let the supervisor know that the loop turns, for ever."""
+        turns = 0
+        while True:
+            snapshot = self._file.changed()
+            if snapshot is not None:
+                self._board.announce(snapshot)
+                self._wanted = snapshot
+                self._news.set()
+            elif self._wanted is None:
+                self._have_looked()
+            if turns % BEAT_EVERY == 0:
+                say(self._control, Message("alive"))
+            if self._desk is not None:
+                waiting = sum(model.lane.depth() for model in self._shelf.models.values())
+                self._desk.meters.gauge(self._desk.in_flight, waiting)
+            turns += 1
+            await asyncio.sleep(POLL_S)
+
+    async def _settle(self) -> None:
+        """Bring the newest snapshot about, for ever; one that cannot be leaves the old routes."""
+        await self._news.wait()
+        before = self._file.applied()
+        if before is not None and self._wanted is not None and before.number < self._wanted.number:
+            await self._apply(before)
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._wanted is None:
+                continue
+            if await self._apply(self._wanted):
+                self._file.keep(self._wanted)
+            self._board.settled = True
+            self._report()
+            if not self._looked.is_set():
+                gc.collect()
+                gc.freeze()
+            self._have_looked()
+            await self._warm(self._wanted)
+
+    async def _apply(self, snapshot: Snapshot) -> bool:
+        """Load what its routes need, then move the pointer."""
+        needed = {one.digest for route in snapshot.routes for one in route.variants}
+        if not await self._shelf.ensure({digest: snapshot.packages.get(digest, "") for digest in sorted(needed)}):
+            return False
+        try:
+            endpoints = self._board.lay(snapshot, self._shelf.models)
+        except PenstockError as error:
+            _LOG.error("snapshot %d cannot be applied: %s", snapshot.number, error)
+            return False
+        self._board.move(endpoints, snapshot.number)
+        self._shelf.keep(needed | {digest for route in snapshot.routes for digest in route.warm})
+        return True
+
+    async def _warm(self, snapshot: Snapshot) -> None:
+        """Load what may be switched to next."""
+        warm = {digest for route in snapshot.routes for digest in route.warm}
+        if warm - self._shelf.models.keys():
+            await self._shelf.ensure({digest: snapshot.packages.get(digest, "") for digest in sorted(warm)})
+            self._report()
+
+    def _have_looked(self) -> None:
+        if not self._looked.is_set():
+            self._looked.set()
+            say(self._control, Message("settled"))
+
+    def _report(self) -> None:
+        """Write the status file; a spare has none."""
+        if not self._number:
+            return
+        status = WorkerStatus(
+            worker=self._number,
+            pid=os.getpid(),
+            snapshot=self._board.number,
+            ready=tuple(sorted(self._shelf.models)),
+            failed=dict(self._shelf.failed),
+            draining=self._board.draining,
+            at=time.time(),
+        )
+        write_whole(self._run / "workers" / f"{self._number}.json", encode(status))
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that fails ends the worker: the supervisor starts a whole one."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _LOG.error("the worker ends", exc_info=task.exception())
+            os._exit(1)
+
+
+def main(argument: str) -> None:
+    """Run a worker by the options its supervisor gives, as JSON."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    options = msgspec.json.decode(argument, type=WorkerOptions)
+    os.set_inheritable(options.listening, False)
+    os.set_inheritable(options.control, False)
+    # Ctrl-C reaches the whole group; the supervisor decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listening = socket.socket(fileno=options.listening)
+    control = socket.socket(fileno=options.control)
+    control.setblocking(False)
+
+    async def live() -> None:
+        await Worker(options, listening, control).run()
+
+    uvloop.run(live())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

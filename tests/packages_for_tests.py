@@ -1,0 +1,163 @@
+"""Small packages made by hand, so that tests of what serves need nothing of what builds.
+
+`linear_package` is a logistic regression over four numbers whose version can be seen in its answers; `flights_like`
+has a number, a text and a nullable column, each an input of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from penstock.packages.golden import GOLDEN, Golden, encode_golden
+from penstock.packages.manifest import FORMAT, MANIFEST
+from penstock.records import FileEntry, Manifest, encode
+from penstock.tensors import Array, Arrays, Signature, TensorSpec
+
+WIDTH = 4
+
+
+def linear_package(folder: Path, *, bias: float = 0.0, wrong: bool = False, name: str = "linear") -> str:
+    """A classifier of ``[-1, 4]`` FP32 in ``folder``; `bias` moves its score, `wrong` spoils its golden examples.
+
+    Returns:
+        Its digest, ``sha256:<hex>``.
+    """
+    weights = np.arange(1, WIDTH + 1, dtype=np.float32).reshape(WIDTH, 1) / 10
+    nodes = [
+        helper.make_node("MatMul", ["X", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["score"]),
+        helper.make_node("Sigmoid", ["score"], ["one"]),
+        helper.make_node("Sub", ["unit", "one"], ["zero"]),
+        helper.make_node("Concat", ["zero", "one"], ["probabilities"], axis=1),
+        helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+    ]
+    constants = {"weights": weights, "bias": np.array([bias], np.float32), "unit": np.array([1], np.float32)}
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, WIDTH])]
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2]),
+    ]
+    signature = Signature(
+        inputs=(TensorSpec(name="X", datatype="FP32", shape=(-1, WIDTH)),),
+        outputs=(
+            TensorSpec(name="label", datatype="INT64", shape=(-1,)),
+            TensorSpec(name="probabilities", datatype="FP32", shape=(-1, 2)),
+        ),
+    )
+    x = np.random.default_rng(7).normal(size=(8, WIDTH)).astype(np.float32)
+    golden = Golden(inputs={"X": x}, outputs=linear_answers(x, bias=bias + (1.0 if wrong else 0.0)))
+    graph = _graph(nodes, inputs, outputs, constants)
+    return _write(folder, graph, signature, golden, name=name)
+
+
+def linear_answers(x: Array, *, bias: float = 0.0) -> Arrays:
+    """What `linear_package` answers, by numpy."""
+    weights = np.arange(1, WIDTH + 1, dtype=np.float32) / 10
+    one = 1 / (1 + np.exp(-(np.asarray(x, np.float32) @ weights + np.float32(bias))))
+    probabilities = np.stack([1 - one, one], axis=1).astype(np.float32)
+    return {"label": probabilities.argmax(axis=1).astype(np.int64), "probabilities": probabilities}
+
+
+def flights_like(folder: Path, *, name: str = "flights") -> str:
+    """A classifier of ``distance`` FP64, ``carrier`` BYTES and ``delay`` nullable FP64; returns its digest."""
+    nodes = [
+        helper.make_node("Equal", ["carrier", "late"], ["is_late"]),
+        helper.make_node("Cast", ["is_late"], ["late_number"], to=TensorProto.DOUBLE),
+        helper.make_node("IsNaN", ["delay"], ["missing"]),
+        helper.make_node("Where", ["missing", "zero_number", "delay"], ["filled"]),
+        helper.make_node("Div", ["distance", "thousand"], ["far"]),
+        helper.make_node("Add", ["late_number", "filled"], ["partial"]),
+        helper.make_node("Sub", ["partial", "far"], ["score"]),
+        helper.make_node("Sigmoid", ["score"], ["one"]),
+        helper.make_node("Sub", ["unit", "one"], ["zero"]),
+        helper.make_node("Concat", ["zero", "one"], ["probabilities"], axis=1),
+        helper.make_node("Greater", ["score", "zero_number"], ["positive"]),
+        helper.make_node("Where", ["positive", "yes", "no"], ["label_column"]),
+        helper.make_node("Reshape", ["label_column", "flat"], ["label"]),
+    ]
+    constants = {
+        "zero_number": np.array([0.0]), "thousand": np.array([1000.0]), "unit": np.array([1.0]),
+        "flat": np.array([-1], np.int64), "late": np.array(["UA"], object),
+        "yes": np.array(["late"], object), "no": np.array(["on time"], object),
+    }  # fmt: skip
+    inputs = [
+        helper.make_tensor_value_info("distance", TensorProto.DOUBLE, [None, 1]),
+        helper.make_tensor_value_info("carrier", TensorProto.STRING, [None, 1]),
+        helper.make_tensor_value_info("delay", TensorProto.DOUBLE, [None, 1]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.STRING, [None]),
+        helper.make_tensor_value_info("probabilities", TensorProto.DOUBLE, [None, 2]),
+    ]
+    signature = Signature(
+        inputs=(
+            TensorSpec(name="distance", datatype="FP64", shape=(-1, 1)),
+            TensorSpec(name="carrier", datatype="BYTES", shape=(-1, 1)),
+            TensorSpec(name="delay", datatype="FP64", shape=(-1, 1), nullable=True),
+        ),
+        outputs=(
+            TensorSpec(name="label", datatype="BYTES", shape=(-1,)),
+            TensorSpec(name="probabilities", datatype="FP64", shape=(-1, 2)),
+        ),
+    )
+    columns: Arrays = {
+        "distance": np.array([[100.0], [900.0], [2000.0]]),
+        "carrier": np.array([["UA"], ["B6"], ["UA"]], object),
+        "delay": np.array([[0.5], [np.nan], [-1.0]]),
+    }
+    score = (columns["carrier"] == "UA") + np.nan_to_num(columns["delay"]) - columns["distance"] / 1000
+    one = 1 / (1 + np.exp(-score.astype(np.float64)))
+    label = np.array(["late" if value > 0 else "on time" for value in score.ravel()], object)
+    golden = Golden(inputs=columns, outputs={"label": label, "probabilities": np.concatenate([1 - one, one], axis=1)})
+    graph = _graph(nodes, inputs, outputs, constants)
+    return _write(folder, graph, signature, golden, name=name, classes=("on time", "late"))
+
+
+def _graph(
+    nodes: list[onnx.NodeProto],
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    constants: dict[str, np.ndarray],
+) -> bytes:
+    weights = [numpy_helper.from_array(value, key) for key, value in constants.items()]
+    graph = helper.make_graph(nodes, "model", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def _write(
+    folder: Path,
+    graph: bytes,
+    signature: Signature,
+    golden: Golden,
+    *,
+    name: str,
+    classes: tuple[str | int, ...] = (0, 1),
+) -> str:
+    files = {"model/model.onnx": graph, GOLDEN: encode_golden(golden)}
+    for path, data in files.items():
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    manifest = Manifest(
+        format=FORMAT,
+        name=name,
+        kind="onnx",
+        engine="onnxruntime",
+        entry="model/model.onnx",
+        task="classification",
+        signature=signature,
+        files={
+            path: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for path, data in files.items()
+        },
+        classes=classes,
+    )
+    data = encode(manifest)
+    (folder / MANIFEST).write_bytes(data)
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
