@@ -64,10 +64,10 @@ def check(app: App, ref: str, request: CheckRequest | None = None, *, on_step: S
 
 def policy_of(app: App, path: Path | None = None) -> Policy:
     """The policy that rules this home: the one given, the configured one, or the starter."""
-    configured = app.config.policy
+    configured = app.config.gate.policy
     if path is not None:
         return read_policy(path)
-    return read_policy(Path(configured)) if configured else starter()
+    return read_policy(app.home.parent / configured) if configured else starter()
 
 
 def report(app: App, verdict: Verdict, kind: str = "html") -> bytes:
@@ -99,7 +99,6 @@ def _judge(
             champion=rival,
             champion_name=champion.version.ref if champion else "",
             precision=policy.precision,
-            seed=policy.seed,
         )
         return run(candidate, policy, progress=lambda name, at, of: on_step(f"{name} ({at + 1} of {of})"))
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.access.identities import require
+from penstock.access.keys import read_public
 from penstock.access.permissions import READ
 from penstock.app.app import App
 from penstock.errors import NotFound
@@ -20,6 +21,7 @@ from penstock.records import (
     Verdict,
     Version,
 )
+from penstock.registry.heads import read_head
 from penstock.registry.verify import Verification, verify
 
 
@@ -88,7 +90,7 @@ def _behind(app: App, prediction: str, exchange: Exchange) -> Trace:
         datasets=known.version.datasets,
         verdict=known.verdict,
         approvals=known.approvals,
-        bypass=known.bypass,
+        bypass=known.bypasses.get(exchange.endpoint),
         outcomes=tuple(outcomes_of(app.home / "log", prediction)),
         events=_events(app, exchange),
         missing=tuple(missing),
@@ -112,4 +114,5 @@ def verify_home(home: Path, *, public_key: Path | None = None, head: Path | None
         public_key: A trusted copy of the chain's key; the home's own where none is given.
         head: A signed head kept elsewhere, to find a store that was rolled back whole.
     """
-    return verify(home, public_key=public_key, head=head)
+    keys = (read_public(public_key),) if public_key else ()
+    return verify(home, keys, head=read_head(head) if head else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.app.app import App
-from penstock.config import load_config
+from penstock.config import FILE, Config, load_config
 from penstock.errors import Forbidden
 from penstock.registry.registry import Registry
 
@@ -24,7 +24,13 @@ def open_app(home: Path, *, token: str = "") -> App:
     home = home.absolute()
     registry = Registry.open(home)
     identity = registry.identity_of(token or _local_token(home))
-    return App(home=home, config=load_config(home), registry=registry, identity=identity)
+    return App(home=home, config=load_settings(home), registry=registry, identity=identity)
+
+
+def load_settings(home: Path) -> Config:
+    """The settings of a home: ``penstock.yaml`` beside it, the environment over that."""
+    file = home.parent / FILE
+    return load_config(file if file.is_file() else None)
 
 
 def _local_token(home: Path) -> str:

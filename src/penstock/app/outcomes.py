@@ -12,7 +12,6 @@ from penstock.access.identities import require
 from penstock.access.permissions import OUTCOME
 from penstock.app.app import App
 from penstock.errors import InvalidInput
-from penstock.log.outcomes import append_outcomes
 from penstock.records import Outcome
 
 MOST = 100_000
@@ -43,7 +42,7 @@ def record_outcomes(app: App, endpoint: str, outcomes: Sequence[Outcome]) -> int
         outcome if outcome.received_at else msgspec.structs.replace(outcome, received_at=received)
         for outcome in outcomes
     ]
-    append_outcomes(app.home / "log" / "outcomes", endpoint, stamped)
+    app.outcome_log.append(stamped)
     return len(stamped)
 
 

