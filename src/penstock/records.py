@@ -11,7 +11,7 @@ A struct whose fields change in a way old readers cannot read gets a new format 
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
@@ -19,7 +19,11 @@ from penstock.errors import Corrupt
 from penstock.tensors import Signature
 
 Scalar = str | int | float | bool | None
-JSON = dict[str, "Scalar | list[JSON] | list[Scalar] | JSON"]
+if TYPE_CHECKING:
+    JSON = dict[str, "Scalar | list[JSON] | list[Scalar] | JSON"]
+else:
+    # msgspec decodes no union of two kinds of lists, and no type that holds itself.
+    JSON = dict[str, Any]
 """A JSON object as decoded; open-ended evidence and parameters only, never a place for known fields."""
 
 
