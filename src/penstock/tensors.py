@@ -133,7 +133,9 @@ def _conform_one(spec: TensorSpec, array: Array) -> Array:
             )
         array = array.astype(wanted)
     array = _shaped(spec, array, where)
-    if not spec.nullable:
+    if spec.datatype == "BYTES":
+        return _texts(spec, array, where)
+    if spec.datatype in FLOATS:
         _require_present(spec, array, where)
     return array
 
@@ -157,13 +159,25 @@ def _shaped(spec: TensorSpec, array: Array, where: str) -> Array:
 
 
 def _require_present(spec: TensorSpec, array: Array, where: str) -> None:
-    """Refuse missing values where the model was never trained on them."""
-    if spec.datatype in FLOATS:
-        finite = np.isfinite(array)
-        if not finite.all():
-            row = int(np.flatnonzero(~finite.reshape(len(array), -1).all(axis=1))[0])
-            raise InvalidInput(
-                "a value is missing or not finite and the model was not trained on such",
-                "fill it in before you send it",
-                where=f"{where}.data[{row}]",
-            )
+    """Refuse missing numbers where the model was never trained on them, and infinite ones anywhere."""
+    fits = ~np.isinf(array) if spec.nullable else np.isfinite(array)
+    if not fits.all():
+        row = int(np.flatnonzero(~fits.reshape(len(array), -1).all(axis=1))[0])
+        raise InvalidInput(
+            "a value is infinite" if spec.nullable else "a value is missing or not finite, and the model wants each",
+            "fill it in before you send it",
+            where=f"{where}.data[{row}]",
+        )
+
+
+def _texts(spec: TensorSpec, array: Array, where: str) -> Array:
+    """The array with missing texts (None) as "", or a refusal where they may not be missing."""
+    flat = array.ravel().tolist()
+    if None not in flat:
+        return array
+    if not spec.nullable:
+        row = flat.index(None) // max(len(flat) // len(array), 1)
+        raise InvalidInput("a text is missing", "fill it in before you send it", where=f"{where}.data[{row}]")
+    filled = np.empty(len(flat), object)
+    filled[:] = ["" if text is None else text for text in flat]
+    return filled.reshape(array.shape)
