@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -61,6 +62,51 @@ def linear_answers(x: Array, *, bias: float = 0.0) -> Arrays:
     one = 1 / (1 + np.exp(-(np.asarray(x, np.float32) @ weights + np.float32(bias))))
     probabilities = np.stack([1 - one, one], axis=1).astype(np.float32)
     return {"label": probabilities.argmax(axis=1).astype(np.int64), "probabilities": probabilities}
+
+
+def slow_package(folder: Path, *, rounds: int = 200, name: str = "slow") -> str:
+    """`linear_package`'s signature on a graph that multiplies large matrices `rounds` times; returns its digest."""
+    size = 192
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go_in"], ["go_out"]),
+            helper.make_node("MatMul", ["state_in", "square"], ["state_out"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state_in", TensorProto.FLOAT, [size, size]),
+        ],
+        [
+            helper.make_tensor_value_info("go_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state_out", TensorProto.FLOAT, [size, size]),
+        ],
+    )
+    nodes = [
+        # The state depends on the input, so that it cannot be folded away.
+        helper.make_node("ReduceMean", ["X"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "square"], ["start"]),
+        helper.make_node("Loop", ["rounds", "go", "start"], ["end"], body=body),
+        helper.make_node("ReduceMax", ["end"], ["most"], keepdims=0),
+        helper.make_node("Mul", ["most", "nothing"], ["zero"]),
+        helper.make_node("Add", ["X", "zero"], ["same"]),
+        helper.make_node("ReduceSum", ["same", "axis"], ["prediction"], keepdims=0),
+    ]
+    constants = {
+        "square": np.full((size, size), 1 / size, np.float32), "rounds": np.array(rounds, np.int64),
+        "go": np.array(True), "nothing": np.array(0, np.float32), "axis": np.array([1], np.int64),
+    }  # fmt: skip
+    inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, WIDTH])]
+    outputs = [helper.make_tensor_value_info("prediction", TensorProto.FLOAT, [None])]
+    signature = Signature(
+        inputs=(TensorSpec(name="X", datatype="FP32", shape=(-1, WIDTH)),),
+        outputs=(TensorSpec(name="prediction", datatype="FP32", shape=(-1,)),),
+    )
+    x = np.ones((2, WIDTH), np.float32)
+    golden = Golden(inputs={"X": x}, outputs={"prediction": x.sum(axis=1)})
+    graph = _graph(nodes, inputs, outputs, constants)
+    return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
 
 
 def flights_like(folder: Path, *, name: str = "flights") -> str:
@@ -139,6 +185,7 @@ def _write(
     *,
     name: str,
     classes: tuple[str | int, ...] = (0, 1),
+    task: Literal["classification", "regression"] = "classification",
 ) -> str:
     files = {"model/model.onnx": graph, GOLDEN: encode_golden(golden)}
     for path, data in files.items():
@@ -151,7 +198,7 @@ def _write(
         kind="onnx",
         engine="onnxruntime",
         entry="model/model.onnx",
-        task="classification",
+        task=task,
         signature=signature,
         files={
             path: FileEntry(sha256=hashlib.sha256(data).hexdigest(), size=len(data)) for path, data in files.items()

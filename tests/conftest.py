@@ -1,0 +1,30 @@
+"""Lets tests import the builders beside this file, and gives them a data plane that serves small packages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dataplane_for_tests import DataPlane, route
+from packages_for_tests import flights_like, linear_package
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
+    """One worker that serves ``linear`` and ``flights``; tests that change its snapshot start their own."""
+    home = tmp_path_factory.mktemp("plane")
+    started = DataPlane(home)
+    linear = started.add(linear_package, home / "linear")
+    flights = started.add(flights_like, home / "flights")
+    started.write(route("linear", linear), route("flights", flights))
+    started.start("--spares", "0", workers=1)
+    try:
+        started.settled(workers=1)
+        yield started
+    finally:
+        started.stop()

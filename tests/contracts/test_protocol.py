@@ -1,0 +1,240 @@
+"""Every dialect keeps the contract; V2 answers as the differential matrix of today's servers says it should."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+from dataplane_for_tests import DataPlane, v2
+from packages_for_tests import linear_answers
+
+from penstock.adapters import TABLE, load
+from penstock.errors import InvalidInput
+from penstock.serve.protocol import Call, Card, Catalogue, Operation, Prediction, Request, ServingProtocol
+from penstock.tensors import Signature, TensorSpec
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="X", datatype="FP32", shape=(-1, 2)),),
+    outputs=(TensorSpec(name="prediction", datatype="FP32", shape=(-1,)),),
+)
+BODIES = {
+    "v2": b'{"inputs":[{"name":"X","shape":[1,2],"datatype":"FP32","data":[1,2.5]}]}',
+    "v1": b'{"instances":[[1,2.5]]}',
+}
+PATHS = {"v2": "/v2/models/m/infer", "v1": "/v1/models/m:predict"}
+
+
+@pytest.fixture(params=sorted(TABLE["protocol"]))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture()
+def protocol(name: str) -> ServingProtocol:
+    return load("protocol", name)()
+
+
+def call(body: bytes) -> Call:
+    return Call("POST", "/", {}, body, 0.0, 0.0)
+
+
+def test_knows_its_own_paths_and_no_others(protocol: ServingProtocol, name: str) -> None:
+    assert protocol.match("POST", PATHS[name]) == Operation("predict", "m")
+    assert protocol.match("DELETE", PATHS[name]) is None
+    assert protocol.match("GET", "/console") is None
+
+
+def test_decodes_what_it_was_sent(protocol: ServingProtocol, name: str) -> None:
+    request = protocol.decode(call(BODIES[name]), SIGNATURE)
+    assert request.arrays["X"].tolist() == [[1.0, 2.5]]
+    assert request.arrays["X"].dtype == np.float32
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 250_000, b'{"a":' * 250_000, b'"x"'])
+def test_refuses_what_is_no_request(protocol: ServingProtocol, body: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        protocol.decode(call(body), SIGNATURE)
+
+
+def test_answers_with_our_prediction_id(protocol: ServingProtocol) -> None:
+    outputs = {"prediction": np.array([1.5, np.nan], np.float32)}
+    reply = protocol.encode(Request({}), Prediction("abc", "m", "3", outputs))
+    assert reply.status == 200
+    assert b'"prediction_id":"abc"' in reply.body
+    assert b"1.5,null" in reply.body, "what JSON cannot say is null"
+
+
+def test_says_whether_an_endpoint_is_ready(protocol: ServingProtocol) -> None:
+    catalogue = Catalogue({"m": Card("m"), "n": Card("n", ("1",), ready=True)}, ready=False)
+    assert protocol.describe(Operation("model_ready", "m"), catalogue).status == 503
+    assert protocol.describe(Operation("model_ready", "n"), catalogue).status == 200
+    assert json.loads(protocol.describe(Operation("list"), catalogue).body) == {"models": ["m", "n"]}
+
+
+INFER = "/v2/models/linear/infer"
+ROW = [[1.0, 2.0, 3.0, 4.0]]
+
+
+def tensor(**changes: object) -> str:
+    return json.dumps({"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": ROW[0], **changes}]})
+
+
+MATRIX = {
+    # what is asked: method, path, body, status, a part of the answer
+    "live": ("GET", "/v2/health/live", "", 200, b'{"live":true}'),
+    "ready": ("GET", "/v2/health/ready", "", 200, b'{"ready":true}'),
+    "model ready": ("GET", "/v2/models/linear/ready", "", 200, b'"ready":true'),
+    "ready of an unknown model": ("GET", "/v2/models/nothing/ready", "", 404, b'"error"'),
+    "metadata with a slash": ("GET", "/v2/", "", 200, b'"extensions"'),
+    "list": ("GET", "/v2/models", "", 200, b'"linear"'),
+    "HEAD on health": ("HEAD", "/v2/health/live", "", 200, b""),
+    "no id": ("POST", INFER, v2(ROW), 200, b'"id":"'),
+    "an id": ("POST", INFER, v2(ROW, id="mine"), 200, b'"id":"mine"'),
+    "version 1": ("POST", "/v2/models/linear/versions/1/infer", v2(ROW), 200, b'"model_version":"1"'),
+    "version 9": ("POST", "/v2/models/linear/versions/9/infer", v2(ROW), 404, b'"error"'),
+    "version abc": ("POST", "/v2/models/linear/versions/abc/infer", v2(ROW), 404, b'"error"'),
+    "flat data": ("POST", INFER, tensor(), 200, b'"outputs"'),
+    "nested data": ("POST", INFER, tensor(data=ROW), 200, b'"outputs"'),
+    "malformed JSON": ("POST", INFER, "{", 400, b"not valid JSON"),
+    "no inputs": ("POST", INFER, "{}", 400, b'"where":"inputs"'),
+    "another datatype": ("POST", INFER, tensor(datatype="FP64"), 400, b'"where":"inputs.X.datatype"'),
+    "unknown datatype": ("POST", INFER, tensor(datatype="float32"), 400, b'"where":"inputs[0].datatype"'),
+    "too few data": ("POST", INFER, tensor(data=[1.0]), 400, b'"where":"inputs[0].shape"'),
+    "a string": ("POST", INFER, tensor(data=[1, "a", 2, 3]), 400, b'"where":"inputs[0].data[1]"'),
+    "null": ("POST", INFER, tensor(data=[1, None, 2, 3]), 400, b'"where":"inputs.X.data[0]"'),
+    "a bool": ("POST", INFER, tensor(data=[1, True, 2, 3]), 400, b'"where":"inputs[0].data[1]"'),
+    "wrong name": ("POST", INFER, tensor(name="Y"), 400, b'"where":"inputs[0].name"'),
+    "batch of none": ("POST", INFER, tensor(shape=[0, 4], data=[]), 400, b'"where"'),
+    "negative dimension": ("POST", INFER, tensor(shape=[-1, 4]), 400, b'"where":"inputs[0].shape"'),
+    "another width": ("POST", INFER, tensor(shape=[2, 2]), 400, b'"where":"inputs.X.shape"'),
+    "unknown output": ("POST", INFER, v2(ROW, outputs=[{"name": "q"}]), 400, b'"where":"outputs[0].name"'),
+    "one output": ("POST", INFER, v2(ROW, outputs=[{"name": "label"}]), 200, b'"outputs":[{"name":"label"'),
+    "NaN token": ("POST", INFER, '{"inputs":[{"name":"X","shape":[1,4],"datatype":"FP32","data":[NaN,1,1,1]}]}', 400,
+                  b'"where":"inputs.X.data[0]"'),
+    "too many rows": ("POST", INFER, v2(ROW * 10_001), 400, b"too many rows"),
+    "index": ("POST", "/v2/repository/index", "{}", 200, b'"state":"READY"'),
+    "index, empty body": ("POST", "/v2/repository/index", "", 200, b'"name":"linear"'),
+    "unload unknown": ("POST", "/v2/repository/models/nothing/unload", "", 404, b'"error"'),
+    "load unknown": ("POST", "/v2/repository/models/nothing/load", "", 404, b'"error"'),
+    "load": ("POST", "/v2/repository/models/linear/load", "", 200, b""),
+    "unload": ("POST", "/v2/repository/models/linear/unload", "", 403, b'"error"'),
+    "stats": ("GET", "/v2/models/linear/stats", "", 200, b'"inference_count"'),
+    "config": ("GET", "/v2/models/linear/config", "", 200, b'"TYPE_FP32"'),
+    "unknown model": ("POST", "/v2/models/nothing/infer", v2(ROW), 404, b'"error"'),
+    "another method": ("GET", INFER, "", 405, b'"error"'),
+    "no such path": ("GET", "/v3", "", 404, b'"error"'),
+    "V1 alive": ("GET", "/", "", 200, b'{"status":"alive"}'),
+    "V1 list": ("GET", "/v1/models", "", 200, b'"linear"'),
+    "V1 status": ("GET", "/v1/models/linear", "", 200, b'"ready":true'),
+    "V1 predict": ("POST", "/v1/models/linear:predict", json.dumps({"instances": ROW}), 200, b'"predictions":[{"label"'),
+    "V1 no instances": ("POST", "/v1/models/linear:predict", "{}", 400, b'"where":"instances"'),
+    "V1 no list": ("POST", "/v1/models/linear:predict", '{"instances":1}', 400, b'"where":"instances"'),
+    "V1 a string": ("POST", "/v1/models/linear:predict", '{"instances":[[1,2,"x",4]]}', 400, b"instances[0][2]"),
+    "V1 explain": ("POST", "/v1/models/linear:explain", json.dumps({"instances": ROW}), 501, b'"error"'),
+    "V1 by column": (
+        "POST", "/v1/models/flights:predict",
+        json.dumps({"instances": [{"distance": 10, "carrier": "UA", "delay": None}]}), 200, b'"label":"late"',
+    ),
+    "V1 column missing": (
+        "POST", "/v1/models/flights:predict", '{"instances":[{"distance":10,"delay":1}]}', 400, b"instances[0].carrier",
+    ),
+    "null where nullable": (
+        "POST", "/v2/models/flights/infer",
+        json.dumps({"inputs": [
+            {"name": "distance", "shape": [1], "datatype": "FP64", "data": [10]},
+            {"name": "carrier", "shape": [1], "datatype": "BYTES", "data": ["UA"]},
+            {"name": "delay", "shape": [1], "datatype": "FP64", "data": [None]},
+        ]}), 200, b'"data":["late"]',
+    ),
+    "NaN token where nullable": (
+        "POST", "/v2/models/flights/infer",
+        '{"inputs":[{"name":"distance","shape":[1],"datatype":"FP64","data":[10]},'
+        '{"name":"carrier","shape":[1],"datatype":"BYTES","data":["NaN"]},'
+        '{"name":"delay","shape":[1],"datatype":"FP64","data":[NaN]}]}', 200, b'"data":["on time"]',
+    ),
+    "null in text": (
+        "POST", "/v2/models/flights/infer",
+        '{"inputs":[{"name":"distance","shape":[1],"datatype":"FP64","data":[10]},'
+        '{"name":"carrier","shape":[1],"datatype":"BYTES","data":[null]},'
+        '{"name":"delay","shape":[1],"datatype":"FP64","data":[1]}]}', 400, b'"where":"inputs.carrier',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", MATRIX)
+def test_differential_matrix(plane: DataPlane, row: str) -> None:
+    method, path, body, status, part = MATRIX[row]
+    answer = plane.ask(method, path, body)
+    assert answer.status == status, answer.body
+    assert part in answer.body
+    if status >= 400:
+        assert {"error", "code"} <= answer.json.keys()
+
+
+def binary(arrays: dict[str, np.ndarray], size: int | None = None, **more: object) -> tuple[bytes, dict[str, str]]:
+    tail = b"".join(array.tobytes() for array in arrays.values())
+    inputs = [
+        {"name": k, "shape": list(a.shape), "datatype": "FP32",
+         "parameters": {"binary_data_size": a.nbytes if size is None else size}}
+        for k, a in arrays.items()
+    ]  # fmt: skip
+    head = json.dumps({"inputs": inputs, **more}).encode()
+    return head + tail, {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+
+
+X = np.array([[1, 2, 3, 4], [0, 0, 0, -1]], np.float32)
+
+
+def test_binary_in_json_out(plane: DataPlane) -> None:
+    body, headers = binary({"X": X})
+    answer = plane.ask("POST", INFER, body, headers)
+    assert answer.status == 200
+    assert answer.json["outputs"][0]["data"] == linear_answers(X)["label"].tolist()
+
+
+@pytest.mark.parametrize("raw_body", [False, True])
+def test_binary_out(plane: DataPlane, raw_body: bool) -> None:
+    if raw_body:
+        body, headers = X.tobytes(), {"Inference-Header-Content-Length": "0"}
+    else:
+        body, headers = binary({"X": X}, parameters={"binary_data_output": True})
+    answer = plane.ask("POST", INFER, body, headers)
+    assert answer.status == 200, answer.body
+    length = int(answer.headers["inference-header-content-length"])
+    outputs = json.loads(answer.body[:length])["outputs"]
+    assert [output["parameters"]["binary_data_size"] for output in outputs] == [16, 16]
+    probabilities = np.frombuffer(answer.body[length + 16 :], np.float32).reshape(2, 2)
+    np.testing.assert_allclose(probabilities, linear_answers(X)["probabilities"], atol=1e-6)
+
+
+@pytest.mark.parametrize("fault", ["no length header", "length too long", "no number", "size too long", "size too short"])
+def test_binary_faults(plane: DataPlane, fault: str) -> None:
+    body, headers = binary({"X": X}, {"size too long": 4000, "size too short": 16}.get(fault))
+    if fault == "no length header":
+        del headers["Inference-Header-Content-Length"]
+    if fault in ("length too long", "no number"):
+        headers["Inference-Header-Content-Length"] = "99999" if fault == "length too long" else "-x"
+    assert plane.ask("POST", INFER, body, headers).status == 400
+
+
+def test_gzip(plane: DataPlane) -> None:
+    answer = plane.ask("POST", INFER, gzip.compress(v2(ROW).encode()), {"Content-Encoding": "gzip"})
+    assert answer.status == 200
+
+
+def test_text_tensors_in_binary(plane: DataPlane) -> None:
+    texts = b"".join(struct.pack("<I", len(t)) + t for t in (b"UA", "Ü".encode()))
+    numbers = np.array([[10.0], [10.0]])
+    parts = {"distance": ("FP64", numbers.tobytes()), "carrier": ("BYTES", texts), "delay": ("FP64", numbers.tobytes())}
+    inputs = [
+        {"name": k, "shape": [2, 1], "datatype": t, "parameters": {"binary_data_size": len(b)}}
+        for k, (t, b) in parts.items()
+    ]
+    head = json.dumps({"inputs": inputs, "outputs": [{"name": "label", "parameters": {"binary_data": True}}]}).encode()
+    body = head + b"".join(data for _, data in parts.values())
+    answer = plane.ask("POST", "/v2/models/flights/infer", body, {"Inference-Header-Content-Length": str(len(head))})
+    assert answer.status == 200, answer.body
+    assert answer.body.endswith(struct.pack("<I", 4) + b"late")
