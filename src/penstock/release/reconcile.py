@@ -10,6 +10,7 @@ target and the registry each let one of them through by compare-and-set, and the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, cast
 
@@ -149,22 +150,18 @@ class Reconciler:
 
     def _close_superseded(self, state: State) -> State:
         """Record the end of releases that a newer wish overtook; one that was live already stays so."""
-        for name, endpoint in state.endpoints.items():
-            open_ones = [r for r in endpoint.releases[:-1] if r.revision not in endpoint.settled]
-            for release in open_ones:
-                last = last_step(endpoint, release)
-                outcome = "live" if last is not None and last.phase == "live" else "superseded"
-                settled = Settled(
-                    endpoint=name,
-                    revision=release.revision,
-                    outcome=cast("Literal['live', 'superseded']", outcome),
-                    reason=f"release {endpoint.releases[-1].revision} was wished",
-                    at=last.at if last else 0.0,
-                )
-                self._append("release.settled", _subject(name), settled, None)
-            if open_ones:
-                state = self._state()
-        return state
+        overtaken = [
+            (endpoint, release)
+            for endpoint in state.endpoints.values()
+            for release in endpoint.releases[:-1]
+            if release.revision not in endpoint.settled
+        ]
+        for endpoint, release in overtaken:
+            settled = _overtaken(endpoint, release)
+            # Another reconciler may have recorded the same: then it is there, which is all we want.
+            with suppress(Conflict):
+                self._append("release.settled", _subject(release.endpoint), settled, None)
+        return self._state() if overtaken else state
 
     def _level(self, status: TargetStatus, state: State) -> None:
         """Tell the target what is recorded, where it was told otherwise, and have it run."""
@@ -180,6 +177,17 @@ class Reconciler:
             packages={digest: str(self._place(digest)) for digest in sorted(named)},
             grants=self._grants(state),
         )
+
+
+def _overtaken(endpoint: EndpointState, release: Release) -> Settled:
+    last = last_step(endpoint, release)
+    return Settled(
+        endpoint=release.endpoint,
+        revision=release.revision,
+        outcome="live" if last is not None and last.phase == "live" else "superseded",
+        reason=f"release {endpoint.releases[-1].revision} was wished",
+        at=last.at if last else 0.0,
+    )
 
 
 def _stages(release: Release, situation: Situation) -> tuple[Stage, ...]:

@@ -46,6 +46,14 @@ def last_step(endpoint: EndpointState, release: Release) -> Step | None:
     return next((step for step in reversed(endpoint.steps) if step.revision == release.revision), None)
 
 
+def standing(endpoint: EndpointState) -> Release | None:
+    """The release that answers everything: the stable one, or the present one if it just went live."""
+    current = endpoint.current
+    step = last_step(endpoint, current) if current is not None else None
+    gone_live = step is not None and step.phase == "live" and step.revision not in endpoint.settled
+    return current if gone_live else endpoint.stable
+
+
 def _warm(endpoint: EndpointState, stable: Release | None, wanted: tuple[Variant, ...]) -> tuple[str, ...]:
     """What may have to answer next: what is wished, what is stable, and what was stable before that."""
     before = endpoint.releases[stable.previous - 1].variants if stable is not None and stable.previous else ()

@@ -12,6 +12,7 @@ from penstock.adapters import TABLE
 from penstock.errors import BadConfig, Forbidden, NotFound
 from penstock.records import Guards, Limits, Record, Release, Scalar, Variant, Verdict
 from penstock.registry.state import EndpointState, State, VersionState
+from penstock.release.routes import standing
 from penstock.release.strategy import STABLE
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ def request_release(state: State, wish: ReleaseWish) -> Release:
     if not bypass:
         _require_approvals(found, wish.approvals)
     endpoint = state.endpoints.get(name, EndpointState())
-    kept = endpoint.stable
+    kept = standing(endpoint)
     version = found.version
     return Release(
         endpoint=name,
@@ -103,7 +104,7 @@ def request_rollback(state: State, endpoint: str, *, by: str, at: float, to: int
         NotFound: There is no such release, or nothing to go back to.
     """
     found = state.endpoint(endpoint)
-    stable = found.stable
+    present = standing(found)
     number = to or _before(found)
     if not 1 <= number <= len(found.releases):
         raise NotFound(
@@ -121,7 +122,7 @@ def request_rollback(state: State, endpoint: str, *, by: str, at: float, to: int
         guards=back.guards,
         thresholds=back.thresholds,
         monitors=back.monitors,
-        previous=stable.revision if stable else 0,
+        previous=present.revision if present else 0,
         reason=reason or f"back to release {number}",
         by=by,
         at=at,

@@ -44,13 +44,16 @@ class RatioTest:
         margin: Ratio of failures up to which the candidate counts as no worse, >= 1.
         floor: A part of the candidate's units, below which this failure is small enough to promote under.
         spacing: Requests between two starts; a fault that comes late is found by a start that came late.
+
+    Attributes:
+        failures: Units that failed at least once, on the other arm and on the candidate.
     """
 
     def __init__(self, margin: float = 1.0, *, floor: float = 0.02, spacing: int = SPACING) -> None:
         self.margin = margin
         self.floor = floor
         self.spacing = spacing
-        self.failures = 0
+        self.failures = [0, 0]
         self._starts = 1
         self._failed: list[set[int]] = [set()]
         self._weights = np.log([_weight(0)])
@@ -68,7 +71,7 @@ class RatioTest:
             candidate: Which arm it fell on.
             share: The candidate's share of the units when this one was assigned; 0 and 1 say nothing.
             clock: Requests seen so far on both arms, failed or not.
-            first: It is the unit's first request of all; only these count for the candidate.
+            first: It is the unit's first request at this share; only these count for the candidate.
         """
         if not 0.0 < share < 1.0:
             return
@@ -79,12 +82,17 @@ class RatioTest:
         for row in fresh:
             self._failed[row].add(unit)
         if fresh:
-            self.failures += 0 in fresh
+            self.failures[candidate] += 0 in fresh
             self._bets[fresh] += against
             self._peak = max(self._peak, float(np.max(_log_mean(self._bets) + self._weights)))
         if first:
             self._first_failures += candidate
             self._support += self._odds_at(share)[2 if candidate else 3]
+
+    def restart_support(self) -> None:
+        """Forget what spoke for the candidate: at a new share it is shown anew, on that share's units."""
+        self._first_failures = 0
+        self._support = np.zeros(len(RATIOS))
 
     @property
     def against(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from penstock.errors import BadConfig
 from penstock.records import Release, Variant
 from penstock.release.strategy import CANARY, STABLE, Stage
 
@@ -28,13 +29,16 @@ class Canary:
 
 
 def beside(candidate: tuple[Variant, ...], stable: tuple[Variant, ...], share: float) -> tuple[Variant, ...]:
-    """The candidate on a share of the keys, what runs on the rest; each side's own shares in proportion."""
-    return (*_scaled(candidate, CANARY, share), *_scaled(stable, STABLE, 1.0 - share))
+    """The candidate on a share of the keys, what runs on the rest.
+
+    Raises:
+        BadConfig: One side has several answering variants.
+    """
+    return (replace(_only(candidate), name=CANARY, share=share), replace(_only(stable), name=STABLE, share=1.0 - share))
 
 
-def _scaled(variants: tuple[Variant, ...], name: str, share: float) -> tuple[Variant, ...]:
+def _only(variants: tuple[Variant, ...]) -> Variant:
     answering = [variant for variant in variants if not variant.shadow]
-    names = [name] if len(answering) == 1 else [f"{name}-{variant.name}" for variant in answering]
-    return tuple(
-        replace(variant, name=new, share=variant.share * share) for variant, new in zip(answering, names, strict=True)
-    )
+    if len(answering) != 1:
+        raise BadConfig("a canary compares one version with one", "release one version at once first")
+    return answering[0]

@@ -62,8 +62,8 @@ class LocalTarget:
     def __init__(
         self, home: Path, *, host: str = "127.0.0.1", port: int = 0, workers: int = 2, options: tuple[str, ...] = ()
     ) -> None:
-        self._home = home
-        self._run = home / "run"
+        self._home = home.resolve()
+        self._run = self._home / "run"
         self._host = host
         self._port = port
         self._workers = workers
