@@ -7,7 +7,9 @@
     latency   it took longer than the guards' `latency_s` (0: than 95 % of the stable version's first answers)
     invalid   a number that is none, a probability that is none
     shift     its score fell into one of 20 parts of the stable version's range: a retrained model moves its scores a
-              little from part to part, a broken one (constant, upside down, wrong units) piles them up somewhere
+              little from part to part, a broken one (constant, upside down, wrong units) piles them up somewhere.
+              Rolled back for more than `shift` times the stable version's share of a part, promoted when twice that
+              is excluded for every part
     outcome_loss  it was wrong, as an outcome said later
 
 Every test asks only on which arm a failure fell, so what befalls both arms is not the candidate's. A caller who named
@@ -204,7 +206,9 @@ class Watch:
 
     def _new(self, name: str) -> RatioTest:
         guards = self.release.guards
-        return RatioTest(guards.shift if name == "shift" else guards.margin, floor=guards.floor)
+        if name == "shift":
+            return RatioTest(guards.shift, beyond=2.0 * guards.shift, floor=guards.floor)
+        return RatioTest(guards.margin, floor=guards.floor)
 
     def _measured(self, name: str) -> Measurement:
         tests = [test for (known, _), test in self._tests.items() if known == name]

@@ -42,6 +42,7 @@ class RatioTest:
 
     Args:
         margin: Ratio of failures up to which the candidate counts as no worse, >= 1.
+        beyond: Ratio that what speaks for the candidate has to exclude; the margin where not given.
         floor: A part of the candidate's units, below which this failure is small enough to promote under.
         spacing: Requests between two starts; a fault that comes late is found by a start that came late.
 
@@ -49,8 +50,11 @@ class RatioTest:
         failures: Units that failed at least once, on the other arm and on the candidate.
     """
 
-    def __init__(self, margin: float = 1.0, *, floor: float = 0.02, spacing: int = SPACING) -> None:
+    def __init__(
+        self, margin: float = 1.0, *, beyond: float = 0.0, floor: float = 0.02, spacing: int = SPACING
+    ) -> None:
         self.margin = margin
+        self.beyond = beyond or margin
         self.floor = floor
         self.spacing = spacing
         self.failures = [0, 0]
@@ -100,7 +104,7 @@ class RatioTest:
         return float(np.exp(min(self._peak, _LARGEST))) if np.isfinite(self._peak) else _weight(0)
 
     def supporting(self, units: int) -> float:
-        """E-value against "more often than `margin` times, and on at least `floor` of its units".
+        """E-value against "more often than `beyond` times, and on at least `floor` of its units".
 
         The mean of two: first failures by arm as above with the arms swapped, and the plain count of the
         candidate's units (`units`, each by its first request) against `floor`. A test without failures is thus
@@ -127,14 +131,14 @@ class RatioTest:
     def _odds_at(self, share: float) -> tuple[Floats, Floats, Floats, Floats]:
         """Log odds to add at a share: against on the candidate, on the other arm; then the same for support."""
         if share not in self._odds:
-            null = tilt(share, np.array([self.margin]))
+            null, excluded = tilt(share, np.array([self.margin])), tilt(share, np.array([self.beyond]))
             worse = tilt(share, self.margin * RATIOS)
-            better = tilt(share, self.margin / RATIOS)
+            better = tilt(share, self.beyond / RATIOS)
             self._odds[share] = (
                 np.log(worse / null),
                 np.log((1 - worse) / (1 - null)),
-                np.log(better / null),
-                np.log((1 - better) / (1 - null)),
+                np.log(better / excluded),
+                np.log((1 - better) / (1 - excluded)),
             )
         return self._odds[share]
 
