@@ -64,7 +64,7 @@ def check(app: App, ref: str, request: CheckRequest | None = None, *, on_step: S
 
 def policy_of(app: App, path: Path | None = None) -> Policy:
     """The policy that rules this home: the one given, the configured one, or the starter."""
-    configured = app.config.gate.policy
+    configured = app.config.policy
     if path is not None:
         return read_policy(path)
     return read_policy(app.home.parent / configured) if configured else starter()

@@ -59,7 +59,7 @@ def plan_release(app: App, ref: str, request: ReleaseRequest | None = None) -> R
         monitors=asked.monitors,
         reason=asked.reason,
         policy=policy.digest,
-        approvals=tuple(dict.fromkeys((*policy.approvals, *app.config.gate.approvals))),
+        approvals=tuple(dict.fromkeys((*policy.approvals, *app.config.approvals))),
     )
     return request_release(app.state(), wish)
 

@@ -23,7 +23,7 @@ from penstock.observe.monitor import Monitor, open_monitor
 from penstock.observe.quality import Quality
 from penstock.observe.windows import Rows
 from penstock.packages.read import Package
-from penstock.records import Exchange, Incident, Manifest, Outcome, Variant
+from penstock.records import Exchange, Incident, Manifest, Measurement, Outcome, Variant
 from penstock.statistics.estimation import ASSUMPTION
 from penstock.statistics.reference import Reference
 from penstock.statistics.reference import decode as decode_reference
@@ -90,6 +90,9 @@ class Watcher:
 
     Args:
         endpoint: Its name.
+
+    Attributes:
+        digest: Of the package whose reference is watched.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -101,6 +104,7 @@ class Watcher:
         self._curves = Curves()
         self._release = 0
         self._live: tuple[Variant, ...] = ()
+        self.digest = ""
         self._manifest: Manifest | None = None
         self._monitor: Monitor | None = None
         self._pending = Pending()
@@ -112,8 +116,9 @@ class Watcher:
             Incidents of the version that was watched before, closed, since it answers no more.
         """
         self._release, self._live = release, tuple(live)
-        if stable is None or (self._manifest is not None and stable.manifest == self._manifest):
+        if stable is None or stable.digest == self.digest:
             return []
+        self.digest = stable.digest
         closed = self._monitor.open_incidents() if self._monitor else []
         self._manifest = stable.manifest
         reference = _reference(stable)
@@ -144,8 +149,8 @@ class Watcher:
         rows = self._pending.take(outcomes, positive)
         return self._monitor.outcomes(rows) if self._monitor and rows is not None else []
 
-    def view(self) -> EndpointView:
-        """All of it, for people to look at."""
+    def view(self, measurements: tuple[Measurement, ...], evidence: dict[str, Series]) -> EndpointView:
+        """All of it, for people to look at, beside what the rollout's guards know."""
         self._curves.tick(self._all)
         monitor = self._monitor
         return EndpointView(
@@ -162,6 +167,8 @@ class Watcher:
             latency=self._curves.series(self._curves.p99),
             error_rate=self._curves.series(self._curves.failing),
             variants=tuple(self._variant(variant) for variant in self._live),
+            measurements=measurements,
+            evidence=evidence,
             drift=_drift(monitor) if monitor else (),
             quality=tuple(chain.from_iterable(_points(one) for one in monitor.history)) if monitor else (),
             calibration=_calibration(monitor) if monitor else (),
