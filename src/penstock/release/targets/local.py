@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from penstock.access.files import locked, make_folder, write_whole
-from penstock.access.keys import PUBLIC_FILE
 from penstock.errors import Conflict, Corrupt, TargetFailed
+from penstock.packages.keys import PUBLIC
 from penstock.records import Record, Snapshot, WorkerStatus, decode, encode
 from penstock.release.target import TargetStatus, Wish
 
@@ -183,13 +183,14 @@ class LocalTarget:
         arguments = {
             "--run-dir": self._run,
             "--log-dir": self._home / "log" / "journal",
+            "--environments": self._home / "environments",
             "--host": self._host,
             "--port": port,
             "--workers": self._workers,
         }
         command = [sys.executable, "-m", MODULE]
         command += [str(word) for pair in arguments.items() for word in pair]
-        keys = self._home / "keys" / PUBLIC_FILE
+        keys = self._home / "keys" / PUBLIC
         return [*command, *(("--keys", str(keys)) if keys.exists() else ()), *self._options]
 
     @staticmethod
