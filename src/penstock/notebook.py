@@ -28,7 +28,7 @@ from penstock.app.predicting import Predictions, predict
 from penstock.app.releasing import ReleaseRequest, release, rollback, wait_until_settled
 from penstock.app.views import EndpointView
 from penstock.app.watching import drift
-from penstock.control import ensure_running
+from penstock.control.process import ensure_running
 from penstock.errors import Refused
 from penstock.records import Guards, Outcome, Verdict, Version
 

@@ -14,7 +14,6 @@ from typing import cast
 
 from penstock.adapters import load
 from penstock.app.app import App
-from penstock.app.compaction import Compaction
 from penstock.app.views import Observed, Series, write_observed
 from penstock.app.watcher import Watcher
 from penstock.errors import Conflict
@@ -73,7 +72,6 @@ class ControlLoop:
         self._outcomes = Tail(app.home / "log" / "outcomes", Outcome)
         self._watchers: dict[str, Watcher] = {}
         self._rollouts: dict[str, Rollout] = {}
-        self._compaction = Compaction(app.home / "log")
         self._shown_at = 0.0
         self._reconciler = Reconciler(
             self.target,
@@ -97,7 +95,6 @@ class ControlLoop:
             if one.settled is not None and one.settled.outcome == "live":
                 self._crown(one.endpoint, one.revision)
         self._show()
-        self._compaction.turn()
         return turns
 
     def _follow(self, state: State) -> None:

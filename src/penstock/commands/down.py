@@ -8,7 +8,7 @@ import typer
 
 from penstock.app.opening import open_app
 from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, out, show
-from penstock.control import stop
+from penstock.control.process import stop
 
 
 def run(

@@ -9,7 +9,7 @@ import typer
 from penstock.app.opening import open_app
 from penstock.app.releasing import ReleaseRequest, plan_release, release, wait_until_settled
 from penstock.commands.screen import DEFAULT_HOME, UNKNOWN, As, DryRun, Home, Json, answering, out, progress, show
-from penstock.control import ensure_running, predictions_url
+from penstock.control.process import ensure_running, predictions_url
 
 
 def run(

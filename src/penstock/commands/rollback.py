@@ -10,7 +10,7 @@ import typer
 from penstock.app.opening import open_app
 from penstock.app.releasing import rollback, wait_until_settled
 from penstock.commands.screen import DEFAULT_HOME, UNKNOWN, As, Home, Json, answering, out, show
-from penstock.control import ensure_running
+from penstock.control.process import ensure_running
 
 
 def run(

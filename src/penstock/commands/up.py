@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.app.opening import open_app
 from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, out, progress, show
-from penstock.control import ensure_running
+from penstock.control.process import ensure_running
 
 
 def run(home: Home = DEFAULT_HOME, token: As = "", json: Json = False) -> None:

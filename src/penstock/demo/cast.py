@@ -17,7 +17,7 @@ from penstock.app.opening import open_app
 from penstock.app.packaging import PackageRequest, package
 from penstock.app.releasing import ReleaseRequest, release, wait_until_settled
 from penstock.app.views import EndpointView, read_observed
-from penstock.control import Running, ensure_running, predictions_url, stop
+from penstock.control.process import Running, ensure_running, predictions_url, stop
 from penstock.demo.flights import FEATURES, LABEL
 from penstock.demo.narration import Narrator
 from penstock.demo.outcomes import Reporter

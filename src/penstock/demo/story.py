@@ -9,7 +9,7 @@ import pandas as pd
 
 from penstock.app.evidence import trace, verify_home
 from penstock.app.releasing import approve
-from penstock.control import predictions_url
+from penstock.control.process import predictions_url
 from penstock.demo.cast import ENDPOINT, KEPT, Cast, assemble
 from penstock.demo.flights import FEATURES, LABEL, load_flights, month, split_by_day, split_by_row
 from penstock.demo.models import train, with_junk
