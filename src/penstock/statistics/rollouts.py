@@ -35,6 +35,7 @@ UNITS: Final = 200_000
 """A start that has this many failed units learns no more (stopping is always allowed): memory stays bounded."""
 FLOORS: Final = np.array([0.1, 0.25, 0.5])
 _LARGEST: Final = 700.0
+_EDGE: Final = 1e-9
 
 
 class RatioTest:
@@ -77,7 +78,7 @@ class RatioTest:
             clock: Requests seen so far on both arms, failed or not.
             first: It is the unit's first request at this share; only these count for the candidate.
         """
-        if not 0.0 < share < 1.0:
+        if not _EDGE < share < 1.0 - _EDGE:
             return
         while clock >= self._starts * self.spacing:
             self._begin()
@@ -92,6 +93,11 @@ class RatioTest:
         if first:
             self._first_failures += candidate
             self._support += self._odds_at(share)[2 if candidate else 3]
+
+    @property
+    def starts(self) -> int:
+        """How many starts are remembered, `STARTS` at most."""
+        return len(self._failed)
 
     def restart_support(self) -> None:
         """Forget what spoke for the candidate: at a new share it is shown anew, on that share's units."""
