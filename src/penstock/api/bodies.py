@@ -68,8 +68,8 @@ class ReleaseBody(Body):
     version: str = Field(description="model@3, model@champion or model")
     strategy: str = "at-once"
     target: str = "local"
-    guards: GuardsBody = GuardsBody()
-    limits: LimitsBody = LimitsBody()
+    guards: GuardsBody | None = None
+    limits: LimitsBody | None = None
     reason: str = ""
     bypass: str = Field("", description="why the gate is passed by; needs the permission 'bypass'")
 

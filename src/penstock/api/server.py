@@ -51,7 +51,7 @@ def create(app: App, *, pages: Sequence[Route] = (), hosts: Sequence[str] = ()) 
 
     Args:
         app: Whose home it serves; callers act under their own identities, never under this one's.
-        pages: The console's routes, `penstock.console.pages.ROUTES`.
+        pages: The console's routes, `penstock.console.routes.ROUTES`.
         hosts: Names it is called by beside the loopback ones.
 
     Raises:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from penstock.access.identities import require
 from penstock.access.permissions import BYPASS, READ, RELEASE, ROLLBACK
 from penstock.api.bodies import Acting, Expected, ReleaseBody, RollbackBody
-from penstock.app.releasing import Wish, release, rollback
+from penstock.app.releasing import ReleaseRequest, release, rollback
 from penstock.errors import NotFound
 from penstock.web.answers import answer, hold_generation
 from penstock.web.permissions import Route
@@ -35,12 +35,12 @@ def request_release(caller: Acting, endpoint: str, body: ReleaseBody, expect: Ex
     if body.bypass:
         require(caller.identity, BYPASS, endpoint=endpoint)
     hold_generation(caller.app, f"endpoint/{endpoint}", expect)
-    wish = Wish(
+    wish = ReleaseRequest(
         endpoint=endpoint,
         strategy=body.strategy,
         target=body.target,
-        guards=body.guards.record(),
-        limits=body.limits.record(),
+        guards=body.guards.record() if body.guards else None,
+        limits=body.limits.record() if body.limits else None,
         reason=body.reason,
         bypass=body.bypass,
     )
