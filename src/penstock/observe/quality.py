@@ -57,7 +57,8 @@ def expected(reference: Reference, rows: Rows, *, start: float, end: float, stru
     Args:
         reference: Its curve turns scores into frequencies.
         rows: The window's predictions.
-        start: Of the window; `end` likewise.
+        start: Of the window.
+        end: Of the window.
         struck: Why the estimates are not valid; empty where nothing speaks against them.
     """
     found = estimates(reference, rows.scores)

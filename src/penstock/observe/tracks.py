@@ -34,7 +34,7 @@ class Track:
         level: An alarm is raised at M >= level.
         two_sided: Too low is as bad as too high.
         labels: Labels seen.
-        found_after: Labels that had come since the last calm start when the alarm was raised.
+        found_after: Labels, or days, from the most likely start of the change to the alarm.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Track:
     detection: Detection = field(default_factory=Detection)
     recent: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
     _clean: int = 0
+    _cusum: tuple[Floats, Floats] | None = None
 
     def day_factors(self, values: Floats) -> Floats:
         """Bets on the mean of a whole window, the day being the unit."""
@@ -65,19 +66,31 @@ class Track:
             factors: Logs of the bets, one row for each unit (row or day) of the window.
         """
         self.recent.append((float(values.mean()) - self.spread.mean, len(values)))
-        before = self.detection.seen
         self.detection, track = edetectors.advance(self.detection, factors)
         alarm = edetectors.first_alarm(track, self.level)
+        rising = self._rise(factors[: len(factors) if alarm is None else alarm + 1])
         self.labels += len(values)
         if alarm is not None:
             if not self.raised:
-                self.found_after = before + alarm + 1
+                self.found_after = rising
                 self.shift = self.off()
             self.raised, self._clean = True, 0
-            self.detection = Detection()
+            self.detection, self._cusum = Detection(), None
         elif self.raised:
             self._clean = self._clean + 1 if self._calm() else 0
             self.raised = self._clean < 2
+
+    def _rise(self, factors: Floats) -> int:
+        """How many labels (or days) ago the change most likely came: each bet's best start (Page's CUSUM, 1954)."""
+        steps, bets = factors.shape
+        score, age = self._cusum if self._cusum else (np.zeros(bets), np.zeros(bets))
+        total = np.cumsum(factors, axis=0)
+        starts = np.vstack([-score, np.zeros(bets), total[:-1]])
+        best = starts.argmin(axis=0)
+        score = total[-1] - starts.min(axis=0)
+        age = np.where(best == 0, age + steps, steps + 1 - best)
+        self._cusum = np.maximum(score, 0.0), np.where(score > 0, age, 0.0)
+        return int(age[score.argmax()])
 
     def off(self) -> float:
         """Mean distance from the reference over the recent windows."""

@@ -34,6 +34,8 @@ CATEGORIES = 200
 
 QUANTILES = np.array([0.0001, *np.arange(1, 10) / 10, 0.9999])
 
+SHAPE = np.array([0.0001, 0.1, 0.5, 0.9, 0.9999])
+
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
@@ -45,7 +47,8 @@ class Histogram(Record, frozen=True, kw_only=True):
         kind: ``number`` or ``text``.
         edges: Of a number: lowest ordinary value, inner edges (a value on an edge is left of it), highest
             ordinary value; empty where the reference had no value at all. Ordinary is what lies no further
-            from the reference's range than the range is wide: a season passes, a wrong unit does not.
+            from the reference's range than the range is wide (ten times, beyond a heavy tail): a season passes, a wrong
+            unit does not.
         categories: Of a text: the categories with a bin of their own, most frequent first.
         counts: number: below, one per body bin, above, missing; text: one per category, other, missing.
     """
@@ -201,8 +204,16 @@ def _edges(values: Floats) -> tuple[float, ...]:
         inner = inner[inner < high]
     with np.errstate(over="ignore"):
         width = (high - low) or max(abs(low), np.float64(1.0))
-        ends = np.nan_to_num([low - width, high + width])  # JSON knows no infinity
+        reach = width * _stretch(ordered)
+        ends = np.nan_to_num([low - reach[0], high + reach[1]])  # JSON knows no infinity
     return (float(ends[0]), *inner.tolist(), float(ends[1]))
+
+
+def _stretch(ordered: Floats) -> Floats:
+    """How many widths beyond either end are ordinary: 1, and 10 on the side of a heavy tail (rain, money)."""
+    low, tenth, middle, ninetieth, high = ordered[np.round(SHAPE * (len(ordered) - 1)).astype(int)]
+    heavy = np.array([middle - low > 5 * (middle - tenth), high - middle > 5 * (ninetieth - middle)])
+    return np.where(heavy & (len(ordered) >= 100), 10.0, 1.0)
 
 
 def _count(histogram: Histogram, values: Array) -> Counts:
