@@ -44,7 +44,7 @@ class DataPlane:
         command = [sys.executable, "-m", "penstock.serve", "--run-dir", str(self.run), "--log-dir", str(self.log)]
         (self.run / "supervisor.json").unlink(missing_ok=True)
         self.process = subprocess.Popen([*command, "--workers", str(workers), *options])
-        until(lambda: (self.run / "supervisor.json").exists())
+        until((self.run / "supervisor.json").exists)
         self.port = json.loads((self.run / "supervisor.json").read_bytes())["port"]
         return self
 

@@ -491,7 +491,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     at: float = 0.0
 
 
-Column = list[float] | list[int] | list[bool] | list[str] | list[list[float]] | list[Scalar] | list[list[Scalar]]
+Column = list[Scalar | list[object]]
+"""One entry a row: a value, or a row of a matrix as a list."""
 
 
 class Exchange(msgspec.Struct, frozen=True, array_like=True):

