@@ -4,25 +4,51 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from penstock.access.identities import require
 from penstock.access.keys import read_public
 from penstock.access.permissions import READ
 from penstock.app.app import App
 from penstock.errors import NotFound
-from penstock.log.tables import find_exchange, outcomes_of
+from penstock.log.tables import compact, views
 from penstock.records import (
     Approval,
     Bypass,
     Dataset,
-    Exchange,
     Outcome,
     Record,
     Release,
+    Scalar,
     Verdict,
     Version,
 )
 from penstock.registry.heads import read_head
 from penstock.registry.verify import Verification, verify
+
+_COLUMNS = (
+    "prediction, endpoint, release, model, version, variant, share, key, event_time, latency_s, code, inputs, outputs"
+)
+
+_FIND = f"SELECT {_COLUMNS} FROM exchanges WHERE prediction = ? AND NOT shadow"  # noqa: S608 (no value of a caller's)
+
+
+class Answered(Record, frozen=True, kw_only=True):
+    """One row of the inference log: who answered, when, what went in and what came out."""
+
+    prediction: str
+    endpoint: str
+    release: int
+    model: str
+    version: int
+    variant: str
+    share: float
+    key: str
+    event_time: float
+    latency_s: float
+    code: str
+    inputs: dict[str, Scalar | list[Scalar]] = {}
+    outputs: dict[str, Scalar | list[Scalar]] = {}
 
 
 class Trace(Record, frozen=True, kw_only=True):
@@ -35,13 +61,11 @@ class Trace(Record, frozen=True, kw_only=True):
     """
 
     prediction: str
-    exchange: Exchange
-    row: int
+    line: Answered
     release: Release | None = None
     version: Version | None = None
     package: str = ""
     lock: str = ""
-    signer: str = ""
     source: dict[str, str] = {}
     datasets: tuple[Dataset, ...] = ()
     verdict: Verdict | None = None
@@ -61,27 +85,52 @@ def trace(app: App, prediction: str) -> Trace:
     """
     require(app.identity, READ)
     identifier, _, row = prediction.rpartition(".")
-    exchange = find_exchange(app.home / "log", identifier) if row.isdigit() else None
-    if exchange is None or int(row) >= exchange.rows:
+    line = _find(app, prediction) if identifier and row.isdigit() else None
+    if line is None:
         raise NotFound(
             "no such prediction is in the log", "give the id that came with the answer", code="app.no_prediction"
         )
-    return _behind(app, prediction, exchange)
+    return _behind(app, line)
 
 
-def _behind(app: App, prediction: str, exchange: Exchange) -> Trace:
+def _find(app: App, prediction: str) -> Answered | None:
+    """The prediction's line in the log, the journals included."""
+    compact(app.home / "log")
+    with views(app.home / "log") as connection:
+        found = connection.execute(_FIND, [prediction])
+        row = found.fetchone()
+    if row is None:
+        return None
+    known = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    known |= {name: msgspec.json.decode(known[name]) for name in ("inputs", "outputs")}
+    return msgspec.convert(known, Answered)
+
+
+def _outcomes(app: App, prediction: str) -> tuple[Outcome, ...]:
+    """What was said of it, in order of arrival."""
+    with views(app.home / "log") as connection:
+        found = connection.execute(
+            "SELECT value, at, received_at, source FROM outcomes WHERE prediction = ? ORDER BY received_at",
+            [prediction],
+        ).fetchall()
+    return tuple(
+        Outcome(prediction=prediction, value=msgspec.json.decode(value), at=at, received_at=received, source=source)
+        for value, at, received, source in found
+    )
+
+
+def _behind(app: App, line: Answered) -> Trace:
     """What the registry and the package say of the version that answered."""
     state = app.state()
-    known = state.resolve(f"{exchange.model}@{exchange.version}")
+    known = state.version(line.model, line.version)
     manifest = app.open_package(known.version.digest).manifest
-    releases = [one for one in state.endpoint(exchange.endpoint).releases if one.revision == exchange.release]
+    releases = [one for one in state.endpoint(line.endpoint).releases if one.revision == line.release]
     missing = [] if known.verdict else ["no gate verdict was recorded"]
     missing += [] if known.approvals else ["nobody approved it"]
     missing += [] if manifest.source else ["the package names no source"]
     return Trace(
-        prediction=prediction,
-        exchange=exchange,
-        row=int(prediction.rpartition(".")[2]),
+        prediction=line.prediction,
+        line=line,
         release=releases[0] if releases else None,
         version=known.version,
         package=known.version.digest,
@@ -90,20 +139,38 @@ def _behind(app: App, prediction: str, exchange: Exchange) -> Trace:
         datasets=known.version.datasets,
         verdict=known.verdict,
         approvals=known.approvals,
-        bypass=known.bypasses.get(exchange.endpoint),
-        outcomes=tuple(outcomes_of(app.home / "log", prediction)),
-        events=_events(app, exchange),
+        bypass=known.bypasses.get(line.endpoint),
+        outcomes=_outcomes(app, line.prediction),
+        events=_events(app, line, known.version),
         missing=tuple(missing),
     )
 
 
-def _events(app: App, exchange: Exchange) -> dict[str, str]:
-    """The events the trace rests on: kind -> ``seq hash``, the newest of each kind."""
+def _events(app: App, line: Answered, version: Version) -> dict[str, str]:
+    """The events the trace rests on: kind -> ``seq hash``; of approvals and steps the newest."""
     found: dict[str, str] = {}
-    for subject in (f"model/{exchange.model}", f"endpoint/{exchange.endpoint}"):
-        for event in app.registry.events(subject=subject):
+    for event in app.registry.events(subject=f"model/{line.model}"):
+        if event.kind in ("version.registered", "verdict.given", "approval.given", "gate.bypassed"):
+            about = msgspec.json.decode(event.body, type=_AboutVersion)
+            if about.version == version.version:
+                found[event.kind] = f"{event.seq} {event.hash}"
+    for event in app.registry.events(subject=f"endpoint/{line.endpoint}"):
+        about_release = msgspec.json.decode(event.body, type=_AboutRelease)
+        if about_release.revision == line.release:
             found[event.kind] = f"{event.seq} {event.hash}"
     return found
+
+
+class _AboutVersion(msgspec.Struct):
+    """The part of a body that says which version it is about."""
+
+    version: int
+
+
+class _AboutRelease(msgspec.Struct):
+    """The part of a body that says which release it is about."""
+
+    revision: int
 
 
 def verify_home(home: Path, *, public_key: Path | None = None, head: Path | None = None) -> Verification:

@@ -8,7 +8,8 @@ from itertools import islice
 import numpy as np
 
 from penstock.observe.windows import Rows
-from penstock.records import Outcome
+from penstock.records import Outcome, Scalar
+from penstock.statistics.answers import labels_of
 
 KEEP = 1_000_000
 """Rows that wait at most; the oldest give way, and only the tables know them then."""
@@ -23,23 +24,23 @@ class Pending:
 
     def __init__(self, keep: int = KEEP) -> None:
         self._keep = keep
-        self._batches: list[Rows] = []
+        self._batches: list[tuple[Rows, Sequence[str]]] = []
         self._places: dict[str, tuple[int, int]] = {}
 
-    def add(self, ids: Sequence[str], rows: Rows) -> None:
-        """Let rows wait; `ids` has one prediction id for each."""
+    def add(self, ids: Sequence[str], rows: Rows, answers: Sequence[str]) -> None:
+        """Let rows wait; `ids` and `answers` have one prediction id and one answered label for each."""
         batch = len(self._batches)
-        self._batches.append(rows)
+        self._batches.append((rows, answers))
         self._places.update((prediction, (batch, row)) for row, prediction in enumerate(ids))
         for prediction in list(islice(self._places, max(0, len(self._places) - self._keep))):
             del self._places[prediction]
 
-    def take(self, outcomes: Iterable[Outcome], positive: str) -> Rows | None:
+    def take(self, outcomes: Iterable[Outcome], classes: Sequence[Scalar]) -> Rows | None:
         """The rows whose outcome is among these, in the order the outcomes came; they wait no longer.
 
         Args:
             outcomes: As they were recorded.
-            positive: A classification's positive class as text; empty for a regression, whose outcome is a number.
+            classes: Of a classification; empty for a regression, whose outcome is a number.
 
         Returns:
             Rows whose times are when each outcome became true; None where none of them waited.
@@ -49,16 +50,16 @@ class Pending:
             batch, row = self._places.pop(one.prediction, (-1, -1))
             if batch >= 0:
                 by_batch.setdefault(batch, []).append((row, one))
-        parts = [self._known(self._batches[batch], found, positive) for batch, found in by_batch.items()]
+        parts = [_known(*self._batches[batch], found, classes) for batch, found in by_batch.items()]
         return joined(parts) if parts else None
 
-    @staticmethod
-    def _known(batch: Rows, found: list[tuple[int, Outcome]], positive: str) -> Rows:
-        """Rows of one batch, at their outcomes' times, with their labels."""
-        rows = batch.take(np.array([row for row, _ in found], dtype=np.int64))
-        times = np.array([one.at for _, one in found], dtype=np.float64)
-        labels = np.array([label_of(one, positive) for _, one in found], dtype=np.float64)
-        return Rows(times=times, scores=rows.scores, labels=labels, columns=rows.columns)
+
+def _known(batch: Rows, answers: Sequence[str], found: list[tuple[int, Outcome]], classes: Sequence[Scalar]) -> Rows:
+    """Rows of one batch, at their outcomes' times, with their labels."""
+    rows = batch.take(np.array([row for row, _ in found], dtype=np.int64))
+    times = np.array([one.at for _, one in found], dtype=np.float64)
+    labels = labels_of([one.value for _, one in found], [answers[row] for row, _ in found], classes)
+    return Rows(times=times, scores=rows.scores, labels=labels, columns=rows.columns)
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -71,18 +72,3 @@ def joined(parts: Sequence[Rows]) -> Rows:
         labels=np.concatenate([part.labels for part in parts]),
         columns={name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
     )
-
-
-def label_of(outcome: Outcome, positive: str) -> float:
-    """1 or 0 for a classification, the number for a regression; NaN where it is neither."""
-    if positive:
-        return float(_text(outcome.value) == positive)
-    try:
-        return float(outcome.value)
-    except ValueError:
-        return float("nan")
-
-
-def _text(value: str | int | float | bool) -> str:
-    """A class as text: 1, 1.0 and True are one class."""
-    return str(int(value)) if isinstance(value, bool | float) and value == int(value) else str(value)

@@ -19,15 +19,14 @@ from msgspec.structs import replace
 
 from penstock.app.pending import Pending
 from penstock.app.views import CalibrationPoint, ColumnDrift, EndpointView, QualityPoint, Series, VariantView
+from penstock.observe.frames import predictions, table_of
 from penstock.observe.monitor import Monitor, open_monitor
 from penstock.observe.quality import Quality
-from penstock.observe.windows import Rows
 from penstock.packages.read import Package
 from penstock.records import Exchange, Incident, Manifest, Measurement, Outcome, Variant
 from penstock.statistics.estimation import ASSUMPTION
 from penstock.statistics.reference import Reference
 from penstock.statistics.reference import decode as decode_reference
-from penstock.tensors import DTYPES, Array
 
 PROFILE = "profile.json"
 RECENT = 5_000
@@ -145,8 +144,7 @@ class Watcher:
         self.outcomes += len(outcomes)
         if self._manifest is None:
             return []
-        positive = str(self._manifest.classes[-1]) if self._manifest.classes else ""
-        rows = self._pending.take(outcomes, positive)
+        rows = self._pending.take(outcomes, self._manifest.classes)
         return self._monitor.outcomes(rows) if self._monitor and rows is not None else []
 
     def view(self, measurements: tuple[Measurement, ...], evidence: dict[str, Series]) -> EndpointView:
@@ -183,8 +181,9 @@ class Watcher:
         stable = [one for one in exchanges if one.version == version]
         if not stable:
             return []
-        rows = rows_of(stable, self._manifest)
-        self._pending.add([f"{one.id}.{row}" for one in stable for row in range(one.rows)], rows)
+        table = table_of(stable, self._manifest)
+        rows = predictions(table)
+        self._pending.add(table["prediction"].to_pylist(), rows, table["answer"].to_pylist())
         return self._monitor.predictions(rows) if self._monitor else []
 
     def _variant(self, variant: Variant) -> VariantView:
@@ -201,34 +200,6 @@ class Watcher:
             p50_s=tally.quantile(0.5),
             p99_s=tally.quantile(0.99),
         )
-
-
-def rows_of(exchanges: Sequence[Exchange], manifest: Manifest) -> Rows:
-    """Exchanges as columns, one entry a row; all are answers of the manifest's model."""
-    repeats = np.array([one.rows for one in exchanges])
-    columns: dict[str, Array] = {}
-    for spec in manifest.signature.inputs:
-        values = list(chain.from_iterable(one.inputs.get(spec.name, []) for one in exchanges))
-        if len(spec.shape) == 2 and spec.shape[1] == 1:
-            columns[spec.name] = np.array(values, dtype=DTYPES[spec.datatype])
-        elif len(spec.shape) == 2:
-            matrix = np.array(values, dtype=DTYPES[spec.datatype])
-            names = spec.columns or tuple(f"{spec.name}[{index}]" for index in range(matrix.shape[1]))
-            columns |= {name: matrix[:, index] for index, name in enumerate(names)}
-    scores = np.concatenate([_scores(one, manifest) for one in exchanges]).astype(np.float64)
-    times = np.repeat(np.array([one.event_time for one in exchanges]), repeats)
-    return Rows(times=times, scores=scores, labels=np.full(len(scores), np.nan), columns=columns)
-
-
-def _scores(exchange: Exchange, manifest: Manifest) -> Array:
-    """Chance of the positive class of two, of the answered class of more; a regression's prediction."""
-    if manifest.task == "regression":
-        return np.asarray(exchange.outputs.get("prediction", []), dtype=np.float64).ravel()
-    chances = np.asarray(exchange.outputs.get("probabilities", []), dtype=np.float64)
-    if chances.ndim != 2:
-        return np.full(exchange.rows, np.nan)
-    best: Array = chances[:, 1] if len(manifest.classes) == 2 else chances.max(axis=1)
-    return best
 
 
 def _reference(package: Package) -> Reference | None:

@@ -28,8 +28,8 @@ def run(
 
 def tell_trace(found: Trace) -> None:
     """The chain, one link a line."""
-    exchange = found.exchange
-    out.print(f"[bold]prediction[/]  {found.prediction}  by {exchange.model}@{exchange.version} as {exchange.variant}")
+    line = found.line
+    out.print(f"[bold]prediction[/]  {found.prediction}  by {line.model}@{line.version} as {line.variant}")
     out.print(f"[bold]package[/]     {found.package}")
     out.print(f"[bold]lock[/]        {found.lock or 'none'}")
     for dataset in found.datasets:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from penstock.app.evidence import trace, verify_home
+from penstock.app.labelled import labelled_rows
 from penstock.app.releasing import approve
 from penstock.control.process import predictions_url
 from penstock.demo.cast import ENDPOINT, KEPT, Cast, assemble
@@ -16,7 +17,6 @@ from penstock.demo.models import train, with_junk
 from penstock.demo.narration import Narrator
 from penstock.demo.replay import Answers
 from penstock.errors import Forbidden
-from penstock.feedback.join import labelled_rows
 from penstock.records import Guards, Scalar, Version
 
 CANARY = Guards(share=0.1, steps=(0.1, 0.5), min_units=200, latency_s=0.25, wait_s=86_400.0)
@@ -106,7 +106,7 @@ def _retrain(cast: Cast, flights: pd.DataFrame) -> Version:
     say = cast.narrator
     say.chapter("Retrained on the outcomes, through the same gate")
     with say.working("joining predictions and outcomes"):
-        learned = labelled_rows(cast.home / "log", ENDPOINT)
+        learned = labelled_rows(cast.ana, ENDPOINT)
     say.tell(f"{len(learned):,} predictions have an outcome")
     frame = _as_flights(flights, learned)
     fitted, held = split_by_day(pd.concat([month(flights, 1, 4)[[*KEPT, "day"]], frame], ignore_index=True))
@@ -190,9 +190,7 @@ def _evidence(cast: Cast) -> None:
     say.chapter("From one prediction to everything behind it, and the chain verified offline")
     prediction = next(one for one in reversed(cast.answers[0].predictions) if one)
     found = trace(cast.ana, prediction)
-    say.tell(
-        f"prediction {found.prediction} <- {found.exchange.model}@{found.exchange.version} <- {found.package[:23]}…"
-    )
+    say.tell(f"prediction {found.prediction} <- {found.line.model}@{found.line.version} <- {found.package[:23]}…")
     for dataset in found.datasets:
         say.tell(f"  {dataset.role}: {dataset.rows:,} rows, {dataset.digest[:23]}…")
     verdict = found.verdict.outcome if found.verdict else "none"
