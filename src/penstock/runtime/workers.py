@@ -60,7 +60,8 @@ class Worker:
     def alive(self) -> bool:
         """Whether its end of the socket is open, without waiting."""
         try:
-            return self._confined.channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+            self._confined.channel.settimeout(0)
+            return self._confined.channel.recv(1, socket.MSG_PEEK) != b""
         except BlockingIOError:
             return True
         except OSError:
