@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from penstock.observe.windows import Rows
+from penstock.observe.windows import Observations
 from penstock.records import Outcome, Scalar
 from penstock.statistics.answers import labels_of
 
@@ -24,10 +24,10 @@ class Pending:
 
     def __init__(self, keep: int = KEEP) -> None:
         self._keep = keep
-        self._batches: list[tuple[Rows, Sequence[str]]] = []
+        self._batches: list[tuple[Observations, Sequence[str]]] = []
         self._places: dict[str, tuple[int, int]] = {}
 
-    def add(self, ids: Sequence[str], rows: Rows, answers: Sequence[str]) -> None:
+    def add(self, ids: Sequence[str], rows: Observations, answers: Sequence[str]) -> None:
         """Let rows wait; `ids` and `answers` have one prediction id and one answered label for each."""
         batch = len(self._batches)
         self._batches.append((rows, answers))
@@ -35,7 +35,7 @@ class Pending:
         for prediction in list(islice(self._places, max(0, len(self._places) - self._keep))):
             del self._places[prediction]
 
-    def take(self, outcomes: Iterable[Outcome], classes: Sequence[Scalar]) -> Rows | None:
+    def take(self, outcomes: Iterable[Outcome], classes: Sequence[Scalar]) -> Observations | None:
         """The rows whose outcome is among these, in the order the outcomes came; they wait no longer.
 
         Args:
@@ -54,19 +54,21 @@ class Pending:
         return joined(parts) if parts else None
 
 
-def _known(batch: Rows, answers: Sequence[str], found: list[tuple[int, Outcome]], classes: Sequence[Scalar]) -> Rows:
+def _known(
+    batch: Observations, answers: Sequence[str], found: list[tuple[int, Outcome]], classes: Sequence[Scalar]
+) -> Observations:
     """Rows of one batch, at their outcomes' times, with their labels."""
     rows = batch.take(np.array([row for row, _ in found], dtype=np.int64))
     times = np.array([one.at for _, one in found], dtype=np.float64)
     labels = labels_of([one.value for _, one in found], [answers[row] for row, _ in found], classes)
-    return Rows(times=times, scores=rows.scores, labels=labels, columns=rows.columns)
+    return Observations(times=times, scores=rows.scores, labels=labels, columns=rows.columns)
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[Observations]) -> Observations:
     """Several batches as one."""
     if len(parts) == 1:
         return parts[0]
-    return Rows(
+    return Observations(
         times=np.concatenate([part.times for part in parts]),
         scores=np.concatenate([part.scores for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),

@@ -23,7 +23,7 @@ CLEAN_ROWS, CLEAN_DAYS = 2, 48
 
 
 @dataclass
-class Fault:
+class ColumnFault:
     """What is ordinary, and what has been seen.
 
     Attributes:

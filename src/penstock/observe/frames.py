@@ -1,8 +1,8 @@
 """From the inference log to rows: one row per prediction, one column per input.
 
 What comes in: exchanges (`records.Exchange`), or an Arrow table of them. What goes out: an Arrow table that feedback
-joins with outcomes, and the `Rows` that monitors read. An input's column is called ``input.<name>``, so that no name
-of a model's meets one of ours.
+joins with outcomes, and the `Observations` that monitors read. An input's column is called ``input.<name>``, so that
+no name of a model's meets one of ours.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from penstock.observe.windows import Rows
+from penstock.observe.windows import Observations
 from penstock.records import Column, Exchange, Manifest, Scalar
 from penstock.statistics.answers import columns_of, scores_of
 from penstock.tensors import Array, Arrays
@@ -87,7 +87,7 @@ def table_of(exchanges: Iterable[Exchange], manifest: Manifest) -> pa.Table:
     return table
 
 
-def predictions(table: pa.Table) -> Rows:
+def predictions(table: pa.Table) -> Observations:
     """What answered predictions say: rows by event time, without shadows and failures.
 
     Args:
@@ -96,7 +96,7 @@ def predictions(table: pa.Table) -> Rows:
     return _rows(table, "event_time")
 
 
-def outcomes(table: pa.Table) -> Rows:
+def outcomes(table: pa.Table) -> Observations:
     """Predictions with their outcomes, by the time each became true.
 
     Args:
@@ -106,13 +106,13 @@ def outcomes(table: pa.Table) -> Rows:
     return _rows(known, "outcome_at")
 
 
-def _rows(table: pa.Table, time: str) -> Rows:
+def _rows(table: pa.Table, time: str) -> Observations:
     answered = np.array([code == "ok" for code in table["code"].to_pylist()], dtype=bool)
     shadow = table["shadow"].to_numpy().astype(bool)
     there = table.filter(pa.array(answered & ~shadow))
     names = [name for name in there.column_names if name.startswith(INPUT)]
     labels = there["label"].to_numpy() if "label" in there.column_names else np.full(there.num_rows, np.nan)
-    return Rows(
+    return Observations(
         there[time].to_numpy().astype(float),
         there["score"].to_numpy().astype(float),
         labels.astype(float),

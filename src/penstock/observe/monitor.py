@@ -17,7 +17,7 @@ from penstock.observe import quality
 from penstock.observe.detector import Detector, Source
 from penstock.observe.incidents import Incidents
 from penstock.observe.quality import Quality
-from penstock.observe.windows import Calendar, Rows, Window
+from penstock.observe.windows import Calendar, Observations, Window
 from penstock.records import Incident
 from penstock.statistics import distances
 from penstock.statistics.reference import MIN_ROWS, SCORE, Reference
@@ -28,7 +28,7 @@ KEEP = 400
 
 
 @dataclass
-class Watch:
+class Post:
     """One detector with the calendar that cuts its windows."""
 
     name: str
@@ -47,18 +47,18 @@ class Monitor:
 
     endpoint: str
     reference: Reference
-    watches: Sequence[Watch]
+    watches: Sequence[Post]
     days: dict[Source, Calendar]
     incidents: Incidents
     drift: dict[str, float] = field(default_factory=dict)
     history: list[Quality] = field(default_factory=list)
     struck: str = ""
 
-    def predictions(self, rows: Rows) -> list[Incident]:
+    def predictions(self, rows: Observations) -> list[Incident]:
         """Take in what was answered, `rows.times` being event times."""
         return self._feed("predictions", rows)
 
-    def outcomes(self, rows: Rows) -> list[Incident]:
+    def outcomes(self, rows: Observations) -> list[Incident]:
         """Take in answers whose outcome is known, `rows.times` being when each outcome became true."""
         return self._feed("outcomes", rows)
 
@@ -80,7 +80,7 @@ class Monitor:
         """Event time up to which all is judged; minus infinity at the start."""
         return self.days["predictions"].watermark
 
-    def _feed(self, source: Source, rows: Rows) -> list[Incident]:
+    def _feed(self, source: Source, rows: Observations) -> list[Incident]:
         found: list[Incident] = []
         for watch in self.watches:
             if watch.detector.source == source:
@@ -88,7 +88,7 @@ class Monitor:
         self._describe(source, self.days[source].add(rows))
         return found
 
-    def _judge(self, watch: Watch, windows: list[Window]) -> list[Incident]:
+    def _judge(self, watch: Post, windows: list[Window]) -> list[Incident]:
         found: list[Incident] = []
         for window in windows:
             readings = watch.detector.score(window)
@@ -130,7 +130,7 @@ def open_monitor(endpoint: str, reference: Reference, *, lateness_s: float = 0.0
             made.fit(reference)
             minimum = MIN_ROWS if name in ("distribution", "estimate") else 1
             calendar = Calendar(reference.profile, made.hours(), reference.start_h, minimum, lateness_s)
-            watches.append(Watch(f"{name}/{made.hours()}h", made, calendar))
+            watches.append(Post(f"{name}/{made.hours()}h", made, calendar))
     days: dict[Source, Calendar] = {
         source: Calendar(reference.profile, DAY_H, reference.start_h, 1, lateness_s)
         for source in ("predictions", "outcomes")

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from msgspec.structs import replace
 from scipy import stats
 
-from penstock.observe.windows import Rows
+from penstock.observe.windows import Observations
 from penstock.records import Record
 from penstock.statistics import blocks, estimation
-from penstock.statistics.estimation import BAND, Estimate
+from penstock.statistics.estimation import BAND, PerformanceEstimate
 from penstock.statistics.reference import Reference, estimates
 
 Floats = npt.NDArray[np.float64]
@@ -47,11 +47,11 @@ class Quality(Record, frozen=True, kw_only=True):
     rows: int
     score: float = 0.0
     rate: float = 0.0
-    estimates: tuple[Estimate, ...] = ()
+    estimates: tuple[PerformanceEstimate, ...] = ()
     realised: tuple[Realised, ...] = ()
 
 
-def expected(reference: Reference, rows: Rows, *, start: float, end: float, struck: str = "") -> Quality:
+def expected(reference: Reference, rows: Observations, *, start: float, end: float, struck: str = "") -> Quality:
     """What the scores of a window promise.
 
     Args:
@@ -69,14 +69,14 @@ def expected(reference: Reference, rows: Rows, *, start: float, end: float, stru
     return Quality(start=start, end=end, rows=len(rows), score=mean, estimates=found)
 
 
-def with_labels(known: Quality, reference: Reference, rows: Rows) -> Quality:
+def with_labels(known: Quality, reference: Reference, rows: Observations) -> Quality:
     """The window once outcomes have come."""
     labels = rows.labels[np.isfinite(rows.labels)]
     rate = float(labels.mean()) if len(labels) else 0.0
     return replace(known, rate=rate, realised=realised(rows, task=reference.task, start_h=reference.start_h))
 
 
-def realised(rows: Rows, *, task: str = "classification", start_h: int = 0) -> tuple[Realised, ...]:
+def realised(rows: Observations, *, task: str = "classification", start_h: int = 0) -> tuple[Realised, ...]:
     """AUC, accuracy and Brier score, or a regression's mean absolute error, of the rows with labels."""
     there = np.flatnonzero(np.isfinite(rows.labels) & np.isfinite(rows.scores))
     scores, labels = rows.scores[there], rows.labels[there]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from penstock.observe.tracks import Track
-from penstock.observe.windows import Rows, Window
+from penstock.observe.windows import Observations, Window
 from penstock.statistics import blocks
 from penstock.statistics.blocks import MIN_DAYS, Spread
 
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Part:
+class Population:
     """A slice of the rows (all of them where it has no column) and its reference."""
 
     column: str
@@ -35,7 +35,7 @@ class Part:
         """``carrier=EV``; empty for all rows."""
         return f"{self.column}={self.category}" if self.column else ""
 
-    def rows(self, rows: Rows) -> npt.NDArray[np.int64]:
+    def rows(self, rows: Observations) -> npt.NDArray[np.int64]:
         """Places of its rows."""
         if not self.column:
             return np.arange(len(rows))
@@ -55,12 +55,12 @@ class Stream:
         row_factors: Turns rows into bets, one row each; used where days do not differ.
     """
 
-    parts: Sequence[Part]
-    open_track: Callable[[Part], Track]
-    values: Callable[[Rows], Floats]
-    row_factors: Callable[[Track, Rows], Floats]
-    tracks: list[tuple[Part, Track]] = field(default_factory=list)
-    _learning: list[Rows] = field(default_factory=list)
+    parts: Sequence[Population]
+    open_track: Callable[[Population], Track]
+    values: Callable[[Observations], Floats]
+    row_factors: Callable[[Track, Observations], Floats]
+    tracks: list[tuple[Population, Track]] = field(default_factory=list)
+    _learning: list[Observations] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if all(part.spread.known for part in self.parts):
@@ -93,7 +93,7 @@ class Stream:
                 track.turn(values[places], factors)
         return True
 
-    def _learn(self, rows: Rows) -> None:
+    def _learn(self, rows: Observations) -> None:
         """Remember a day; after enough of them, complete the reference's spreads."""
         self._learning.append(rows)
         if len(self._learning) < MIN_DAYS:
@@ -104,6 +104,6 @@ class Stream:
             days = np.repeat(np.arange(len(places)), [len(at) for at in places])
             learned = replace(blocks.spread(values, days), mean=part.spread.mean)
             if learned.known:
-                completed = Part(part.column, part.category, learned)
+                completed = Population(part.column, part.category, learned)
                 self.tracks.append((completed, self.open_track(completed)))
         self._learning = []

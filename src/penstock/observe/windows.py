@@ -2,9 +2,9 @@
 
     rows in any order -> gather (by calendar block) -> watermark passes the end -> windows out, in order
 
-What comes in: `Rows`. What goes out: `Window` after `Window`, each once. Time is the rows' own: the watermark is the
-latest time seen, less what latecomers are allowed. Nothing here reads a clock, so a replay at any speed and in any
-batches gives the same windows.
+What comes in: `Observations`. What goes out: `Window` after `Window`, each once. Time is the rows' own: the watermark
+is the latest time seen, less what latecomers are allowed. Nothing here reads a clock, so a replay at any speed and in
+any batches gives the same windows.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Rows:
+class Observations:
     """Predictions, or predictions with their outcomes, as columns.
 
     Attributes:
@@ -43,10 +43,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.times)
 
-    def take(self, places: npt.NDArray[np.int64]) -> Rows:
+    def take(self, places: npt.NDArray[np.int64]) -> Observations:
         """The rows at these places."""
         columns = {name: values[places] for name, values in self.columns.items()}
-        return Rows(self.times[places], self.scores[places], self.labels[places], columns)
+        return Observations(self.times[places], self.scores[places], self.labels[places], columns)
 
     def table(self) -> dict[str, Array]:
         """Inputs and score, as a profile counts them."""
@@ -68,14 +68,14 @@ class Window:
     start: float
     end: float
     profile: Profile
-    rows: Rows
+    rows: Observations
 
 
-def stack(parts: Iterable[Rows]) -> Rows:
+def stack(parts: Iterable[Observations]) -> Observations:
     """Rows under each other; a column that only some have is missing in the others."""
     held = list(parts)
     names = dict.fromkeys(name for part in held for name in part.columns)
-    return Rows(
+    return Observations(
         np.concatenate([part.times for part in held]) if held else np.empty(0),
         np.concatenate([part.scores for part in held]) if held else np.empty(0),
         np.concatenate([part.labels for part in held]) if held else np.empty(0),
@@ -101,7 +101,7 @@ def merge(first: Window, second: Window) -> Window:
     )
 
 
-def window_of(rows: Rows, bins: Profile, *, hours: int, start: float, end: float) -> Window:
+def window_of(rows: Observations, bins: Profile, *, hours: int, start: float, end: float) -> Window:
     """Count rows as one window."""
     ordered = rows.take(np.argsort(rows.times, kind="stable"))
     return Window(hours, start, end, histograms.count(bins, ordered.table()), ordered)
@@ -128,10 +128,10 @@ class Calendar:
     watermark: float = -np.inf
     late: int = 0
     _closed: int | None = None
-    _blocks: dict[int, list[Rows]] = field(default_factory=dict)
-    _small: list[tuple[int, list[Rows]]] = field(default_factory=list)
+    _blocks: dict[int, list[Observations]] = field(default_factory=dict)
+    _small: list[tuple[int, list[Observations]]] = field(default_factory=list)
 
-    def add(self, rows: Rows) -> list[Window]:
+    def add(self, rows: Observations) -> list[Window]:
         """Take rows in, give out what is complete."""
         if not len(rows):
             return []
@@ -171,7 +171,7 @@ class Calendar:
         return window_of(rows, self.bins, hours=self.hours, start=start, end=end)
 
 
-def _column(rows: Rows, name: str) -> Array:
+def _column(rows: Observations, name: str) -> Array:
     if name in rows.columns:
         return rows.columns[name]
     return np.full(len(rows), None, dtype=object)

@@ -1,7 +1,7 @@
 """Whether a score of 0.3 comes true three times in ten, and the curve that makes it so.
 
-What comes in: scores and what came true (0 or 1). What goes out: a `Curve` that maps scores to frequencies, and a
-table of bins for the reliability diagram.
+What comes in: scores and what came true (0 or 1). What goes out: a `CalibrationCurve` that maps scores to
+frequencies, and a table of bins for the reliability diagram.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ POINTS = 1000
 """Scores are grouped to at most so many before the isotonic fit."""
 
 
-class Curve(Record, frozen=True, kw_only=True):
+class CalibrationCurve(Record, frozen=True, kw_only=True):
     """A non-decreasing map from score to frequency, linear between its points."""
 
     scores: tuple[float, ...]
@@ -32,7 +32,7 @@ class Bin(Record, frozen=True, kw_only=True):
     frequency: float
 
 
-def isotonic(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve:
+def isotonic(scores: npt.ArrayLike, labels: npt.ArrayLike) -> CalibrationCurve:
     """The best non-decreasing fit in least squares, by pooling adjacent violators.
 
     Ayer et al., Annals of Mathematical Statistics 26, 1955; for calibration Zadrozny and Elkan, KDD 2002.
@@ -40,16 +40,16 @@ def isotonic(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Curve:
     """
     x, y, weight = _grouped(np.asarray(scores, float), np.asarray(labels, float))
     if not len(x):
-        return Curve(scores=(0.0, 1.0), frequencies=(0.0, 1.0))
+        return CalibrationCurve(scores=(0.0, 1.0), frequencies=(0.0, 1.0))
     level, size = _pool(y, weight)
     ends = np.cumsum(size) - 1
     starts = ends - size + 1
     points = np.unique(np.concatenate([starts, ends]))
     fitted = np.repeat(level, size)
-    return Curve(scores=tuple(x[points].tolist()), frequencies=tuple(fitted[points].tolist()))
+    return CalibrationCurve(scores=tuple(x[points].tolist()), frequencies=tuple(fitted[points].tolist()))
 
 
-def apply(curve: Curve, scores: npt.ArrayLike) -> Floats:
+def apply(curve: CalibrationCurve, scores: npt.ArrayLike) -> Floats:
     """Scores as frequencies; beyond the curve's ends it stays level. NaN stays NaN."""
     return np.asarray(np.interp(np.asarray(scores, float), curve.scores, curve.frequencies), float)
 

@@ -1,8 +1,8 @@
 """How well a classifier does while no labels have come: confidence-based performance estimation.
 
 What comes in: scores, and the frequencies that the reference's calibration curve gives them. What goes out:
-`Estimate` records, each with its sampling band and with the assumption it rests on, printed. An estimate that the
-labels contradict is struck out (`strike`), never averaged with them.
+`PerformanceEstimate` records, each with its sampling band and with the assumption it rests on, printed. An estimate
+that the labels contradict is struck out (`strike`), never averaged with them.
 
 Source: Kivimaki et al., Confidence-based Estimators for Predictive Performance, JAIR 82, 2025 (CBPE).
 """
@@ -26,7 +26,7 @@ ROWS = 30
 """With fewer rows, or fewer expected of either class, nothing is estimated."""
 
 
-class Estimate(Record, frozen=True, kw_only=True):
+class PerformanceEstimate(Record, frozen=True, kw_only=True):
     """A figure of merit that no label has confirmed.
 
     Attributes:
@@ -46,7 +46,9 @@ class Estimate(Record, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def estimate(scores: npt.ArrayLike, frequencies: npt.ArrayLike, threshold: float = 0.5) -> tuple[Estimate, ...]:
+def estimate(
+    scores: npt.ArrayLike, frequencies: npt.ArrayLike, threshold: float = 0.5
+) -> tuple[PerformanceEstimate, ...]:
     """AUC, accuracy and Brier score expected of a batch.
 
     Args:
@@ -62,9 +64,9 @@ def estimate(scores: npt.ArrayLike, frequencies: npt.ArrayLike, threshold: float
     return _auc(s, p), _accuracy(s, p, threshold), _brier(s, p)
 
 
-def strike(known: Estimate, reason: str) -> Estimate:
+def strike(known: PerformanceEstimate, reason: str) -> PerformanceEstimate:
     """The estimate marked invalid; its figures stay readable as history."""
-    return Estimate(
+    return PerformanceEstimate(
         metric=known.metric,
         value=known.value,
         low=known.low,
@@ -98,29 +100,29 @@ def auc_error(value: float, true: float, false: float) -> float:
     return math.sqrt(max(variance, 0.0))
 
 
-def _auc(scores: Floats, frequencies: Floats) -> Estimate:
+def _auc(scores: Floats, frequencies: Floats) -> PerformanceEstimate:
     value = expected_auc(scores, frequencies)
     error = auc_error(value, float(frequencies.sum()), float((1 - frequencies).sum()))
     return _banded("auc", value, error, len(scores))
 
 
-def _accuracy(scores: Floats, frequencies: Floats, threshold: float) -> Estimate:
+def _accuracy(scores: Floats, frequencies: Floats, threshold: float) -> PerformanceEstimate:
     right = np.where(scores > threshold, frequencies, 1 - frequencies)
     return _banded("accuracy", right.mean(), math.sqrt((right * (1 - right)).sum()) / len(right), len(right))
 
 
-def _brier(scores: Floats, frequencies: Floats) -> Estimate:
+def _brier(scores: Floats, frequencies: Floats) -> PerformanceEstimate:
     value = frequencies * (1 - scores) ** 2 + (1 - frequencies) * scores**2
     variance = frequencies * (1 - frequencies) * (1 - 2 * scores) ** 2
     return _banded("brier", value.mean(), math.sqrt(variance.sum()) / len(value), len(value))
 
 
-def _banded(metric: str, value: float, error: float, rows: int) -> Estimate:
+def _banded(metric: str, value: float, error: float, rows: int) -> PerformanceEstimate:
     low, high = max(0.0, value - BAND * error), min(1.0, value + BAND * error)
-    return Estimate(metric=metric, value=float(value), low=float(low), high=float(high), rows=rows)
+    return PerformanceEstimate(metric=metric, value=float(value), low=float(low), high=float(high), rows=rows)
 
 
-def _not_estimable(metric: str, rows: int) -> Estimate:
-    return Estimate(
+def _not_estimable(metric: str, rows: int) -> PerformanceEstimate:
+    return PerformanceEstimate(
         metric=metric, value=0.0, low=0.0, high=1.0, rows=rows, valid=False, reason="too few rows of both classes"
     )

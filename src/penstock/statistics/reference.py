@@ -21,8 +21,8 @@ from penstock.errors import Corrupt
 from penstock.records import Record
 from penstock.statistics import blocks, calibration, distances, estimation, histograms
 from penstock.statistics.blocks import Spread
-from penstock.statistics.calibration import Curve
-from penstock.statistics.estimation import Estimate
+from penstock.statistics.calibration import CalibrationCurve
+from penstock.statistics.estimation import PerformanceEstimate
 from penstock.statistics.histograms import Profile
 from penstock.tensors import Array
 
@@ -60,7 +60,7 @@ class Windows(Record, frozen=True, kw_only=True):
     lowest: dict[str, float] = {}
 
 
-class Slice(Record, frozen=True, kw_only=True):
+class ReferenceSlice(Record, frozen=True, kw_only=True):
     """Rows that share a category, and how the model did on them."""
 
     column: str
@@ -96,12 +96,12 @@ class Reference(Record, frozen=True, kw_only=True):
     windows: tuple[Windows, ...] = ()
     residual: Spread | None = None
     loss: Spread | None = None
-    curve: Curve | None = None
+    curve: CalibrationCurve | None = None
     reliability: tuple[calibration.Bin, ...] = ()
     rate: float = 0.0
     scale: float = 1.0
-    estimates: tuple[Estimate, ...] = ()
-    slices: tuple[Slice, ...] = ()
+    estimates: tuple[PerformanceEstimate, ...] = ()
+    slices: tuple[ReferenceSlice, ...] = ()
     format: int = FORMAT
 
     def window(self, hours: int) -> Windows | None:
@@ -154,7 +154,7 @@ def residuals(reference: Reference, scores: Floats, labels: Floats) -> Floats:
     return labels - (scores if reference.curve is None else calibration.apply(reference.curve, scores))
 
 
-def estimates(reference: Reference, scores: Floats) -> tuple[Estimate, ...]:
+def estimates(reference: Reference, scores: Floats) -> tuple[PerformanceEstimate, ...]:
     """Figures of merit expected of these scores while no labels have come; none without a curve."""
     if reference.curve is None:
         return ()
@@ -228,7 +228,7 @@ def _labelled(reference: Reference, table: Mapping[str, Array], truth: Floats, d
         residual=blocks.spread(residual, days) if reference.task == "classification" else None,
         loss=blocks.spread(loss, days),
         slices=tuple(
-            Slice(
+            ReferenceSlice(
                 column=column,
                 category=category,
                 share=float(rows.mean()),

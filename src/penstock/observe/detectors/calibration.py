@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.observe.detector import CLOSES, Reading, Source
-from penstock.observe.streams import Part, Stream
+from penstock.observe.streams import Population, Stream
 from penstock.observe.tracks import Track
-from penstock.observe.windows import Rows, Window
+from penstock.observe.windows import Observations, Window
 from penstock.statistics import calibration, edetectors
 from penstock.statistics.reference import Reference
 
@@ -46,8 +46,8 @@ class CalibrationDetector:
         self._reference, self._stream, self._strike = reference, None, None
         if reference.residual is None:
             return
-        whole = Part("", "", reference.residual)
-        slices = [Part(known.column, known.category, known.residual) for known in reference.slices]
+        whole = Population("", "", reference.residual)
+        slices = [Population(known.column, known.category, known.residual) for known in reference.slices]
         self._stream = Stream([whole, *slices], self._track, self._values, self._factors)
         self._strike = Stream([whole], self._strike_track, self._values, self._factors)
 
@@ -71,17 +71,17 @@ class CalibrationDetector:
             self._named[track.name] = readings[-1].raised
         return [*readings, self._estimate_reading()]
 
-    def _values(self, rows: Rows) -> Floats:
+    def _values(self, rows: Observations) -> Floats:
         return rows.labels - self._forecast(rows)
 
-    def _factors(self, track: Track, rows: Rows) -> Floats:
+    def _factors(self, track: Track, rows: Observations) -> Floats:
         # The slice's own offset in the reference is ordinary for it.
         forecast = np.clip(self._forecast(rows) + track.spread.mean, 1e-6, 1 - 1e-6)
         rate = float(np.clip(forecast.mean(), 0.01, 0.99))
         odds = 1 + track.tolerance / (rate * (1 - rate))
         return edetectors.calibration_factors(rows.labels, forecast, tolerance=odds)
 
-    def _forecast(self, rows: Rows) -> Floats:
+    def _forecast(self, rows: Observations) -> Floats:
         curve = self._reference.curve if self._reference else None
         return rows.scores if curve is None else calibration.apply(curve, rows.scores)
 
@@ -119,12 +119,12 @@ class CalibrationDetector:
             measured={"shift": round(track.off(), 5)},
         )
 
-    def _track(self, part: Part) -> Track:
+    def _track(self, part: Population) -> Track:
         slices = max(len(self._reference.slices), 1) if self._reference and part.column else 1
         level = (DAYS if part.spread.clustered else LABELS) * slices
         return Track(part.name, part.spread, max(TOLERANCE, part.spread.error), level, two_sided=True)
 
-    def _strike_track(self, part: Part) -> Track:
+    def _strike_track(self, part: Population) -> Track:
         level = STRIKE_DAYS if part.spread.clustered else STRIKE_LABELS
         return Track("", part.spread, max(TOLERANCE, part.spread.error), level, two_sided=True)
 

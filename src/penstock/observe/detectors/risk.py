@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.observe.detector import CLOSES, Reading, Source
-from penstock.observe.streams import Part, Stream
+from penstock.observe.streams import Population, Stream
 from penstock.observe.tracks import Track
-from penstock.observe.windows import Rows, Window
+from penstock.observe.windows import Observations, Window
 from penstock.statistics import edetectors
 from penstock.statistics.reference import Reference, losses
 
@@ -43,8 +43,8 @@ class RiskDetector:
         self._reference, self._stream = reference, None
         if reference.loss is None:
             return
-        parts = [Part("", "", reference.loss)]
-        parts += [Part(known.column, known.category, known.loss) for known in reference.slices]
+        parts = [Population("", "", reference.loss)]
+        parts += [Population(known.column, known.category, known.loss) for known in reference.slices]
         self._stream = Stream(parts, self._track, self._values, self._factors)
 
     def hours(self) -> int:
@@ -64,13 +64,13 @@ class RiskDetector:
             self._named[track.name] = readings[-1].raised
         return readings
 
-    def _values(self, rows: Rows) -> Floats:
+    def _values(self, rows: Observations) -> Floats:
         return losses(self._reference, rows.scores, rows.labels) if self._reference else rows.labels
 
-    def _factors(self, track: Track, rows: Rows) -> Floats:
+    def _factors(self, track: Track, rows: Observations) -> Floats:
         return edetectors.risk_factors(self._values(rows), track.spread.mean + track.tolerance)
 
-    def _track(self, part: Part) -> Track:
+    def _track(self, part: Population) -> Track:
         slices = max(len(self._reference.slices), 1) if self._reference and part.column else 1
         level = (DAYS if part.spread.clustered else LABELS) * slices
         return Track(part.name, part.spread, max(MARGIN, part.spread.mean / 10, part.spread.error), level)

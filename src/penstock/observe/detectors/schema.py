@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from penstock.observe.detector import Reading, Severity, Source
-from penstock.observe.faults import POOL_H, Fault
+from penstock.observe.faults import POOL_H, ColumnFault
 from penstock.observe.windows import Window
 from penstock.statistics import blocks
 from penstock.statistics.histograms import Histogram
@@ -37,7 +37,7 @@ class SchemaDetector:
 
     source: Source = "predictions"
     _start_h: int = 0
-    _faults: dict[tuple[str, Kind], Fault] = field(default_factory=dict)
+    _faults: dict[tuple[str, Kind], ColumnFault] = field(default_factory=dict)
 
     def fit(self, reference: Reference) -> None:
         """What is ordinary, of every column and kind."""
@@ -50,7 +50,7 @@ class SchemaDetector:
                 shares = {} if windows is None else windows.missing if kind == "missing" else windows.unusual
                 # "Rule of three": the upper 95 % bound of a share that was never seen in n rows is 3 / n.
                 share = (_events(histogram, kind) + 3) / max(histogram.rows, 6)
-                self._faults[name, kind] = Fault(share, shares.get(name, 0.0), level, by_day=False)
+                self._faults[name, kind] = ColumnFault(share, shares.get(name, 0.0), level, by_day=False)
         by_day = any(fault.bursts for fault in self._faults.values()) or (
             reference.loss is not None and reference.loss.known and reference.loss.clustered
         )
