@@ -18,8 +18,6 @@ from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpe
 GOLDEN = "golden.json"
 TOLERANCE = 1e-5
 
-Nested = list["Nested"] | str | int | float | bool | None
-
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
     """Inputs and the answers expected on them.
@@ -43,8 +41,8 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
 class _Stored(msgspec.Struct, kw_only=True):
     """The form on disk: nested lists, null for NaN."""
 
-    inputs: dict[str, list[Nested]]
-    outputs: dict[str, list[Nested]]
+    inputs: dict[str, list[object]]
+    outputs: dict[str, list[object]]
     tolerance: float
     rows: int
 
@@ -113,15 +111,15 @@ def _distance(expected: Array | np.generic, given: Array | np.generic) -> str:
     return f" (off by {float(np.max(np.abs(left.astype(np.float64) - right.astype(np.float64)))):.3g})"
 
 
-def _listed(array: Array) -> list[Nested]:
+def _listed(array: Array) -> list[object]:
     """Nested lists of plain values; narrow floats widen exactly."""
     if array.dtype.kind == "f" and np.isinf(array).any():
         raise ValueError("an infinite value cannot be kept as an example")
-    listed: list[Nested] = array.tolist()
+    listed: list[object] = array.tolist()
     return listed
 
 
-def _array(spec: TensorSpec, values: list[Nested] | None) -> Array:
+def _array(spec: TensorSpec, values: list[object] | None) -> Array:
     """Nested lists as the array their spec describes."""
     if values is None:
         raise Corrupt(f"golden.json has no values for {spec.name}", "package the model again")

@@ -1,0 +1,191 @@
+"""The build's main line: a trained model becomes a package.
+
+    model -> file -> sandbox (examine) -> check what came back -> folder -> lock, profile -> manifest -> sign -> rename
+
+What comes in: a live object or the path of a model's file, and a `BuildRequest`. What goes out: a verified
+`Package` under ``out/<sha256 of the manifest>``. The model is never loaded in this process: a live object, which
+is the caller's own, is written to a file and from there on treated like everybody else's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import mkdtemp
+
+import joblib
+import msgspec
+
+from penstock.adapters import load
+from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Task
+from penstock.build.format import ModelFormat
+from penstock.build.lock import NAME as LOCK
+from penstock.build.lock import lock
+from penstock.build.profile import measure
+from penstock.build.request import BuildRequest
+from penstock.build.rows import Given, read_rows
+from penstock.build.sign import sign_folder
+from penstock.errors import ModelFailed, NotFound, Untrusted
+from penstock.packages.digests import sha256_bytes, sha256_file
+from penstock.packages.golden import decode_golden
+from penstock.packages.manifest import FORMAT, MANIFEST
+from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
+from penstock.packages.tree import read_bytes, scan
+from penstock.records import FileEntry, Manifest, encode
+from penstock.runtime.sandbox import run_task
+
+ENTRY = "penstock.build.examine:examine"
+COMPILED = "model/model.onnx"
+ORIGINAL = "model/original"
+PROFILE = "profile.json"
+PARITY = "parity.json"
+MAX_GRAPH_BYTES = 2 << 30
+
+
+def build(model: object, request: BuildRequest) -> Package:
+    """Make a package.
+
+    Args:
+        model: A fitted estimator or pipeline, or the `pathlib.Path` of a model's file.
+        request: What to make of it.
+
+    Returns:
+        The package, verified, under ``request.out``; building the same again gives another digest (times differ).
+
+    Raises:
+        NotFound: There is no such file.
+        InvalidInput: The file is no model, or the data does not fit it.
+        Untrusted: Loading it would run code that no model needs.
+        ModelFailed: The model could not be loaded or asked.
+    """
+    request.out.mkdir(parents=True, exist_ok=True)
+    given = read_rows(request)
+    with _workplace(request.out) as place:
+        request.progress("reading the model")
+        file = _model_file(model, place)
+        request.progress("auditing, compiling and comparing it in the sandbox")
+        examined = _examine(file, given, place, allow_code=request.allow_code)
+        folder = place / "package"
+        request.progress("assembling the package")
+        lay_out(folder, file, place / "scratch", examined)
+        missing = _write_lock(folder, examined, ask_index=request.lock)
+        if given is not None:
+            request.progress("measuring the reference data")
+            answers = read_bytes(place / "scratch", SCORES, limit=MAX_GRAPH_BYTES)
+            (folder / PROFILE).write_bytes(encode(measure(given, examined, answers)))
+        return _finish(folder, _manifest(folder, examined, request, missing), request)
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """A fresh folder beside the result, gone afterwards."""
+    place = Path(mkdtemp(prefix=".building-", dir=out))
+    try:
+        for name in ("given", "scratch", "package"):
+            (place / name).mkdir()
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _model_file(model: object, place: Path) -> Path:
+    """The model as a file of our own: what is examined is what is packaged."""
+    file = place / "given" / "model"
+    if not isinstance(model, Path):
+        joblib.dump(model, file)
+    elif model.is_file():
+        shutil.copyfile(model, file)
+    else:
+        raise NotFound("there is no such model file", "check the path", code="build.no_model")
+    return file
+
+
+def _examine(file: Path, given: Given | None, place: Path, *, allow_code: bool) -> Examined:
+    """Everything that needs the model, in the sandbox."""
+    data = ""
+    if given is not None:
+        data = str(place / "given" / "rows.parquet")
+        given.frame.head(MAX_SCORED_ROWS).to_parquet(data, index=False)
+    task = Task(model=str(file), data=data, allow_code=allow_code)
+    answer = run_task(ENTRY, msgspec.to_builtins(task), read=[place / "given"], scratch=place / "scratch")
+    try:
+        return msgspec.convert(answer, Examined)
+    except msgspec.ValidationError as error:
+        raise ModelFailed("the sandbox answered something else than was asked", code="build.bad_answer") from error
+
+
+def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None:
+    """Put the original, the graph, the examples and the parity report in their places, each checked first.
+
+    Raises:
+        Untrusted: What the sandbox left is not what it should be.
+    """
+    (folder / "model").mkdir()
+    if examined.kind != "onnx":
+        shutil.copyfile(file, folder / (ORIGINAL + examined.suffix))
+    if examined.engine == "onnxruntime":
+        (folder / COMPILED).write_bytes(read_bytes(scratch, GRAPH, limit=MAX_GRAPH_BYTES))
+        onnx: ModelFormat = load("format", "onnx")()
+        refused = onnx.audit(folder / COMPILED).refused
+        if refused:
+            raise Untrusted(
+                f"the graph is not plain ONNX: {', '.join(refused[:5])}", "export it with standard operators"
+            )
+    golden = read_bytes(scratch, GOLDEN, limit=MAX_GOLDEN_BYTES)
+    decode_golden(golden, examined.signature)
+    (folder / GOLDEN).write_bytes(golden)
+    report = {"parity": examined.parity, "engine": examined.engine, "seconds": examined.seconds}
+    (folder / PARITY).write_bytes(encode(report))
+
+
+def _write_lock(folder: Path, examined: Examined, *, ask_index: bool) -> tuple[str, ...]:
+    """Write the lock; which distributions have no hash in it."""
+    needs = {*examined.modules, "joblib"} | ({"pandas"} if len(examined.signature.inputs) > 1 else set())
+    locked = lock(sorted(needs) if examined.kind != "onnx" else (), ask_index=ask_index)
+    (folder / LOCK).write_text(locked.text)
+    return locked.missing
+
+
+def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: tuple[str, ...]) -> Manifest:
+    """What the package says of itself."""
+    files = {name: FileEntry(sha256=sha256_file(folder / name), size=size) for name, size in scan(folder).items()}
+    compiled = examined.engine == "onnxruntime"
+    notes = {"code_allowed": ", ".join(examined.code)} if examined.code else {}
+    if missing:
+        notes["lock_without_hashes"] = ", ".join(missing)
+    return Manifest(
+        format=FORMAT,
+        name=request.name,
+        kind=examined.kind,
+        engine=examined.engine,
+        entry=COMPILED if compiled else ORIGINAL + examined.suffix,
+        task="classification" if examined.classes else "regression",
+        signature=examined.signature,
+        files=files,
+        classes=examined.classes,
+        datasets=request.datasets,
+        lock_digest=files[LOCK].sha256,
+        parity=examined.parity,
+        parent=request.parent,
+        created_at=request.created_at or time.time(),
+        builder=f"penstock {version('penstock')}",
+        parameters=request.parameters,
+        source={**request.source, **notes},
+    )
+
+
+def _finish(folder: Path, manifest: Manifest, request: BuildRequest) -> Package:
+    """Write the manifest, sign, give the folder its name, and open it as everybody will."""
+    data = encode(manifest)
+    (folder / MANIFEST).write_bytes(data)
+    if request.key is not None:
+        request.progress("signing it")
+        sign_folder(folder, request.key)
+    place = request.out / sha256_bytes(data)
+    if not place.exists():
+        folder.rename(place)
+    return open_package(place, keys=None if request.key is None else [request.key.public_key()])

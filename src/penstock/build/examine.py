@@ -1,0 +1,214 @@
+"""The part of the build that touches the model, in the sandbox: audit, load, sign its schema, compile, compare.
+
+    file -> format -> audit -> original -> signature -> graphs -> parity -> golden examples, scores
+
+What comes in: paths, as JSON. What goes out: a `Examined` as JSON, and in the scratch folder ``model.onnx`` (where
+a graph passed), ``golden.json`` and ``scores.npz``. The caller believes none of it before it has checked it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from penstock.build.format import Original, Specs, detect
+from penstock.build.parity import Rows, check_graph, complete, rows_to_compare, run_session
+from penstock.build.schema import row_count, take, to_arrays, with_nullable
+from penstock.build.synthetic import synthetic_rows
+from penstock.errors import Untrusted
+from penstock.packages.golden import Golden, encode_golden
+from penstock.records import Parity
+from penstock.tensors import DTYPES, Arrays, Signature, TensorSpec, datatype_of
+
+GRAPH = "model.onnx"
+GOLDEN = "golden.json"
+SCORES = "scores.npz"
+GOLDEN_ROWS = 32
+MAX_SCORED_ROWS = 200_000
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What to examine.
+
+    Attributes:
+        model: Path of the file.
+        data: Path of rows in Parquet; empty for none.
+        allow_code: Load it even where it names code beyond the allow-list.
+    """
+
+    model: str
+    data: str = ""
+    allow_code: bool = False
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found.
+
+    Attributes:
+        kind: Name of the format.
+        suffix: What the original file is called in a package.
+        engine: ``onnxruntime`` where a graph passed, else ``python``.
+        signature: Types of the outputs are those of the engine.
+        classes: Empty for a regression.
+        parity: Of the graph that is used, or of the best that is not.
+        modules: Top-level packages that the model really uses.
+        code: Names beyond the allow-list that were let through.
+        seconds: Time by step.
+    """
+
+    kind: str
+    suffix: str
+    engine: str
+    signature: Signature
+    classes: tuple[str | int | bool, ...]
+    parity: Parity
+    modules: tuple[str, ...]
+    code: tuple[str, ...] = ()
+    seconds: dict[str, float] = {}
+
+
+def examine(arguments: object, scratch: Path) -> object:
+    """The sandbox's entry: a `Task` as decoded JSON in, an `Examined` as JSON's types out.
+
+    Raises:
+        Untrusted: The file names code that no model needs, and that was not allowed.
+    """
+    warnings.simplefilter("ignore")
+    task = msgspec.convert(arguments, Task)
+    clock = _Clock()
+    path = Path(task.model)
+    kind, known, suffix = detect(path)
+    audit = known.audit(path)
+    if audit.refused and not task.allow_code:
+        raise Untrusted(
+            f"the file would run {', '.join(audit.refused[:8])}{' ...' if len(audit.refused) > 8 else ''}",
+            "save a plain estimator, or allow its code if you know who wrote it",
+            code="build.foreign_code",
+        )
+    clock.lap("audit")
+    original = known.open(path)
+    clock.lap("load")
+    frame = pd.read_parquet(task.data) if task.data else None
+    inputs, data = _rows(original, frame)
+    clock.lap("signature")
+    rows = rows_to_compare(original, inputs, data)
+    expected = original.answer(inputs, rows.arrays)
+    clock.lap("answers")
+    graph, parity = _compiled(original, inputs, rows, expected)
+    clock.lap("compile")
+    outputs = _outputs(expected, graph)
+    (scratch / GOLDEN).write_bytes(_golden(rows, expected, outputs))
+    if graph:
+        (scratch / GRAPH).write_bytes(graph)
+    if frame is not None:
+        _score(original, inputs, data, graph, scratch / SCORES)
+    clock.lap("scores")
+    found = Examined(
+        kind=kind,
+        suffix=suffix,
+        engine="onnxruntime" if graph else "python",
+        signature=Signature(inputs=inputs, outputs=outputs),
+        classes=original.classes,
+        parity=parity,
+        modules=_modules(audit.names),
+        code=audit.refused,
+        seconds=clock.laps,
+    )
+    return msgspec.to_builtins(found)
+
+
+class _Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, step: str) -> None:
+        """End of a step."""
+        now = time.monotonic()
+        self.laps[step] = round(now - self._last, 3)
+        self._last = now
+
+
+def _rows(original: Original, frame: pd.DataFrame | None) -> tuple[Specs, Arrays]:
+    """The inputs, and rows that fit them."""
+    inputs = original.inputs(frame)
+    data = synthetic_rows(original, inputs) if frame is None else to_arrays(frame, inputs)
+    return with_nullable(original.answer, inputs, take(complete(data), slice(0, 1))), data
+
+
+def _compiled(original: Original, inputs: Specs, rows: Rows, expected: Arrays) -> tuple[bytes, Parity]:
+    """The first graph that answers as the original does, or nothing and the reason."""
+    outputs = _outputs(expected, b"graph")
+    best: Parity | None = None
+    for compile_graph in original.graphs(inputs, outputs):
+        try:
+            graph = compile_graph()
+            parity = check_graph(graph, rows, expected)
+        except Exception as error:
+            sys.excepthook(*sys.exc_info())
+            parity = _not_compiled(rows, f"{type(error).__name__}: {error}")
+        if parity.passed:
+            return graph, parity
+        best = best if best is not None and best.max_error <= parity.max_error else parity
+    return b"", best or _not_compiled(rows, "there is no converter for it")
+
+
+def _not_compiled(rows: Rows, why: str) -> Parity:
+    """No graph at all."""
+    reason = " ".join(f"it does not compile: {why}".split())[:400]
+    return Parity(rows=0, threshold_rows=0, label_flips=0, max_error=1e300, tolerance=1e-5, passed=False, reason=reason)
+
+
+def _outputs(expected: Arrays, graph: bytes) -> Specs:
+    """What the package answers: as the original does, but probabilities of a graph are FP32."""
+    return tuple(
+        TensorSpec(
+            name=name,
+            datatype="FP32" if graph and name == "probabilities" else datatype_of(array.dtype),
+            shape=(-1, *array.shape[1:]),
+        )
+        for name, array in expected.items()
+    )
+
+
+def _golden(rows: Rows, expected: Arrays, outputs: Specs) -> bytes:
+    """Examples: most from the data, the others from every kind of hard row."""
+    finite = np.ones(len(rows.origins), dtype=np.bool_)
+    for array in (*rows.arrays.values(), *expected.values()):
+        if array.dtype.kind == "f":
+            finite &= ~np.isinf(array).reshape(len(array), -1).any(axis=1)
+    plain = np.array([origin.endswith("of the data") for origin in rows.origins])
+    chosen = np.concatenate([_spread(np.flatnonzero(finite & plain)), _spread(np.flatnonzero(finite & ~plain))])
+    types = {spec.name: DTYPES[spec.datatype] for spec in outputs}
+    answers = {name: array[chosen].astype(types[name]) for name, array in expected.items()}
+    return encode_golden(Golden(inputs=take(rows.arrays, chosen), outputs=answers))
+
+
+def _spread(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """At most half of the examples, evenly."""
+    count = min(len(rows), GOLDEN_ROWS // 2)
+    return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)] if count else rows[:0]
+
+
+def _score(original: Original, inputs: Specs, data: Arrays, graph: bytes, place: Path) -> None:
+    """Answers on all rows, by the engine that will give them."""
+    part = take(data, slice(0, min(row_count(data), MAX_SCORED_ROWS)))
+    names = tuple(original.answer(inputs, take(part, slice(0, 1))))
+    answers = run_session(graph, part, names) if graph else original.answer(inputs, part)
+    numbers = {name: array for name, array in answers.items() if array.dtype.kind != "O"}
+    texts = {name: array.astype(str) for name, array in answers.items() if array.dtype.kind == "O"}
+    np.savez(place, allow_pickle=False, **numbers, **texts)
+
+
+def _modules(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Top-level packages that the file names, and that were imported for it."""
+    found = {name.partition(".")[0] for name in names} & sys.modules.keys()
+    return tuple(sorted(found - set(sys.stdlib_module_names)))

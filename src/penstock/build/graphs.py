@@ -1,0 +1,218 @@
+"""Surgery on ONNX graphs, so that a converted model computes in the precision in which the original did.
+
+What comes in: a graph as a converter wrote it. What goes out: the same graph with the package's output names,
+double-precision imputation and tree thresholds, and casts where ONNX's tree operators only know float. Every
+function changes the graph it is given and returns nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from penstock.tensors import TensorSpec
+
+Floats = npt.NDArray[np.float64]
+
+TYPES = {
+    "BOOL": TensorProto.BOOL,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+TREES = frozenset({"TreeEnsembleClassifier", "TreeEnsembleRegressor"})
+ML_OPSET = 3
+"""The opset of ai.onnx.ml whose tree operators take double thresholds."""
+
+
+def name_inputs(graph: GraphProto, inputs: Sequence[TensorSpec]) -> None:
+    """Declare exactly the signature's inputs, in its order; one that no node reads is declared all the same."""
+    del graph.input[:]
+    for spec in inputs:
+        shape = [None if size == -1 else size for size in spec.shape]
+        graph.input.append(helper.make_tensor_value_info(spec.name, TYPES[spec.datatype], shape))
+
+
+def join_columns(graph: GraphProto, inputs: Sequence[TensorSpec], matrix: str, element: int) -> None:
+    """Feed the matrix that a graph reads from one input per column."""
+    nodes = [_cast(spec.name, f"{matrix}_{at}", element) for at, spec in enumerate(inputs)]
+    joined = helper.make_node("Concat", [node.output[0] for node in nodes], [matrix], axis=1)
+    _insert(graph, 0, [*nodes, joined])
+    name_inputs(graph, inputs)
+
+
+def name_outputs(graph: GraphProto, outputs: Sequence[TensorSpec]) -> None:
+    """Give the first outputs the package's names, types and ranks; others are dropped."""
+    given = [output.name for output in graph.output]
+    _free(graph, {spec.name for spec in outputs})
+    renamed = [name if name not in {spec.name for spec in outputs} else f"{name}_of_model" for name in given]
+    del graph.output[:]
+    for name, spec in zip(renamed, outputs, strict=False):
+        if len(spec.shape) == 1:
+            shape = f"{spec.name}_rows"
+            graph.initializer.append(numpy_helper.from_array(np.array([-1], dtype=np.int64), shape))
+            graph.node.append(helper.make_node("Reshape", [name, shape], [f"{spec.name}_flat"]))
+            name = f"{spec.name}_flat"  # noqa: PLW2901
+        element = TYPES[spec.datatype]
+        graph.node.append(_cast(name, spec.name, element))
+        dimensions = [None if size == -1 else size for size in spec.shape]
+        graph.output.append(helper.make_tensor_value_info(spec.name, element, dimensions))
+
+
+def impute_in_double(graph: GraphProto, statistics: Sequence[Floats]) -> None:
+    """Replace the Imputer operator, which ONNX Runtime has for floats only, by IsNaN and Where.
+
+    Args:
+        graph: Its imputed values are narrow.
+        statistics: What the fitted imputers fill in, at full width.
+    """
+    for at in reversed(range(len(graph.node))):
+        node = graph.node[at]
+        narrow = _floats(node, "imputed_value_floats") if node.op_type == "Imputer" else None
+        if narrow is None or not np.isnan(_floats(node, "replaced_value_float")[0]):
+            continue
+        exact = next((one for one in statistics if _same(one, narrow)), narrow.astype(np.float64))
+        name = f"{node.output[0]}_fill"
+        graph.initializer.append(numpy_helper.from_array(exact.reshape(1, -1), name))
+        missing = helper.make_node("IsNaN", [node.input[0]], [f"{name}_where"])
+        chosen = helper.make_node("Where", [f"{name}_where", name, node.input[0]], [node.output[0]])
+        del graph.node[at]
+        _insert(graph, at, [missing, chosen])
+
+
+def widen_trees(model: ModelProto, thresholds: Mapping[int, Floats] | None, *, narrow_rows: bool) -> None:
+    """Let tree operators compare doubles with doubles, and hand on doubles.
+
+    Args:
+        model: Its tree operators get double rows and have float thresholds.
+        thresholds: The splits' exact values by column; None keeps the float ones.
+        narrow_rows: The original rounds its rows to float32 first, as scikit-learn's trees and XGBoost do.
+    """
+    graph = model.graph
+    for at in reversed(range(len(graph.node))):
+        node = graph.node[at]
+        if node.op_type not in TREES:
+            continue
+        if thresholds is not None:
+            _widen_attributes(node, thresholds)
+        before: list[NodeProto] = []
+        if narrow_rows:
+            rows = f"{node.input[0]}_{at}"
+            before.append(helper.make_node("Cast", [node.input[0]], [f"{rows}_narrow"], to=TensorProto.FLOAT))
+            before.append(helper.make_node("Cast", [f"{rows}_narrow"], [f"{rows}_rows"], to=TensorProto.DOUBLE))
+            node.input[0] = f"{rows}_rows"
+        answer = node.output[-1]
+        node.output[-1] = f"{answer}_narrow"
+        widen = helper.make_node("Cast", [f"{answer}_narrow"], [answer], to=TensorProto.DOUBLE)
+        _insert(graph, at + 1, [widen])
+        _insert(graph, at, before)
+    _require_opset(model)
+
+
+def carried(model: ModelProto) -> list[str]:
+    """What makes a graph more than ONNX's own operators on numbers of its own: foreign domains, files beside it."""
+    bodies = [model.graph, *(one for one in _subgraphs(model.graph))]
+    nodes = [node for body in bodies for node in body.node] + [node for one in model.functions for node in one.node]
+    domains = {node.domain for node in nodes} | {one.domain for one in model.opset_import}
+    outside = [one.name for body in bodies for one in body.initializer if one.external_data or one.data_location]
+    return sorted(domains - {"", "ai.onnx", "ai.onnx.ml"} - {one.domain for one in model.functions}) + [
+        f"external data of {name}" for name in sorted(outside)
+    ]
+
+
+def _subgraphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Bodies of loops and branches, all the way down."""
+    for node in graph.node:
+        for one in node.attribute:
+            for body in (*one.graphs, *([one.g] if one.HasField("g") else ())):
+                yield body
+                yield from _subgraphs(body)
+
+
+def deduplicate_opsets(model: ModelProto) -> None:
+    """One line a domain, the newest."""
+    newest: dict[str, int] = {}
+    for one in model.opset_import:
+        newest[one.domain] = max(newest.get(one.domain, 0), one.version)
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in newest.items())
+
+
+def _widen_attributes(node: NodeProto, thresholds: Mapping[int, Floats]) -> None:
+    """Thresholds as doubles: of each column's exact splits the one that the float was made of."""
+    values = _floats(node, "nodes_values")
+    features = np.array(_attribute(node, "nodes_featureids").ints)
+    modes = [mode.decode() for mode in _attribute(node, "nodes_modes").strings]
+    exact = values.astype(np.float64)
+    for at, mode in enumerate(modes):
+        known = thresholds.get(int(features[at]))
+        if mode != "LEAF" and known is not None:
+            nearest = known[np.abs(known - exact[at]).argmin()]
+            # A converter rounds to the nearest float or to the one below; further off is another split.
+            if np.abs(np.float32(nearest) - values[at]) <= np.spacing(np.abs(values[at])):
+                exact[at] = nearest
+    for name in ("nodes_values", "nodes_hitrates", "base_values", "class_weights", "target_weights"):
+        wide = exact if name == "nodes_values" else None
+        found = [one for one in node.attribute if one.name == name]
+        for one in found:
+            array = wide if wide is not None else np.array(one.floats, dtype=np.float64)
+            node.attribute.remove(one)
+            if name != "nodes_hitrates":
+                tensor = helper.make_tensor(f"{name}_as_tensor", TensorProto.DOUBLE, [len(array)], array.tolist())
+                node.attribute.append(helper.make_attribute(f"{name}_as_tensor", tensor))
+
+
+def _require_opset(model: ModelProto) -> None:
+    """The opset of ai.onnx.ml that knows double thresholds."""
+    for one in model.opset_import:
+        if one.domain == "ai.onnx.ml":
+            one.version = max(one.version, ML_OPSET)
+
+
+def _cast(given: str, result: str, element: int) -> NodeProto:
+    """A cast; text stays text."""
+    if element == TensorProto.STRING:
+        return helper.make_node("Identity", [given], [result])
+    return helper.make_node("Cast", [given], [result], to=element)
+
+
+def _free(graph: GraphProto, names: set[str]) -> None:
+    """Rename whatever inside the graph already has one of these names."""
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            for at, name in enumerate(ends):
+                if name in names:
+                    ends[at] = f"{name}_of_model"
+
+
+def _insert(graph: GraphProto, at: int, nodes: Sequence[NodeProto]) -> None:
+    """Nodes at a place: the order of nodes is the order of work."""
+    for offset, node in enumerate(nodes):
+        graph.node.insert(at + offset, node)
+
+
+def _same(exact: Floats, narrow: npt.NDArray[np.float32]) -> bool:
+    """Whether these doubles were rounded to those floats."""
+    return exact.shape == narrow.shape and bool(np.array_equal(exact.astype(np.float32), narrow, equal_nan=True))
+
+
+def _attribute(node: NodeProto, name: str) -> AttributeProto:
+    """One attribute, empty where there is none."""
+    return next((one for one in node.attribute if one.name == name), AttributeProto())
+
+
+def _floats(node: NodeProto, name: str) -> npt.NDArray[np.float32]:
+    """The numbers of an attribute."""
+    one = _attribute(node, name)
+    return np.array(one.floats if one.floats else [one.f], dtype=np.float32)

@@ -1,0 +1,82 @@
+"""The reference profile of a package: what its data and its answers looked like before anybody used it.
+
+What comes in: the caller's rows, and the model's answers to them from the sandbox. What goes out: a `Reference` of
+`penstock.statistics.reference`: histograms, spreads and a calibration curve, no row of anybody.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from penstock.build.examine import Examined
+from penstock.build.rows import Given
+from penstock.statistics.reference import Reference, make_reference
+from penstock.tensors import Arrays, TensorSpec
+
+Floats = npt.NDArray[np.float64]
+
+
+def measure(given: Given, examined: Examined, answers: bytes) -> Reference:
+    """The profile.
+
+    Args:
+        given: The rows.
+        examined: The signature and classes.
+        answers: Outputs by name, as ``.npz`` without objects.
+    """
+    with np.load(BytesIO(answers), allow_pickle=False) as stored:
+        outputs: Arrays = {name: stored[name] for name in stored.files}
+    if examined.classes:
+        scores, right = _classified(examined, outputs, given.labels)
+    else:
+        scores, right = _predicted(outputs, given.labels)
+    columns = {
+        name: _values(given.frame[name], spec)[: len(scores)]
+        for spec in examined.signature.inputs
+        for name in spec.columns or (spec.name,)
+        if name in given.frame
+    }
+    times = None if given.times is None else given.times[: len(scores)]
+    task = "classification" if examined.classes else "regression"
+    return make_reference(columns, scores=scores, labels=right, times=times, task=task)  # type: ignore[arg-type]
+
+
+def _predicted(outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Floats | None]:
+    """A regression's prediction (the first of several), and the number it should have been."""
+    predicted = outputs["prediction"].astype(np.float64)
+    scores = predicted.reshape(len(predicted), -1)[:, 0]
+    if labels is None:
+        return scores, None
+    return scores, pd.to_numeric(labels, errors="coerce").to_numpy(dtype=np.float64)[: len(scores)]
+
+
+def _classified(examined: Examined, outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Floats | None]:
+    """Of two classes the chance of the second, of more that of the answered one; 1 where that was right."""
+    chances = outputs["probabilities" if "probabilities" in outputs else "scores"].astype(np.float64)
+    two = len(examined.classes) == 2
+    scores = chances[:, 1] if two else chances.max(axis=1)
+    if labels is None:
+        return scores, None
+    truth = labels.iloc[: len(scores)]
+    wanted = pd.Series([examined.classes[1]] * len(scores)) if two else pd.Series(outputs["label"].astype(object))
+    right = (_texts(truth) == _texts(wanted)).astype(np.float64)
+    right[truth.isna().to_numpy()] = np.nan
+    return scores, right
+
+
+def _texts(values: pd.Series) -> npt.NDArray[np.object_]:
+    """Labels as text, whole numbers without their ".0"."""
+    if values.dtype.kind in "fb":
+        values = values.astype("Int64") if values.dtype.kind == "f" else values.astype(int)
+    return values.astype(str).to_numpy(dtype=object)
+
+
+def _values(series: pd.Series, spec: TensorSpec) -> npt.NDArray[np.generic]:
+    """A column as histograms take it."""
+    if spec.datatype == "BYTES":
+        return series.astype(object).where(series.notna(), None).to_numpy(dtype=object)
+    return pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64)
