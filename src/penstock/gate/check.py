@@ -22,7 +22,7 @@ from penstock.gate.units import units_of
 from penstock.packages.read import Package
 from penstock.records import JSON, Dataset, Finding, Outcomes, Scalar
 from penstock.runtime.engine import Engine
-from penstock.statistics.intervals import Precision
+from penstock.statistics.intervals import Found, Precision, estimate
 from penstock.statistics.metrics import Answers, IntArray
 from penstock.tensors import Array, Arrays
 
@@ -162,6 +162,17 @@ class Candidate:
     def championed(self) -> Answers | None:
         """The champion's answers on the validation rows; None without a champion."""
         return None if self.champion is None else self._on(self.champion, self.data.validation)
+
+    def estimated(self, metric: str) -> Found:
+        """One metric of the validation rows with its interval; made once, however many checks ask."""
+        if metric not in self._estimates:
+            units = self.data.units("validation")
+            self._estimates[metric] = estimate(metric, self.validated, units, precision=self.precision)
+        return self._estimates[metric]
+
+    @cached_property
+    def _estimates(self) -> dict[str, Found]:
+        return {}
 
     def _on(self, engine: Engine, rows: Rows | None) -> Answers | None:
         if rows is None:

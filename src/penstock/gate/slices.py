@@ -60,8 +60,13 @@ def _cut(values: Array) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     codes = codes.reshape(-1)
     if values.dtype.kind == "U" or len(levels) <= MAX_LEVELS:
         for code in np.argsort(-counts, kind="stable")[:MAX_LEVELS]:
-            yield f"= {levels[code] if str(levels[code]) else '(missing)'}", codes == code
+            yield f"= {_level(levels[code])}", codes == code
         return
     edges = np.nanquantile(values.astype(np.float64), [0, 0.25, 0.5, 0.75, 1])
     for low, high in pairwise(edges):
         yield f"{low:.3g} to {high:.3g}", (values >= low) & ((values < high) | ((high == edges[-1]) & (values == high)))
+
+
+def _level(level: np.generic) -> str:
+    """A value as a reader writes it."""
+    return f"{float(level):g}" if isinstance(level, np.number) else str(level) or "(missing)"

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from penstock.statistics.metrics import FloatArray, IntArray
 from penstock.tensors import Array
 
+BoolArray = npt.NDArray[np.bool_]
+
 DAY_S = 86_400.0
 HOUR_S = 3_600.0
 EARLIEST_EPOCH_S = 3e8
@@ -38,9 +40,14 @@ def units_of(columns: Mapping[str, Array | None]) -> dict[str, IntArray]:
     return dict(zip(given, np.split(codes, ends), strict=True))
 
 
-def shared(units: Mapping[str, IntArray], first: str, second: str) -> npt.NDArray[np.bool_]:
+def is_epoch(times: Array | None) -> bool:
+    """Whether these numbers are seconds since the epoch: none is before mid 1979."""
+    return times is not None and times.dtype.kind in "iuf" and float(times.astype(np.float64).min()) > EARLIEST_EPOCH_S
+
+
+def shared(units: Mapping[str, IntArray], first: str, second: str) -> BoolArray:
     """Which rows of `second` are of a unit that `first` has too."""
-    found: npt.NDArray[np.bool_] = np.isin(units[second], units[first])
+    found: BoolArray = np.isin(units[second], units[first])
     return found
 
 
@@ -49,7 +56,7 @@ def _keys(values: Array) -> Array:
     if values.dtype.kind not in "iuf":
         return values.astype(str)
     numbers: FloatArray = values.astype(np.float64)
-    if float(numbers.min()) > EARLIEST_EPOCH_S:
+    if is_epoch(numbers):
         return np.floor((numbers - HOUR_S * _quiet_hour(numbers)) / DAY_S)
     if len(np.unique(numbers)) <= len(numbers) / 2:
         return numbers

@@ -112,8 +112,8 @@ def skill(name: str, answers: Answers, units: IntArray | None = None, *, precisi
     trouble = _trouble(metric, answers, pair[0], units)
     if trouble:
         return NotEstimable(trouble)
-    if units is None and name == "auc" and answers.classes == 2:
-        return _shifted(_delong_estimate(answers, precision), -0.5)
+    if name == "auc":
+        return _shifted(estimate(name, answers, units, precision=precision), -0.5)
     return _difference(metric, pair, answers, units, precision)
 
 

@@ -10,7 +10,7 @@ share its weather and its queues, so a row's neighbours in the train file give i
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,12 +18,21 @@ from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.evidence import bars, evidence
 from penstock.gate.features import features_of, row_keys
 from penstock.gate.surrogate import Optimism, optimism
-from penstock.gate.units import shared
+from penstock.gate.units import BoolArray, is_epoch, shared
 from penstock.records import Finding, Scalar
 from penstock.statistics.intervals import Estimate, NotEstimable, estimate
 from penstock.statistics.metrics import METRICS, Answers, IntArray, Metric, fitting, value
 
 _ONE_SIDED = 1.645
+
+
+class Told(NamedTuple):
+    """What is known of an overlap before it is weighed: in words, the remedy, what a unit is called, the figures."""
+
+    said: str
+    remedy: str
+    unit: str
+    shown: Shown
 
 
 class GeneralizationLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,7 +108,7 @@ class GeneralizationCheck:
         title = "Does it hold on rows that it was not trained on?" if is_train else "Does it hold on the test rows?"
         question = self._question(f"{part}-gap", title)
         metric = fitting(candidate.validated)[0]
-        seen = estimate(metric.name, candidate.validated, candidate.data.units("validation"))
+        seen = candidate.estimated(metric.name)
         other = NotEstimable("there are no rows") if answers is None else estimate(metric.name, answers)
         if isinstance(seen, NotEstimable) or isinstance(other, NotEstimable):
             reason = next(one.reason for one in (seen, other) if isinstance(one, NotEstimable))
@@ -128,8 +137,13 @@ class GeneralizationCheck:
 
     def _leaks(self, candidate: Candidate) -> list[Finding]:
         data = candidate.data
-        named = [(data.by_time, data.time_name or "time"), (data.by_group, data.group_name or "group")]
-        found = [self._leak(candidate, units, name) for units, name in named if units]
+        found = []
+        if data.by_time:
+            unit = "days" if is_epoch(data.validation.time) else f"values of {data.time_name}"
+            found.append(self._leak(candidate, data.by_time, f"in time ({data.time_name})", unit))
+        if data.by_group:
+            unit = f"values of {data.group_name}"
+            found.append(self._leak(candidate, data.by_group, f"by group ({data.group_name})", unit))
         if found:
             return found
         return [
@@ -139,65 +153,69 @@ class GeneralizationCheck:
             )
         ]
 
-    def _leak(self, candidate: Candidate, units: dict[str, IntArray], name: str) -> Finding:
+    def _leak(self, candidate: Candidate, units: dict[str, IntArray], way: str, unit: str) -> Finding:
         """Units in both files, and what they are worth to a surrogate."""
-        question = self._question("leak", f"Is the holdout honest by {name}?")
+        question = self._question("leak", f"Is the holdout honest {way}?")
         both = shared(units, "train", "validation")
         share = float(both.mean())
-        count = len(np.unique(units["validation"]))
-        common = len(np.unique(units["validation"][both]))
+        count, common = (len(np.unique(codes)) for codes in (units["validation"], units["validation"][both]))
         measured: dict[str, Scalar] = {"overlap": share, "units": count, "units_in_both": common}
         limits: dict[str, Scalar] = {"overlap": self.limits.overlap, "optimism": self.limits.optimism}
+        shown = Shown(measured=measured, limits=limits)
         if share <= self.limits.overlap:
-            said = f"{common} of {count} units of {name} in the validation file are in the train file too"
-            return question.passed(f"Yes: {said} ({share:.1%} of its rows).", Shown(measured=measured, limits=limits))
+            said = f"of {count} {unit} in the validation file {common or 'none'} are in the train file too"
+            return question.passed(f"Yes: {said} ({share:.1%} of the rows).", shown)
+        said = f"{share:.0%} of the validation rows are of {unit} that the train file has too ({common} of {count})"
+        remedy = f"Hold out whole {unit}: take every 4th, or the last ones, and train on the others."
         train, holdout = candidate.data.train, candidate.data.validation
         found = None
         if train is not None and min(len(train), len(holdout)) >= self.limits.min_rows:
             pair = (units["train"], units["validation"])
             found = optimism(candidate.package.manifest, train, holdout, pair, seed=candidate.precision.seed)
-        said = f"{share:.0%} of the validation rows are of a {name} that the train file has too ({common} of {count})"
-        remedy = f"Hold out whole units of {name}: take every 4th, or the last, and train on the others."
         if found is None:
-            return question.unknown(
-                f"{said}; what that is worth cannot be told on so few.", remedy, Shown(measured=measured, limits=limits)
-            )
-        return self._weigh(question, candidate, found, both, (said, remedy, measured, limits))
+            return question.unknown(f"Not shown: {said}; what that is worth cannot be told here.", remedy, shown)
+        return self._weigh(question, candidate, found, both, Told(said, remedy, unit, shown))
 
     def _weigh(
         self,
         question: Question,
         candidate: Candidate,
         found: Optimism,
-        both: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
-        told: tuple[str, str, dict[str, Scalar], dict[str, Scalar]],
+        both: BoolArray,
+        told: Told,
     ) -> Finding:
         """Hold the surrogate's optimism against its limit."""
-        said, remedy, measured, limits = told
+        said, unit = told.said, told.unit
         metric = METRICS[found.metric]
         error = float(np.std(found.folds, ddof=1) / np.sqrt(len(found.folds))) if len(found.folds) > 1 else np.inf
         low = found.value - _ONE_SIDED * error
         drawn = [
             ("holdout as given", found.given, found.given, found.given),
-            ("same rows, whole units held out", found.honest, found.honest, found.honest),
+            (f"same rows, whole {unit} held out", found.honest, found.honest, found.honest),
             *_known_and_new(candidate, metric, both),
         ]
         note = (
             f"A small boosted tree of our own, trained on {found.rows:,} rows each time: once on the train file, once"
-            f" on rows of other units; asked on the same validation rows, in {len(found.folds)} folds of whole units."
+            f" on rows of other {unit}; asked on the same validation rows, in {len(found.folds)} folds of whole {unit}."
         )
         shown = Shown(
-            measured={**measured, "given": found.given, "honest": found.honest, "optimism": found.value, "low": low},
-            limits=limits,
+            measured={
+                **told.shown.measured,
+                "given": found.given,
+                "honest": found.honest,
+                "optimism": found.value,
+                "low": low,
+            },
+            limits=told.shown.limits,
             evidence=evidence([bars(f"{metric.title} of the surrogate", drawn)], notes=[note]),
         )
         worth = f"that flatters by {found.value:.3f} {metric.title} (a surrogate: {found.given:.3f} against"
-        worth += f" {found.honest:.3f} when whole units are held out)"
+        worth += f" {found.honest:.3f} when whole {unit} are held out)"
         if found.value <= self.limits.optimism:
             return question.passed(f"Yes: {said}, but {worth}, within {self.limits.optimism:g}.", shown)
         if low > 0:
-            return question.refused(f"No, the holdout leaks: {said}; {worth}.", remedy, shown)
-        return question.unknown(f"Not shown: {said}; {worth}, give or take {error:.3f}.", remedy, shown)
+            return question.refused(f"No, the holdout leaks: {said}; {worth}.", told.remedy, shown)
+        return question.unknown(f"Not shown: {said}; {worth}, give or take {error:.3f}.", told.remedy, shown)
 
     def _duplicates(self, candidate: Candidate) -> Finding:
         """Rows of the validation file that lie in the train file, and what they are worth to the candidate."""
@@ -242,12 +260,10 @@ def _gap(metric: Metric, better: Estimate, worse: Estimate) -> tuple[float, floa
     return gap, gap - reach
 
 
-def _known_and_new(
-    candidate: Candidate, metric: Metric, both: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-) -> list[tuple[str, float, float, float]]:
+def _known_and_new(candidate: Candidate, metric: Metric, both: BoolArray) -> list[tuple[str, float, float, float]]:
     """The candidate's own figure on rows of units that the train file has, and of units it has not."""
     found = []
-    for name, mask in (("candidate, known units", both), ("candidate, new units", ~both)):
+    for name, mask in (("candidate, known ones", both), ("candidate, new ones", ~both)):
         one = estimate(metric.name, candidate.validated.take(mask)) if mask.any() else None
         if isinstance(one, Estimate):
             found.append((name, one.value, one.low, one.high))

@@ -78,7 +78,7 @@ class QualityCheck:
     def _skill(self, candidate: Candidate, metric: Metric) -> Finding:
         question = self._question("skill", "Is it better than guessing?")
         answers, units = candidate.validated, candidate.data.units("validation")
-        found = estimate(metric.name, answers, units, precision=candidate.precision)
+        found = candidate.estimated(metric.name)
         gain = skill(metric.name, answers, units, precision=candidate.precision)
         if isinstance(found, NotEstimable) or isinstance(gain, NotEstimable):
             reason = found.reason if isinstance(found, NotEstimable) else gain.reason  # type: ignore[union-attr]
@@ -98,8 +98,7 @@ class QualityCheck:
 
     def _floor(self, candidate: Candidate, metric: Metric, floor: float) -> Finding:
         question = self._question(f"floor:{metric.name}", f"Does its {metric.title} reach the floor?")
-        units = candidate.data.units("validation")
-        found = estimate(metric.name, candidate.validated, units, precision=candidate.precision)
+        found = candidate.estimated(metric.name)
         if isinstance(found, NotEstimable):
             return question.unknown(f"The {metric.title} cannot be told: {found.reason}.", "Give rows that tell it.")
         shown = Shown(
@@ -128,12 +127,11 @@ class QualityCheck:
         if isinstance(found, NotEstimable):
             return question.unknown(f"The difference cannot be told: {found.reason}.", "Give rows that can tell it.")
         margin = self.limits.margin
-        both = [(candidate.package.manifest.name, candidate.validated), (candidate.champion_name or "champion", other)]
-        drawn = [
-            (name if place else "candidate", one.value, one.low, one.high)
-            for place, (name, answers) in enumerate(both)
-            if isinstance(one := estimate(metric.name, answers, units, precision=candidate.precision), Estimate)
-        ]
+        both = {
+            "candidate": candidate.estimated(metric.name),
+            candidate.champion_name or "champion": estimate(metric.name, other, units, precision=candidate.precision),
+        }
+        drawn = [(name, one.value, one.low, one.high) for name, one in both.items() if isinstance(one, Estimate)]
         shown = Shown(
             measured={"difference": found.value, "low": found.low, "high": found.high, "rows": found.rows},
             limits={"margin": margin},
@@ -156,8 +154,7 @@ class QualityCheck:
         if not answers.probable:
             return []
         question = self._question("calibration", "Do its probabilities come true?")
-        units = candidate.data.units("validation")
-        found = estimate("calibration_error", answers, units, precision=candidate.precision)
+        found = candidate.estimated("calibration_error")
         if isinstance(found, NotEstimable):
             return [question.unknown(f"That cannot be told: {found.reason}.", "Give rows that can tell it.")]
         bins = reliability(answers)
@@ -182,7 +179,7 @@ class QualityCheck:
     def _slices(self, candidate: Candidate, metric: Metric) -> list[Finding]:
         """Only where the data have columns that cut them."""
         found = slices_of(candidate, metric)
-        whole = estimate(metric.name, candidate.validated, candidate.data.units("validation"))
+        whole = candidate.estimated(metric.name)
         if not found or isinstance(whole, NotEstimable):
             return []
         question = self._question("slices", "Does it hold in every part of the data?")
@@ -193,8 +190,7 @@ class QualityCheck:
             evidence=evidence([_slice_bars(metric, whole, found)]),
         )
         said = f"{worst.name} has {metric.title} {words(worst.found)}, the whole {whole.value:.3f}"
-        low, high = (worst.found.low, worst.found.high) if metric.higher else (-worst.found.high, -worst.found.low)
-        del low
+        high = worst.found.high if metric.higher else -worst.found.low
         wanted = whole.value if metric.higher else -whole.value
         if high >= wanted - self.limits.slice_gap:
             return [question.passed(f"Yes, of {len(found)} slices the weakest holds: {said}.", shown)]

@@ -60,7 +60,7 @@ class ScanCheck:
         size = sum(entry.size for entry in files.values())
         measured: dict[str, Scalar] = {"files": len(files), "size_bytes": size}
         return question.passed(
-            f"Yes: {len(files)} files, {size / 1e6:,.2f} MB, each with its digest, none besides.",
+            f"Yes: {_count(len(files), 'file')}, {size / 1e6:,.2f} MB, each with its digest, none besides.",
             Shown(measured=measured),
         )
 
@@ -85,7 +85,8 @@ class ScanCheck:
                 "Leave it out, or save the model in a known format.",
                 shown,
             )
-        return question.passed(f"Yes: {', '.join(sorted({one.kind for one in contents}))}.", shown)
+        kinds = ", ".join(sorted({one.kind for one in contents}))
+        return question.passed(f"Yes: {_count(len(contents), 'file')} of the kinds {kinds}.", shown)
 
     def _code(self, package: Package, contents: list[Content]) -> Finding:
         """Code that the package carries: does it run, and behind which walls?"""
@@ -147,4 +148,10 @@ class ScanCheck:
         missing = [place for place in outside if f"model/{place}" not in package.manifest.files]
         if missing:
             return [question.refused("No: it reads data from outside of the package.", "Export it in one file.", shown)]
-        return [question.passed(f"Yes: {', '.join(sorted({str(row['domain']) for row in rows}))}.", shown)]
+        total = sum(sum(one.domains.values()) for one in graphs.values())
+        used = ", ".join(sorted({str(row["domain"]) for row in rows}))
+        return [question.passed(f"Yes: {_count(total, 'operator')}, all of {used}.", shown)]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

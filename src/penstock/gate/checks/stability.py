@@ -14,7 +14,7 @@ from penstock.gate.answers import scores_of
 from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.evidence import band, evidence
 from penstock.records import JSON, Finding
-from penstock.statistics.intervals import NotEstimable, estimate
+from penstock.statistics.intervals import NotEstimable
 from penstock.statistics.metrics import Metric, fitting, value
 from penstock.tensors import Array, Arrays
 
@@ -97,14 +97,14 @@ class StabilityCheck:
 
     def _spread(self, candidate: Candidate) -> Finding:
         question = Question(self.name, "spread", "Is the figure itself steady?", self.limits)
-        answers, units = candidate.validated, candidate.data.units("validation")
+        answers = candidate.validated
         metric = fitting(answers)[0]
         if len(answers) < self.limits.min_rows:
             return question.unknown(
                 f"Only {len(answers)} rows were given; {self.limits.min_rows} are the least that show anything.",
                 "Give more labelled rows.",
             )
-        found = estimate(metric.name, answers, units, precision=candidate.precision)
+        found = candidate.estimated(metric.name)
         if isinstance(found, NotEstimable):
             return question.unknown(f"The {metric.title} cannot be told: {found.reason}.", "Give rows that tell it.")
         half = (found.high - found.low) / 2

@@ -1,0 +1,115 @@
+"""The verdict as a page that a person reads and signs off (stage 2, gate).
+
+What comes in: a verdict and the manifest of what it is about. What goes out: one HTML page without any link to
+elsewhere: verdict and reason on the first screen, every question with its figures, limits and plots, then parity,
+data and the package. As JSON the verdict is its own report (`penstock.records.encode`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple, cast
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from penstock.gate.plots import bars, draw
+from penstock.records import JSON, Finding, Manifest, Scalar, Verdict
+
+WORDS = {
+    "pass": "may go out",
+    "refuse": "may not go out",
+    "unknown": "has not shown that it may go out",
+}
+MARKS = {"pass": "✓", "refuse": "✗", "unknown": "?"}
+_CHECKS = {
+    "quality": "Quality",
+    "generalization": "Generalization",
+    "robustness": "Robustness",
+    "stability": "Stability",
+    "latency": "Latency",
+    "scan": "Contents",
+}
+
+
+class Group(NamedTuple):
+    """The findings of one check, under its title."""
+
+    title: str
+    findings: list[Finding]
+
+
+def render(verdict: Verdict, manifest: Manifest) -> str:
+    """The page. Equal verdicts give equal pages.
+
+    Args:
+        verdict: With its findings.
+        manifest: Of the package whose digest the verdict names.
+    """
+    pages = Environment(
+        loader=PackageLoader("penstock.gate"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["figure"] = figure
+    pages.filters["words"] = _spaced
+    return pages.get_template("report.html").render(
+        verdict=verdict,
+        manifest=manifest,
+        says=WORDS[verdict.outcome],
+        marks=MARKS,
+        reason=reason(verdict),
+        against=[one for one in verdict.findings if one.blocking and one.outcome != "pass"],
+        groups=_groups(verdict),
+        counts={outcome: sum(one.outcome == outcome for one in verdict.findings) for outcome in MARKS},
+        moment=datetime.fromtimestamp(verdict.at, UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        draw=draw,
+        bars=bars,
+        plots=_plots,
+    )
+
+
+def reason(verdict: Verdict) -> str:
+    """The verdict's reason in one sentence: the first finding that decided it."""
+    for outcome in ("refuse", "unknown"):
+        deciding = [one for one in verdict.findings if one.blocking and one.outcome == outcome]
+        if deciding:
+            return f"{deciding[0].title} {deciding[0].message}"
+    open_ones = sum(one.outcome != "pass" for one in verdict.findings)
+    if not open_ones:
+        return f"All {len(verdict.findings)} questions of the policy are answered with yes."
+    advice = "one that does" if open_ones == 1 else f"{open_ones} that do"
+    return (
+        f"Every question that blocks is answered with yes: {len(verdict.findings) - open_ones} of"
+        f" {len(verdict.findings)}, besides {advice} not block."
+    )
+
+
+def figure(value: Scalar) -> str:
+    """A figure as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _spaced(name: str) -> str:
+    """``max_difference`` as ``max difference``; seconds by their unit."""
+    plain = name.removesuffix("_s").replace("_", " ")
+    return f"{plain} (s)" if name.endswith("_s") and not name.endswith("per_s") else plain.replace("per", "per s")
+
+
+def _groups(verdict: Verdict) -> list[Group]:
+    """Findings by check, in the order in which they were asked."""
+    found: dict[str, list[Finding]] = {}
+    for finding in verdict.findings:
+        found.setdefault(finding.check, []).append(finding)
+    return [Group(_CHECKS.get(name, name), findings) for name, findings in found.items()]
+
+
+def _plots(finding: Finding) -> list[JSON]:
+    return cast("list[JSON]", finding.evidence.get("plots", []))
