@@ -8,8 +8,8 @@
     invalid   a number that is none, a probability that is none
     shift     its score fell into one of 20 parts of the stable version's range: a retrained model moves its scores a
               little from part to part, a broken one (constant, upside down, wrong units) piles them up somewhere.
-              Rolled back for more than `shift` times the stable version's share of a part, promoted when twice that
-              is excluded for every part
+              Rolled back on evidence of more than `shift` times the stable version's share of a part, promoted once
+              the evidence leans against twice that
     outcome_loss  it was wrong, as an outcome said later
 
 Every test asks only on which arm a failure fell, so what befalls both arms is not the candidate's. A caller who named

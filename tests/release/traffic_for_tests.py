@@ -33,8 +33,17 @@ def retrained(rng: np.random.Generator) -> float:
 
 def release(**changes: object) -> Release:
     guards = Guards(**{k: changes.pop(k) for k in list(changes) if k in Guards.__struct_fields__})
-    return Release(**{"endpoint": "e", "revision": 2, "variants": (NEW,), "strategy": "canary", "previous": 1,
-                      "guards": guards, **changes})
+    return Release(
+        **{
+            "endpoint": "e",
+            "revision": 2,
+            "variants": (NEW,),
+            "strategy": "canary",
+            "previous": 1,
+            "guards": guards,
+            **changes,
+        }
+    )
 
 
 def exchanges(
@@ -59,9 +68,19 @@ def exchanges(
         latency = 0.2 if rng.random() < slow[canary] else 0.001
         p = (candidate if canary else stable)(rng)
         yield Exchange(
-            id=f"r{number}", endpoint="e", release=2, model="m", version=1 + canary,
-            variant="canary" if canary else "stable", share=share if canary else 1 - share, key=key,
-            event_time=float(number), received_at=float(number), latency_s=latency,
-            code="runtime.model_failed" if failed else "ok", rows=1, inputs={},
+            id=f"r{number}",
+            endpoint="e",
+            release=2,
+            model="m",
+            version=1 + canary,
+            variant="canary" if canary else "stable",
+            share=share if canary else 1 - share,
+            key=key,
+            event_time=float(number),
+            received_at=float(number),
+            latency_s=latency,
+            code="runtime.model_failed" if failed else "ok",
+            rows=1,
+            inputs={},
             outputs={} if failed else {"label": [int(p > 0.5)], "probabilities": [[1 - p, p]]},
         )
