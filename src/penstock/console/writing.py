@@ -31,17 +31,11 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """``0.13 %``; 0 and 1 without decimals."""
+    """``0.13 %``, ``12.5 %``, ``100 %``."""
     if share is None or not math.isfinite(share):
         return NONE
     value = share * 100
-    return (
-        f"{value:.0f} %"
-        if value in (0.0, 100.0) or abs(value) >= 99.95
-        else f"{value:.2g} %"
-        if value < 10
-        else f"{value:.1f} %"
-    )
+    return f"{value:.2g} %" if abs(value) < 10 else f"{value:.3g} %"
 
 
 def rate(value: float) -> str:

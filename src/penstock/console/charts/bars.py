@@ -65,19 +65,17 @@ def share_bar(title: str, shares: Sequence[Share]) -> Markup:
     """All traffic as one bar, parted; narrow parts leave their words to the table beside it."""
     body, start = Markup(""), 0.0
     for share in shares:
-        width = share.share * WIDTH
-        label = element("title", {}, f"{share.label} · {share.share:.0%}")
-        body += element(
-            "rect",
-            {"x": round(start, 1), "y": 0, "width": round(max(width - 2, 1), 1), "height": 26, "rx": 4}
-            | {"class": f"share tone{share.tone}"},
-            label,
-        )
-        if width > 90:
-            body += text(round(start + 10, 1), 17.5, f"{share.label} {share.share:.0%}", tone="on-share")
-        start += width
+        words = f"{share.label} {share.share:.0%}"
+        place = {"x": f"{start:.2%}", "width": f"{max(share.share - 0.002, 0.002):.2%}"}
+        box = {"y": 0, "height": 30, "rx": 5, "class": f"share tone{share.tone % 3}"}
+        body += element("rect", place | box, element("title", {}, words))
+        if share.share >= 0.3:
+            inset = {"x": f"{start + 0.012:.2%}", "y": 20, "class": "on-share"}
+            body += element("text", inset, words)
+        start += share.share
     described = ", ".join(f"{share.label} {share.share:.0%}" for share in shares)
-    return svg(title, described, body, size=(WIDTH, 26))
+    # Without a view box: widths are parts of the page's, and the words keep their size.
+    return element("svg", {"class": "shares", "role": "img", "aria-label": f"{title}: {described}"}, body)
 
 
 def _bar(bar: Bar, index: int, most: float) -> Markup:

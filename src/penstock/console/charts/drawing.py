@@ -63,8 +63,8 @@ def path(points: Sequence[tuple[float, float]], tone: str, *, closed: bool = Fal
     return element("path", {"d": f"M{steps}{'Z' if closed else ''}", "class": tone})
 
 
-def rows_of(scale: Scale, marks: Sequence[tuple[float, str]], right: float = WIDTH - RIGHT) -> Markup:
-    """The grid's horizontal lines, each with its label."""
+def rows_of(scale: Scale, marks: Sequence[tuple[float, str]], right: float) -> Markup:
+    """The grid's horizontal lines up to `right`, each with its label."""
     drawn = Markup("")
     for value, label in marks:
         y = scale.place(value)
@@ -72,25 +72,27 @@ def rows_of(scale: Scale, marks: Sequence[tuple[float, str]], right: float = WID
     return drawn
 
 
-def columns_of(scale: Scale, marks: Sequence[tuple[float, str]]) -> Markup:
-    """The labels under the plot."""
+def columns_of(scale: Scale, marks: Sequence[tuple[float, str]], right: float) -> Markup:
+    """The labels under the plot; those near its ends stay within it."""
     drawn = Markup("")
     for value, label in marks:
         x = scale.place(value)
-        anchor = "end" if x > WIDTH - RIGHT - 20 else "start" if x < LEFT + 20 else "middle"
-        drawn += line((x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 4), "grid") + text(
-            x, HEIGHT - 6, label, anchor=anchor
-        )
+        anchor = "end" if x > right - 20 else "start" if x < LEFT + 20 else "middle"
+        drawn += line((x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 4), "grid")
+        drawn += text(x, HEIGHT - 6, label, anchor=anchor)
     return drawn
 
 
-def svg(title: str, description: str, body: Markup, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Markup:
-    """The drawing, named and described."""
+def svg(
+    title: str, description: str, body: Markup, *, size: tuple[float, float] = (WIDTH, HEIGHT), stretch: bool = False
+) -> Markup:
+    """The drawing, named and described; `stretch` lets it fill whatever room it is given."""
     # Of what it says and not of when it was drawn, so that an unchanged chart is the same text.
     mark = f"c{zlib.crc32(f'{title}/{description}'.encode()):x}"
     return element(
         "svg",
-        {"viewBox": f"0 0 {size[0]} {size[1]}", "role": "img", "aria-labelledby": f"{mark}t {mark}d", "class": "chart"},
+        {"viewBox": f"0 0 {size[0]} {size[1]}", "role": "img", "aria-labelledby": f"{mark}t {mark}d"}
+        | ({"class": "chart stretch", "preserveAspectRatio": "none"} if stretch else {"class": "chart"}),
         element("title", {"id": f"{mark}t"}, title) + element("desc", {"id": f"{mark}d"}, description) + body,
     )
 

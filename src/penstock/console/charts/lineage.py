@@ -30,7 +30,10 @@ def lineage_chart(title: str, sources: Sequence[Node], middle: Node, uses: Seque
     rows = max(len(sources), len(uses), 1)
     height = rows * (_HEIGHT + _GAP) - _GAP + 4
     centre = (height - _HEIGHT) / 2
-    left, mid, right = 2, (_WIDTH - _BOX) / 2, _WIDTH - _BOX - 2
+    step = (_WIDTH - _BOX - 4) / 2
+    left = 2.0
+    mid = left + step if sources else left
+    right = mid + step
     body = Markup("")
     for index, node in enumerate(sources):
         y = _row(index, len(sources), height)
@@ -40,7 +43,7 @@ def lineage_chart(title: str, sources: Sequence[Node], middle: Node, uses: Seque
         body += _join((mid + _BOX, centre), (right, y)) + _box(node, right, y)
     body += _box(middle, mid, centre, tone="node middle")
     words = f"{', '.join(n.name for n in sources) or '–'} → {middle.name} → {', '.join(n.name for n in uses) or '–'}"
-    return svg(title, words, body, size=(_WIDTH, height))
+    return svg(title, words, body, size=((right if uses else mid) + _BOX + 2, height))
 
 
 def _row(index: int, count: int, height: float) -> float:

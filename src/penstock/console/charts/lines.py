@@ -60,6 +60,7 @@ class LineChart:
         write: A value as people read it.
         threshold: A horizontal line with its label; None draws none.
         zero: Whether the axis begins at zero.
+        width: Of the drawing, in its own units; the text is 11.5 of them high.
         log: Whether it is logarithmic; values outside 1e-3 .. 1e12 stand at the edge.
         figures: Words that open the table of figures; `time` heads its first column.
     """
@@ -74,6 +75,7 @@ class LineChart:
     threshold: tuple[float, str] | None = None
     zero: bool = True
     log: bool = False
+    width: int = WIDTH
 
 
 def line_chart(chart: LineChart) -> Markup:
@@ -83,16 +85,18 @@ def line_chart(chart: LineChart) -> Markup:
     if not drawn:
         return empty(chart.title, chart.nothing)
     times = [at for curve in drawn for at in curve.at]
-    across = Scale(min(times), max(times), LEFT, WIDTH - RIGHT)
+    right = chart.width - RIGHT
+    across = Scale(min(times), max(times), LEFT, right)
     marks = _marks(chart, drawn)
     up = Scale(marks[0], marks[-1], HEIGHT - BOTTOM, TOP, chart.log)
-    body = rows_of(up, [(mark, chart.write(mark)) for mark in marks])
-    body += columns_of(across, time_ticks(across.low, across.high))
+    body = rows_of(up, [(mark, chart.write(mark)) for mark in marks], right)
+    body += columns_of(across, time_ticks(across.low, across.high), right)
     body += Markup("").join(_curve(curve, across, up, chart.write) for curve in drawn)
     if chart.threshold:
-        body += _threshold(up, *chart.threshold)
+        body += _threshold(up, right, *chart.threshold)
     keys = [Key(f"curve tone{curve.tone}", curve.label) for curve in drawn] if len(drawn) > 1 else []
-    return figure(chart.title, svg(chart.title, _described(chart, drawn), body), keys=keys, table=_table(chart, drawn))
+    drawing = svg(chart.title, _described(chart, drawn), body, size=(chart.width, HEIGHT))
+    return figure(chart.title, drawing, keys=keys, table=_table(chart, drawn))
 
 
 def sparkline(at: Sequence[float], values: Sequence[float], title: str) -> Markup:
@@ -103,7 +107,7 @@ def sparkline(at: Sequence[float], values: Sequence[float], title: str) -> Marku
     points = [(across.place(at[i]), up.place(values[i])) for i in thin(len(values), 60)]
     area = [(points[0][0], 28.0), *points, (points[-1][0], 28.0)]
     body = path(area, "band tone0", closed=True) + path(points, "curve tone0")
-    return svg(title, title, body, size=(120, 30))
+    return element("span", {"class": "sparkline"}, svg(title, title, body, size=(120, 30), stretch=True))
 
 
 def _usable(curve: Curve, *, log: bool) -> Curve:
@@ -170,11 +174,9 @@ def _title(words: str) -> Markup:
     return element("title", {}, words)
 
 
-def _threshold(up: Scale, value: float, label: str) -> Markup:
+def _threshold(up: Scale, right: float, value: float, label: str) -> Markup:
     y = up.place(value)
-    return line((LEFT, y), (WIDTH - RIGHT, y), "limit") + text(
-        WIDTH - RIGHT, y - 5, label, anchor="end", tone="limit-label"
-    )
+    return line((LEFT, y), (right, y), "limit") + text(LEFT + 6, y - 6, label, tone="limit-label")
 
 
 def _described(chart: LineChart, curves: Sequence[Curve]) -> str:

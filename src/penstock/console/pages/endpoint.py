@@ -101,6 +101,7 @@ def traffic_charts(view: EndpointView, t: Texts) -> list[Markup]:
                 nothing=t("chart.no_traffic"),
                 figures=t("chart.figures"),
                 time=t("chart.time"),
+                width=360,
             )
         )
         for name, series, write, tone in kinds
