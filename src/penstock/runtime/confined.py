@@ -183,7 +183,7 @@ def _become_model(order: Order, channel: int, log: int, walls: dict[str, str]) -
         os.closerange(CHANNEL + 1, 65536)
         os.chdir(order["scratch"])
         walls = walls | _raise_walls(order, own_user=walls.get("user") == "")
-        send(CHANNEL, json.dumps(walls).encode())
+        send(CHANNEL, json.dumps({"pid": _outer_pid(), "walls": walls}).encode())
         receive(CHANNEL)
         _run(order)
     except EOFError:
@@ -221,9 +221,12 @@ def _drop_privileges() -> None:
     kernel.drop_capabilities()
 
 
-def _outer_pid() -> str:
+def _outer_pid() -> int:
     """This process's number in the mounted /proc, which a process namespace does not change."""
-    return os.readlink("/proc/self")
+    try:
+        return int(os.readlink("/proc/self"))
+    except OSError:
+        return os.getpid()
 
 
 def _try(step: Callable[[], None]) -> str:

@@ -44,18 +44,25 @@ class Ending(msgspec.Struct, frozen=True):
     cpu_s: float = 0.0
 
 
+class Hello(msgspec.Struct, frozen=True):
+    """What the model process says before it loads anything: who it is, and which walls stand."""
+
+    pid: int
+    walls: dict[str, str]
+
+
 class Confined:
     """A running sandboxed process, seen from outside.
 
     Attributes:
         channel: The socket to it; its bytes are not to be trusted.
         level: Which walls stand around it.
-        pid: Of its keeper; ending the keeper ends it.
+        pid: Of the model process, once it has said so; 0 before.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, channel: socket.socket) -> None:
         self.channel = channel
-        self.pid = process.pid
+        self.pid = 0
         self.level = Level({})
         self._process = process
         self._control = control
@@ -71,6 +78,7 @@ class Confined:
             ending = msgspec.json.decode(receive(self._control, 1 << 20), type=Ending)
         except (OSError, EOFError, msgspec.DecodeError):
             self._process.kill()
+            ending = Ending(code=self._process.wait(), log="its keeper was killed")
         self.channel.close()
         self._control.close()
         self._process.wait()

@@ -23,7 +23,7 @@ import msgspec
 from penstock import errors
 from penstock.errors import BadConfig, ModelFailed, PenstockError
 from penstock.runtime.limits import Level, Limits
-from penstock.runtime.process import Confined, died, receive, spawn
+from penstock.runtime.process import Confined, Hello, died, receive, spawn
 
 _ANSWER_BYTES = 256 << 20
 _START_S = 30.0
@@ -130,7 +130,8 @@ def _start(
     confined = spawn(python or Path(sys.executable), folder, msgspec.json.encode(order))
     try:
         deadline = time.monotonic() + _START_S
-        confined.level = Level(msgspec.json.decode(receive(confined.channel, 65536, deadline=deadline)))
+        hello = msgspec.json.decode(receive(confined.channel, 65536, deadline=deadline), type=Hello)
+        confined.pid, confined.level = hello.pid, Level(hello.walls)
     except (OSError, EOFError, msgspec.DecodeError):
         raise died("the sandbox's start", confined.close()) from None
     if not (limits.weak or confined.level.enough):

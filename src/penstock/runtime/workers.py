@@ -47,7 +47,7 @@ class Worker:
     """One loaded process.
 
     Attributes:
-        pid: Of the process to end for a test or by an operator: its keeper.
+        pid: Of the model process.
         busy_since: When it was handed what it is working on (``time.monotonic``); 0 while idle.
     """
 

@@ -81,7 +81,7 @@ class PythonEngine:
 
     @property
     def pid(self) -> int:
-        """Process id of the worker's keeper; 0 while there is none."""
+        """Process id of the worker that answers; 0 while there is none."""
         return self._workers.pid
 
     def run(self, inputs: Arrays, *, timeout_s: float | None = None) -> Arrays:
