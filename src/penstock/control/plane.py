@@ -22,6 +22,7 @@ import uvicorn
 from penstock.api.server import create
 from penstock.app.loop import ControlLoop
 from penstock.app.opening import open_app
+from penstock.console.routes import ROUTES
 from penstock.control.process import Running
 from penstock.errors import Conflict
 from penstock.records import encode
@@ -55,7 +56,9 @@ def serve(home: Path) -> None:
         host, port = listener.getsockname()[:2]
         loop = ControlLoop(app)
         place = Running(pid=os.getpid(), console=f"http://{host}:{port}", started_at=time.time())
-        server = uvicorn.Server(uvicorn.Config(create(app), log_level="warning", access_log=False, server_header=False))
+        server = uvicorn.Server(
+            uvicorn.Config(create(app, pages=ROUTES), log_level="warning", access_log=False, server_header=False)
+        )
         turning = threading.Thread(target=_turn_forever, args=(loop, server), name="turns", daemon=True)
         turning.start()
         _announce(home, place, server)

@@ -66,11 +66,11 @@ def share_bar(title: str, shares: Sequence[Share]) -> Markup:
     body, start = Markup(""), 0.0
     for share in shares:
         words = f"{share.label} {share.share:.0%}"
-        place = {"x": f"{start:.2%}", "width": f"{max(share.share - 0.002, 0.002):.2%}"}
-        box = {"y": 0, "height": 30, "rx": 5, "class": f"share tone{share.tone % 3}"}
-        body += element("rect", place | box, element("title", {}, words))
+        place: dict[str, str | float] = {"x": f"{start:.2%}", "width": f"{max(share.share - 0.002, 0.002):.2%}"}
+        box: dict[str, str | float] = {"y": 0, "height": 30, "rx": 5, "class": f"share tone{share.tone % 3}"}
+        body += element("rect", {**place, **box}, element("title", {}, words))
         if share.share >= 0.3:
-            inset = {"x": f"{start + 0.012:.2%}", "y": 20, "class": "on-share"}
+            inset: dict[str, str | float] = {"x": f"{start + 0.012:.2%}", "y": 20, "class": "on-share"}
             body += element("text", inset, words)
         start += share.share
     described = ", ".join(f"{share.label} {share.share:.0%}" for share in shares)

@@ -17,9 +17,9 @@ from penstock.console import writing
 from penstock.console.charts.bars import Share, share_bar
 from penstock.console.charts.lines import Curve, LineChart, line_chart
 from penstock.console.language import Texts
-from penstock.console.pages.states import badge_of_endpoint, badge_of_phase, under_way
+from penstock.console.pages.states import Badge, badge_of_endpoint, badge_of_phase, under_way
 from penstock.console.render import moved, page, page_refusal, shown, words
-from penstock.records import Guards, Release
+from penstock.records import Guards, Release, Step
 from penstock.registry.state import EndpointState, State, VersionState
 from penstock.web.answers import hold_generation
 from penstock.web.permissions import Route
@@ -141,11 +141,11 @@ def _shares(known: EndpointState, t: Texts) -> Markup:
     return share_bar(t("endpoint.shares"), shares) if shares else Markup("")
 
 
-def _steps(known: EndpointState) -> Sequence[object]:
+def _steps(known: EndpointState) -> Sequence[Step]:
     return known.steps_of(known.current.revision) if known.current else ()
 
 
-def _fate(known: EndpointState, release: Release) -> object:
+def _fate(known: EndpointState, release: Release) -> Badge:
     settled = known.settled.get(release.revision)
     if settled is not None:
         return badge_of_phase(settled.outcome)
