@@ -104,15 +104,15 @@ def exchanges(log: Path, *, endpoint: str = "", since: float = 0.0, until: float
         "AND ($endpoint = '' OR endpoint = $endpoint) ORDER BY event_time, prediction"
     )
     with views(log) as connection:
-        found = connection.execute(query, {"since": since, "until": until, "endpoint": endpoint})
-        return found.to_arrow_table()
+        values = {"since": since, "until": until, "endpoint": endpoint}
+        return connection.sql(query, params=values).to_arrow_table()
 
 
 def outcomes(log: Path, *, as_of: float = 0.0) -> pa.Table:
     """Outcomes in order of arrival, those known at `as_of` (seconds since the epoch; 0 means now)."""
     query = "SELECT * FROM outcomes WHERE $as_of = 0 OR received_at <= $as_of ORDER BY received_at, prediction"
     with views(log) as connection:
-        return connection.execute(query, {"as_of": as_of}).to_arrow_table()
+        return connection.sql(query, params={"as_of": as_of}).to_arrow_table()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import uvloop
 
 from penstock.adapters import TABLE, load
@@ -140,9 +141,12 @@ class Worker:
         """Say that we are not ready, finish what we hold, and end."""
         self._board.draining = True
         self._report()
-        if not rolling:
-            await asyncio.sleep(self._options.linger_s)
         door = self._door
+        if door is not None:
+            door.closing = True
+        if not rolling:
+            # Whoever has not yet seen that we are not ready is still answered, and told to go elsewhere.
+            await asyncio.sleep(self._options.linger_s)
         if door is not None:
             door.shut()
             patience = time.monotonic() + (self._options.idle_s if rolling else 0.0)
@@ -251,6 +255,8 @@ class Worker:
 def main(argument: str) -> None:
     """Run a worker by the options its supervisor gives, as JSON."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    # A number too large for its type becomes infinite, and `conform` refuses that with its place.
+    np.seterr(over="ignore", invalid="ignore")
     options = msgspec.json.decode(argument, type=WorkerOptions)
     os.set_inheritable(options.listening, False)
     os.set_inheritable(options.control, False)

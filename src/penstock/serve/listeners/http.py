@@ -53,6 +53,9 @@ class Door:
         flow: Answers calls.
         turn: Sends answers.
         limits: Sizes and times.
+
+    Attributes:
+        closing: Every connection is let go after its next answer.
     """
 
     def __init__(self, flow: Flow, turn: Turn, limits: HttpLimits) -> None:
@@ -70,8 +73,7 @@ class Door:
         asyncio.get_running_loop().add_reader(listening.fileno(), self._accept)
 
     def shut(self) -> None:
-        """Accept no more, and let every connection go after its next answer."""
-        self.closing = True
+        """Accept no more."""
         if self._listening is not None:
             asyncio.get_running_loop().remove_reader(self._listening.fileno())
 
@@ -232,7 +234,7 @@ class HttpConnection(asyncio.Protocol):
         self._since = monotonic()
         if self._head_bytes > self._limits.head_bytes and len(self._url) + _size(headers) > self._limits.head_bytes:
             self._refuse(_too_much_head())
-        elif b"host" not in headers and self._parser.get_http_version() == "1.1":
+        elif b"host" not in headers and self._parser.get_http_version() != "1.0":
             self._refuse(InvalidInput("there is no Host header", "send one", where="headers.host"))
         elif b"transfer-encoding" in headers:
             self._check_chunked(headers)

@@ -1,0 +1,200 @@
+"""Switching versions under load: no request fails, no answer comes from a version that was not live."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dataplane_for_tests import DataPlane, route, v2
+from packages_for_tests import linear_package
+from penstock.records import Route, Variant
+
+SWITCHES = 30
+ROLLBACKS = 10
+LEAST = 20_000
+BODY = v2([[1.0, 2.0, 3.0, 4.0]])
+PATH = "/v2/models/linear/infer"
+
+
+class Load:
+    """Clients that never retry; each answer is kept with the times between which it was made, and its version."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.over = threading.Event()
+        self.failures: list[str] = []
+        self.answers: list[tuple[float, float, int]] = []
+        self.threads = [threading.Thread(target=self._client, args=(keep,)) for keep in (True, True, True, False)]
+
+    def __enter__(self) -> Load:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def _client(self, keep: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        while not self.over.is_set():
+            begun = time.monotonic()
+            try:
+                connection.request("POST", PATH, BODY)
+                answer = connection.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection.close()
+                continue
+            if answer.status != 200:
+                self.failures.append(f"{answer.status} {body[:200]!r}")
+            self.answers.append((begun, time.monotonic(), int(answer.headers["x-model-version"])))
+            if not keep:
+                connection.close()
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+
+def test_switches_and_rollbacks_under_load(tmp_path: Path) -> None:
+    plane = DataPlane(tmp_path)
+    digests = {n: plane.add(linear_package, tmp_path / f"v{n}", bias=n / 10) for n in range(1, SWITCHES + 2)}
+    plane.write(route("linear", digests[1]))
+    plane.start()
+    live: list[tuple[float, float, int]] = []
+    try:
+        plane.settled()
+        since = time.monotonic()
+        with Load(plane.port) as load:
+            current = 1
+            rollbacks: list[float] = []
+            for step in range(SWITCHES + ROLLBACKS):
+                back = step % 4 == 3 and len(rollbacks) < ROLLBACKS
+                to = current - 1 if back else current + 1
+                if to not in digests:
+                    break
+                # As the local target does: hold it warm, see it ready everywhere, then move.
+                before = route(
+                    "linear", digests[current], version=current, warm=(digests[to], digests[max(current - 1, 1)])
+                )
+                if not back:
+                    plane.write(before)
+                    plane.warm(digests[to])
+                begun = time.monotonic()
+                plane.write(route("linear", digests[to], version=to, warm=(digests[current],)))
+                plane.settled()
+                done = time.monotonic()
+                if back:
+                    rollbacks.append(done - begun)
+                live.append((since, done, current))
+                since, current = begun, to
+                time.sleep(0.05)
+            while len(load.answers) < LEAST + 500 and not load.failures:
+                time.sleep(0.1)
+        live.append((since, time.monotonic(), current))
+    finally:
+        plane.stop()
+    assert load.failures == []
+    assert len(load.answers) >= LEAST
+    assert len(live) == SWITCHES + ROLLBACKS + 1
+    assert len(rollbacks) == ROLLBACKS
+    wrong = [
+        a for a in load.answers if not any(v == a[2] and a[0] <= until and a[1] >= start for start, until, v in live)
+    ]
+    assert wrong == [], "answered by a version that was not live"
+    assert max(rollbacks) <= 1.0, "a rollback is a pointer that moves"
+
+
+test_switches_and_rollbacks_under_load = pytest.mark.serial(test_switches_and_rollbacks_under_load)
+
+
+def test_a_package_that_answers_wrong_never_becomes_ready(tmp_path: Path) -> None:
+    plane = DataPlane(tmp_path)
+    good = plane.add(linear_package, tmp_path / "good")
+    wrong = plane.add(linear_package, tmp_path / "wrong", wrong=True)
+    plane.write(route("linear", wrong))
+    plane.start(workers=1)
+    try:
+        for _ in range(20):
+            assert plane.ask("GET", "/v2/health/ready").status == 503
+            assert plane.ask("POST", PATH, BODY).status == 503
+            if plane.statuses() and plane.statuses()[0].failed:
+                break
+            time.sleep(0.1)
+        (status,) = plane.statuses()
+        assert "golden" in status.failed[wrong]
+        # The control plane puts the good one there, then tries the wrong one again beside it.
+        plane.write(route("linear", good))
+        plane.settled(workers=1)
+        assert plane.ask("GET", "/v2/health/ready").status == 200
+        plane.write(route("linear", wrong, version=2))
+        end = time.monotonic() + 20
+        while not plane.statuses()[0].failed and time.monotonic() < end:
+            assert plane.ask("POST", PATH, BODY).headers["x-model-version"] == "1"
+        (status,) = plane.statuses()
+        assert status.snapshot == 2
+        assert wrong not in status.ready
+    finally:
+        plane.stop()
+
+
+def test_a_worker_that_starts_beside_a_broken_snapshot_answers_as_its_siblings(tmp_path: Path) -> None:
+    plane = DataPlane(tmp_path)
+    good = plane.add(linear_package, tmp_path / "good")
+    wrong = plane.add(linear_package, tmp_path / "wrong", wrong=True)
+    plane.write(route("linear", good))
+    plane.start(workers=1)
+    try:
+        plane.settled(workers=1)
+        plane.write(route("linear", wrong, version=2))
+    finally:
+        plane.stop()
+    plane.start(workers=1)
+    try:
+        while not plane.statuses() or not plane.statuses()[0].failed:
+            time.sleep(0.05)
+        assert plane.ask("POST", PATH, BODY).headers["x-model-version"] == "1"
+    finally:
+        plane.stop()
+
+
+def test_canary_and_shadow(tmp_path: Path) -> None:
+    plane = DataPlane(tmp_path)
+    one = plane.add(linear_package, tmp_path / "one")
+    two = plane.add(linear_package, tmp_path / "two", bias=1.0)
+    three = plane.add(linear_package, tmp_path / "three", bias=2.0)
+    variants = (
+        Variant(name="canary", model="linear", version=2, digest=two, share=0.3),
+        Variant(name="stable", model="linear", version=1, digest=one, share=0.7),
+        Variant(name="shadow", model="linear", version=3, digest=three, shadow=True),
+    )
+    plane.write(Route(endpoint="linear", release=7, variants=variants, salt="s"))
+    plane.start(workers=1)
+    try:
+        plane.settled(workers=1)
+        got: dict[str, str] = {}
+        for turn in range(2):
+            for key in range(200):
+                answer = plane.ask("POST", PATH, BODY, {"x-routing-key": f"plane-{key}", "x-event-time": "2013-05-01"})
+                assert got.setdefault(f"plane-{key}", answer.headers["x-variant"]) == answer.headers["x-variant"], turn
+        canaries = sum(variant == "canary" for variant in got.values())
+        assert 35 <= canaries <= 85, "about 30 % of the keys"
+        pinned = plane.ask("POST", "/v2/models/linear/versions/2/infer", BODY, {"x-routing-key": "plane-0"})
+        assert pinned.headers["x-variant"] == "canary"
+    finally:
+        plane.stop()
+    exchanges = plane.exchanges()
+    answered = [one for one in exchanges if not one.shadow]
+    shadows = {one.id: one for one in exchanges if one.shadow}
+    assert len(answered) == len(shadows) == 401
+    assert all(one.variant == got[one.key] and one.release == 7 for one in answered[:400])
+    assert {one.share for one in answered[:400]} == {0.3, 0.7}
+    assert all(one.event_time == 1367366400.0 for one in answered[:400])
+    for one in answered:
+        assert shadows[one.id].version == 3
+        assert shadows[one.id].outputs != one.outputs
+        assert shadows[one.id].inputs == one.inputs == {"X": [[1.0, 2.0, 3.0, 4.0]]}
