@@ -36,6 +36,8 @@ def test_what_it_signs_its_public_half_verifies(folder: Path, tmp_path: Path) ->
     signature = key.sign(b"said")
     assert public.verify(b"said", signature)
     assert not public.verify(b"Said", signature)
+    assert not public.verify(b"said", signature.upper())
+    assert not public.verify(b"said", signature + " ")
     assert not load_or_create(tmp_path / "other").public().verify(b"said", signature)
 
 

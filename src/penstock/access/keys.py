@@ -35,10 +35,12 @@ class PublicKey:
     def verify(self, data: bytes, signature: str) -> bool:
         """Whether `signature` (hex) is this key's over `data`; text that is no signature is a plain no."""
         try:
-            self._key.verify(bytes.fromhex(signature), data)
+            raw = bytes.fromhex(signature)
+            self._key.verify(raw, data)
         except (InvalidSignature, ValueError):
             return False
-        return True
+        # One signature has one spelling: capitals or spaces would be bytes that changed unseen.
+        return raw.hex() == signature
 
     def pem(self) -> bytes:
         """As a PEM file holds it."""

@@ -38,7 +38,11 @@ def read_head(path: Path) -> SignedHead:
     except FileNotFoundError as error:
         raise NotFound("there is no signed head in that place", "name the file that was kept") from error
     try:
-        return decode(data, SignedHead)
+        head = decode(data, SignedHead)
+        # A number can be spelled in two ways, and a head that was touched is not the one that was signed.
+        if encode(head) != data:
+            raise Corrupt("it is not spelled as it was written")
+        return head
     except Corrupt as error:
         raise Corrupt(f"{path.name} is no signed head", "use another copy of it", where=path.name) from error
 

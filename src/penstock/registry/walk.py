@@ -13,6 +13,7 @@ from itertools import chain
 
 import msgspec
 
+from penstock.access.identities import LOCAL_ADMIN, SYSTEM_NAME
 from penstock.access.keys import PublicKey
 from penstock.errors import PenstockError
 from penstock.records import Event, Record, decode
@@ -54,6 +55,7 @@ class Walk:
         self.state = State()
         self.hashes: dict[int, str] = {}
         self._keys = keys
+        self._missing: list[int] = []
         self._sound = True
         self._last_seq = 0
         self._last_hash = FIRST_PREVIOUS
@@ -66,8 +68,9 @@ class Walk:
     def take(self, event: Event) -> None:
         """The next event."""
         expected = self._last_seq + 1
-        for missing in range(expected, event.seq):
-            self._at(missing, "it is missing")
+        if event.seq > expected:
+            self._at(expected, "it is missing" if event.seq == expected + 1 else f"all before {event.seq} are missing")
+            self._missing += list(range(expected, min(event.seq, expected + _LIKELY_SEQS)))
         link_known = bool(self._last_hash) and event.seq == expected
         field = self._changed_field(event)
         if field:
@@ -100,12 +103,12 @@ class Walk:
 
     def _repairs(self, event: Event) -> Iterator[tuple[Event, str]]:
         """The event with one field put back to what it may have been."""
-        for seq in chain(range(self._last_seq + 1, self._last_seq + _LIKELY_SEQS), self.hashes):
+        for seq in chain(range(self._last_seq + 1, self._last_seq + _LIKELY_SEQS), self._missing, self.hashes):
             yield msgspec.structs.replace(event, seq=seq), "seq"
         yield msgspec.structs.replace(event, previous=self._last_hash), "previous"
         for kind in KINDS:
             yield msgspec.structs.replace(event, kind=kind), "kind"
-        for actor in self.state.identities:
+        for actor in {*self.state.identities, LOCAL_ADMIN, SYSTEM_NAME}:
             yield msgspec.structs.replace(event, actor=actor), "actor"
         for subject in _subjects(event):
             yield msgspec.structs.replace(event, subject=subject), "subject"
