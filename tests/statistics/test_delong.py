@@ -8,6 +8,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from penstock.statistics.delong import delong, midranks
+from penstock.statistics.metrics import METRICS, Answers
+from penstock.statistics.resampling import bootstrap
 
 
 def by_pairs(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -29,6 +31,29 @@ def test_it_is_the_papers_formula(decimals: int) -> None:
     aucs, covariance = delong(positive, scores)
     assert aucs == pytest.approx([roc_auc_score(positive, score) for score in scores])
     assert covariance == pytest.approx(by_pairs(positive, scores))
+
+
+def test_units_of_one_row_change_next_to_nothing() -> None:
+    random = np.random.default_rng(3)
+    positive = random.random(2000) < 0.3
+    scores = random.random((2, 2000)) + 0.3 * positive
+    aucs, covariance = delong(positive, scores)
+    same, by_unit = delong(positive, scores, np.arange(2000))
+    assert same == pytest.approx(aucs)
+    assert by_unit == pytest.approx(covariance, rel=0.01)
+
+
+def test_whole_units_agree_with_their_bootstrap() -> None:
+    random = np.random.default_rng(4)
+    units = np.repeat(np.arange(40), 50)
+    luck = random.normal(size=40)[units]
+    positive = random.random(2000) < 1 / (1 + np.exp(-2 * luck))
+    scores = (random.normal(size=2000) + luck + positive)[None, :]
+    answers = Answers(truth=positive.astype(float), answer=positive, scores=scores.T, classes=2)
+    replicates = bootstrap([METRICS["auc"].statistic(answers)], 2000, units, seed=5, replicates=800)
+    error = np.sqrt(delong(positive, scores, units)[1][0, 0])
+    assert error == pytest.approx(replicates.std(), rel=0.1)
+    assert error > 2 * np.sqrt(delong(positive, scores)[1][0, 0]), "rows of one unit are not independent"
 
 
 def test_midranks_share_ties() -> None:

@@ -52,7 +52,12 @@ def band(title: str, labels: Sequence[str], values: Sequence[float], *, middle: 
 
 
 def bars(
-    title: str, rows: Sequence[tuple[str, float, float, float]], *, limit: float | None = None, unit: str = ""
+    title: str,
+    rows: Sequence[tuple[str, float, float, float]],
+    *,
+    limit: float | None = None,
+    beside: str = "limit",
+    unit: str = "",
 ) -> JSON:
     """Named figures, each with its interval, beside a limit.
 
@@ -60,13 +65,14 @@ def bars(
         title: What is drawn.
         rows: Name, value, low, high; low equals high where there is no interval.
         limit: A line to hold them against.
+        beside: What the line is.
         unit: What follows the figure (``ms``).
     """
     drawn: list[JSON] = [
         {"name": name, "value": round(value, DIGITS), "low": round(low, DIGITS), "high": round(high, DIGITS)}
         for name, value, low, high in rows
     ]
-    return {"kind": "bars", "title": title, "rows": drawn, "limit": limit, "unit": unit}
+    return {"kind": "bars", "title": title, "rows": drawn, "limit": limit, "beside": beside, "unit": unit}
 
 
 def table(title: str, rows: Sequence[Mapping[str, Scalar]]) -> JSON:

@@ -86,7 +86,9 @@ def _bar(frame: Frame, row: JSON, limit: object, *, is_plain: bool) -> Markup:
 
 def _figure(row: JSON, *, is_plain: bool) -> str:
     value, low, high = (_number(row[key]) for key in ("value", "low", "high"))
-    return f"{value:.4g}" if is_plain else f"{value:.3f} ({low:.3f}–{high:.3f})"
+    if is_plain:
+        return f"{value:.4g}"
+    return f"{value:.3f}" if low == high else f"{value:.3f} ({low:.3f}–{high:.3f})"
 
 
 def _curve(plot: JSON) -> Markup:

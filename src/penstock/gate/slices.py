@@ -64,9 +64,15 @@ def _cut(values: Array) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
         return
     edges = np.nanquantile(values.astype(np.float64), [0, 0.25, 0.5, 0.75, 1])
     for low, high in pairwise(edges):
-        yield f"{low:.3g} to {high:.3g}", (values >= low) & ((values < high) | ((high == edges[-1]) & (values == high)))
+        yield (
+            f"{_level(low)} to {_level(high)}",
+            (values >= low) & ((values < high) | ((high == edges[-1]) & (values == high))),
+        )
 
 
 def _level(level: np.generic) -> str:
     """A value as a reader writes it."""
-    return f"{float(level):g}" if isinstance(level, np.number) else str(level) or "(missing)"
+    if not isinstance(level, np.number):
+        return str(level) or "(missing)"
+    number = float(level)
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"

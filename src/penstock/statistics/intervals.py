@@ -3,17 +3,19 @@
 What comes in: `Answers` of one or two models on the same rows, and the unit of each row where rows depend on each
 other. What goes out: an `Estimate` with its interval, or `NotEstimable` with the reason in words; never a NaN.
 
-    units given        bootstrap of whole units, Student's t with (units - 1) degrees of freedom
-    AUC, two classes   DeLong
-    accuracy           Wilson
-    anything else      bootstrap of rows
+    AUC of two classes   DeLong; of whole units where units are given (Obuchowski)
+    accuracy             Wilson, where rows are independent
+    anything else        bootstrap, of whole units where units are given
+
+Where units are given, intervals are Student's with (units - 1) degrees of freedom.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.statistics.delong import delong
 from penstock.statistics.metrics import METRICS, Answers, FloatArray, IntArray, Metric, Statistic
@@ -79,8 +81,8 @@ def estimate(name: str, answers: Answers, units: IntArray | None = None, *, prec
     trouble = _trouble(metric, answers, statistic, units)
     if trouble:
         return NotEstimable(trouble)
-    if units is None and name == "auc" and answers.classes == 2:
-        return _delong_estimate(answers, precision)
+    if name == "auc" and answers.classes == 2:
+        return _delong_estimate(answers, units, precision)
     if units is None and name == "accuracy":
         return _wilson(answers, precision)
     value = statistic(np.ones(len(answers)))
@@ -100,8 +102,8 @@ def improvement(
         trouble = _trouble(metric, answers, statistic, units)
         if trouble:
             return NotEstimable(trouble)
-    if units is None and name == "auc" and new.classes == 2:
-        return _delong_difference(new, old, precision)
+    if name == "auc" and new.classes == 2:
+        return _delong_difference(new, old, units, precision)
     return _difference(metric, pair, new, units, precision)
 
 
@@ -183,33 +185,49 @@ def _second_scores(answers: Answers) -> FloatArray:
     return np.zeros(len(answers)) if answers.scores is None else answers.scores[:, -1]
 
 
-def _delong_estimate(answers: Answers, precision: Precision) -> Found:
+def _rarest(positive: npt.NDArray[np.bool_], units: IntArray | None) -> int:
+    """Independent units that hold the rarer class."""
+    if units is None:
+        return int(min(positive.sum(), (~positive).sum()))
+    return min(len(np.unique(units[positive])), len(np.unique(units[~positive])))
+
+
+def _reach(count: int, units: IntArray | None, precision: Precision) -> float:
+    """Standard errors to either side."""
+    if units is None:
+        return normal_quantile(precision.confidence)
+    return student_quantile(precision.confidence, count - 1)
+
+
+def _delong_estimate(answers: Answers, units: IntArray | None, precision: Precision) -> Found:
     positive = answers.truth == 1
-    smaller = int(min(positive.sum(), (~positive).sum()))
-    if smaller < 2:
-        return NotEstimable("one of the classes has a single row")
-    aucs, covariance = delong(positive, _second_scores(answers)[None, :])
+    rarest = _rarest(positive, units)
+    if rarest < 2:
+        return NotEstimable("one of the classes occurs in a single independent unit")
+    aucs, covariance = delong(positive, _second_scores(answers)[None, :], units)
+    count = len(answers) if units is None else len(np.unique(units))
     value, error = float(aucs[0]), float(np.sqrt(covariance[0, 0]))
-    reach = normal_quantile(precision.confidence) * error
+    reach = _reach(count, units, precision) * error
     low, high = max(value - reach, 0.0), min(value + reach, 1.0)
     # Without a single pair out of order the variance is 0: take the exact bound on as many pairs as are independent.
-    bound = float(((1 - precision.confidence) / 2) ** (1 / smaller))
+    bound = float(((1 - precision.confidence) / 2) ** (1 / rarest))
     if value == 1.0:
         low = bound
     elif value == 0.0:
         high = 1 - bound
-    return _closed(answers, value, (low, high), precision, "DeLong")
+    return _closed(answers, value, (low, high), precision, ("DeLong", count, units is None))
 
 
-def _delong_difference(new: Answers, old: Answers, precision: Precision) -> Found:
+def _delong_difference(new: Answers, old: Answers, units: IntArray | None, precision: Precision) -> Found:
     positive = new.truth == 1
-    if min(positive.sum(), (~positive).sum()) < 2:
-        return NotEstimable("one of the classes has a single row")
-    aucs, covariance = delong(positive, np.stack([_second_scores(new), _second_scores(old)]))
+    if _rarest(positive, units) < 2:
+        return NotEstimable("one of the classes occurs in a single independent unit")
+    aucs, covariance = delong(positive, np.stack([_second_scores(new), _second_scores(old)]), units)
+    count = len(new) if units is None else len(np.unique(units))
     value = float(aucs[0] - aucs[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    reach = normal_quantile(precision.confidence) * float(np.sqrt(max(variance, 0.0)))
-    return _closed(new, value, (value - reach, value + reach), precision, "DeLong, paired")
+    reach = _reach(count, units, precision) * float(np.sqrt(max(variance, 0.0)))
+    return _closed(new, value, (value - reach, value + reach), precision, ("DeLong, paired", count, units is None))
 
 
 def _wilson(answers: Answers, precision: Precision) -> Estimate:
@@ -218,21 +236,23 @@ def _wilson(answers: Answers, precision: Precision) -> Estimate:
     share = float((answers.truth == answers.answer).mean())
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     reach = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)
-    return _closed(answers, share, (max(centre - reach, 0.0), min(centre + reach, 1.0)), precision, "Wilson")
+    interval = (max(centre - reach, 0.0), min(centre + reach, 1.0))
+    return _closed(answers, share, interval, precision, ("Wilson", n, True))
 
 
 def _closed(
-    answers: Answers, value: float, interval: tuple[float, float], precision: Precision, method: str
+    answers: Answers, value: float, interval: tuple[float, float], precision: Precision, how: tuple[str, int, bool]
 ) -> Estimate:
-    """An estimate over independent rows."""
+    """An estimate by a formula; `how` is its name, the number of units, and whether each row is one."""
+    name, count, is_by_row = how
     return Estimate(
         value=value,
         low=interval[0],
         high=interval[1],
         rows=len(answers),
-        units=len(answers),
+        units=count,
         confidence=precision.confidence,
-        method=method,
+        method=name if is_by_row else f"{name}, of {count} whole units",
     )
 
 
@@ -240,12 +260,4 @@ def _shifted(found: Found, by: float) -> Found:
     """The same estimate on a moved scale."""
     if isinstance(found, NotEstimable):
         return found
-    return Estimate(
-        value=found.value + by,
-        low=found.low + by,
-        high=found.high + by,
-        rows=found.rows,
-        units=found.units,
-        confidence=found.confidence,
-        method=found.method,
-    )
+    return replace(found, value=found.value + by, low=found.low + by, high=found.high + by)

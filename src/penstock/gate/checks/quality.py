@@ -221,7 +221,7 @@ def _under(metric: Metric, whole: Estimate, one: Slice) -> float:
 def _slice_bars(metric: Metric, whole: Estimate, found: list[Slice]) -> JSON:
     ranked = sorted(found, key=lambda one: _under(metric, whole, one))[:12]
     rows = [(one.name, one.found.value, one.found.low, one.found.high) for one in ranked]
-    return bars(f"{metric.title} by slice, weakest first", rows, limit=round(whole.value, 4))
+    return bars(f"{metric.title} by slice, weakest first", rows, limit=round(whole.value, 4), beside="the whole")
 
 
 def _every_metric(candidate: Candidate) -> JSON:

@@ -86,7 +86,7 @@ class ScanCheck:
                 shown,
             )
         kinds = ", ".join(sorted({one.kind for one in contents}))
-        return question.passed(f"Yes: {_count(len(contents), 'file')} of the kinds {kinds}.", shown)
+        return question.passed(f"Yes: {_count(len(contents), 'file')} of a known kind: {kinds}.", shown)
 
     def _code(self, package: Package, contents: list[Content]) -> Finding:
         """Code that the package carries: does it run, and behind which walls?"""

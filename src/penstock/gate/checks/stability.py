@@ -88,7 +88,10 @@ class StabilityCheck:
         )
         # Where scores agree a label can flip at a tie only; without scores labels are all there is.
         if apart <= self.limits.tolerance and (before.size or not flips):
-            return question.passed(f"Yes: {rows} rows asked alone and together differ by at most {apart:.1e}.", shown)
+            return question.passed(
+                f"Yes: {rows} rows asked alone and together {f'differ by at most {apart:.1e}' if apart else 'agree'}.",
+                shown,
+            )
         return question.refused(
             f"No: {rows} rows asked alone and together differ by up to {apart:.2g}, {flips} labels flip.",
             "Nothing may be fitted or averaged over the rows of a request; move it into training.",
