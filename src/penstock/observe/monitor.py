@@ -20,9 +20,11 @@ from penstock.observe.quality import Quality
 from penstock.observe.windows import Calendar, Observations, Window
 from penstock.records import Incident
 from penstock.statistics import distances
+from penstock.statistics.histograms import Profile
 from penstock.statistics.reference import MIN_ROWS, SCORE, Reference
 
 DAY_H = 24
+SOURCES: tuple[Source, ...] = ("predictions", "outcomes")
 KEEP = 400
 """Windows of quality kept, a little over a year of days."""
 
@@ -129,13 +131,17 @@ def open_monitor(endpoint: str, reference: Reference, *, lateness_s: float = 0.0
         for made in [kind(hours) for hours in (DAY_H, 6)] if name == "distribution" else [kind()]:
             made.fit(reference)
             minimum = MIN_ROWS if name in ("distribution", "estimate") else 1
-            calendar = Calendar(reference.profile, made.hours(), reference.start_h, minimum, lateness_s)
+            calendar = Calendar(_bins(reference, made.source), made.hours(), reference.start_h, minimum, lateness_s)
             watches.append(Post(f"{name}/{made.hours()}h", made, calendar))
     days: dict[Source, Calendar] = {
-        source: Calendar(reference.profile, DAY_H, reference.start_h, 1, lateness_s)
-        for source in ("predictions", "outcomes")
+        source: Calendar(_bins(reference, source), DAY_H, reference.start_h, 1, lateness_s) for source in SOURCES
     }
     return Monitor(endpoint, reference, watches, days, Incidents(endpoint))
+
+
+def _bins(reference: Reference, source: Source) -> Profile:
+    """The bins to count in; whoever reads outcomes reads no histograms."""
+    return reference.profile if source == "predictions" else Profile(columns={})
 
 
 def _drift(reference: Reference, window: Window) -> dict[str, float]:

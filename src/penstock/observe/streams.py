@@ -8,11 +8,11 @@ days of production; their level is still held against the reference's mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-from msgspec.structs import replace
 
 from penstock.observe.tracks import Track
 from penstock.observe.windows import Observations, Window
@@ -49,27 +49,28 @@ class Stream:
     """Tracks over the same labelled rows.
 
     Attributes:
-        parts: What to track.
-        open_track: Makes the track of a part, once its spread is known.
+        parts: What to track, all rows first.
+        open_track: Makes the track of a part, once its spread and the unit (by day or not) are known.
         values: Turns rows into residuals or losses.
         row_factors: Turns rows into bets, one row each; used where days do not differ.
     """
 
     parts: Sequence[Population]
-    open_track: Callable[[Population], Track]
+    open_track: Callable[[Population, bool], Track]
     values: Callable[[Observations], Floats]
     row_factors: Callable[[Track, Observations], Floats]
     tracks: list[tuple[Population, Track]] = field(default_factory=list)
     _learning: list[Observations] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if all(part.spread.known for part in self.parts):
-            self.tracks = [(part, self.open_track(part)) for part in self.parts]
+        if self.parts and self.parts[0].spread.known:
+            by_day = self.parts[0].spread.clustered
+            self.tracks = [(part, self.open_track(part, by_day)) for part in self.parts if part.spread.known]
 
     @property
     def by_day(self) -> bool:
-        """Whether the day is the unit, as it is until the days are known."""
-        return not self.tracks or any(part.spread.clustered for part, _ in self.tracks if not part.column)
+        """Whether the day is the unit, of all rows and so of every slice; it is until the days are known."""
+        return not self.tracks or self.tracks[0][0].spread.clustered
 
     def hours(self) -> int:
         """Windows of a day where days are the unit, else of an hour."""
@@ -98,12 +99,14 @@ class Stream:
         self._learning.append(rows)
         if len(self._learning) < MIN_DAYS:
             return
-        for part in self.parts:
-            places = [part.rows(day) for day in self._learning]
-            values = np.concatenate([self.values(day)[at] for day, at in zip(self._learning, places, strict=True)])
-            days = np.repeat(np.arange(len(places)), [len(at) for at in places])
-            learned = replace(blocks.spread(values, days), mean=part.spread.mean)
-            if learned.known:
-                completed = Population(part.column, part.category, learned)
-                self.tracks.append((completed, self.open_track(completed)))
+        learned = [replace(part, spread=self._spread(part)) for part in self.parts]
+        by_day = learned[0].spread.clustered
+        self.tracks = [(part, self.open_track(part, by_day)) for part in learned if part.spread.known]
         self._learning = []
+
+    def _spread(self, part: Population) -> Spread:
+        """How the days seen so far differ, around the reference's mean."""
+        places = [part.rows(day) for day in self._learning]
+        values = np.concatenate([self.values(day)[at] for day, at in zip(self._learning, places, strict=True)])
+        days = np.repeat(np.arange(len(places)), [len(at) for at in places])
+        return msgspec.structs.replace(blocks.spread(values, days), mean=part.spread.mean)

@@ -27,7 +27,7 @@ LABELS = 1e6
 """Row by row: labels between false alarms, at least, on average."""
 DAYS = 365.0
 """Day by day: days between false alarms, at least, on average."""
-STRIKE_LABELS, STRIKE_DAYS = 1e4, 60.0
+STRIKE_LABELS, STRIKE_DAYS = 1e5, 60.0
 """The same for striking out the estimate, which costs less than a ticket."""
 
 
@@ -119,13 +119,13 @@ class CalibrationDetector:
             measured={"shift": round(track.off(), 5)},
         )
 
-    def _track(self, part: Population) -> Track:
+    def _track(self, part: Population, by_day: bool) -> Track:
         slices = max(len(self._reference.slices), 1) if self._reference and part.column else 1
-        level = (DAYS if part.spread.clustered else LABELS) * slices
+        level = (DAYS if by_day else LABELS) * slices
         return Track(part.name, part.spread, max(TOLERANCE, part.spread.error), level, two_sided=True)
 
-    def _strike_track(self, part: Population) -> Track:
-        level = STRIKE_DAYS if part.spread.clustered else STRIKE_LABELS
+    def _strike_track(self, part: Population, by_day: bool) -> Track:
+        level = STRIKE_DAYS if by_day else STRIKE_LABELS
         return Track("", part.spread, max(TOLERANCE, part.spread.error), level, two_sided=True)
 
     def _by_day(self) -> bool:

@@ -70,9 +70,9 @@ class RiskDetector:
     def _factors(self, track: Track, rows: Observations) -> Floats:
         return edetectors.risk_factors(self._values(rows), track.spread.mean + track.tolerance)
 
-    def _track(self, part: Population) -> Track:
+    def _track(self, part: Population, by_day: bool) -> Track:
         slices = max(len(self._reference.slices), 1) if self._reference and part.column else 1
-        level = (DAYS if part.spread.clustered else LABELS) * slices
+        level = (DAYS if by_day else LABELS) * slices
         return Track(part.name, part.spread, max(MARGIN, part.spread.mean / 10, part.spread.error), level)
 
     def _reading(self, track: Track, cause: str) -> Reading:
