@@ -52,14 +52,14 @@ def create(app: App, *, pages: Sequence[Route] = (), hosts: Sequence[str] = ()) 
     Args:
         app: Whose home it serves; callers act under their own identities, never under this one's.
         pages: The console's routes, `penstock.console.routes.ROUTES`.
-        hosts: Names it is called by beside the loopback ones.
+        hosts: Names it is called by beside the loopback ones and the configured one.
 
     Raises:
         BadConfig: A route declares no permission.
     """
     web = FastAPI(title="Penstock", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_started)
     web.state.door = Door(app, Sessions())
-    web.add_middleware(Shield, hosts=tuple(hosts))
+    web.add_middleware(Shield, hosts=(app.config.api.host, *hosts))
     web.add_exception_handler(HTTPException, _no_route)
     install(web, [*ROUTES, *pages])
     hold(web)

@@ -69,7 +69,7 @@ class Shield:
         if _name_of(headers.get("host", "")) not in self._hosts:
             raise Forbidden(
                 "this server is not called by that name",
-                "use a loopback address, or name the host in penstock.yaml under console.hosts",
+                "use a loopback address, or the one that penstock.yaml names under api.host",
                 code="web.host",
             )
         if headers.get("content-length", "0").isdigit() and int(headers.get("content-length", "0")) > MOST_BYTES:
