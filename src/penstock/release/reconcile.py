@@ -167,7 +167,9 @@ class Reconciler:
         """Tell the target what is recorded, where it was told otherwise, and have it run."""
         wish = self._wish(state)
         if status.wish != wish or (wish.routes and not status.running):
-            self._target.apply(wish, expect=status.number)
+            # Another reconciler told it something meanwhile: the next turn looks again.
+            with suppress(Conflict):
+                self._target.apply(wish, expect=status.number)
 
     def _wish(self, state: State, coming: Mapping[str, Step] | None = None) -> Wish:
         made = routes(state, coming)

@@ -26,6 +26,7 @@ from penstock.release.target import TargetStatus, Wish
 
 T = TypeVar("T")
 MODULE = "penstock.serve"
+PROCESSES = Path("/proc")
 START_S = 30.0
 STOP_S = 20.0
 PAUSE_S = 0.02
@@ -152,6 +153,10 @@ class LocalTarget:
 
     def _start(self) -> None:
         """Start a supervisor where the last one listened, or anywhere if that place is taken."""
+        # Workers of a supervisor that was killed drain by themselves; until then the address is theirs.
+        self._until(lambda: not self._alive(), STOP_S)
+        for left in (self._run / "workers").glob("[0-9]*.json"):
+            left.unlink(missing_ok=True)
         last = _read(self._run / "address.json", Address)
         ports = [last.port, self._port] if last and not self._port and last.host == self._host else [self._port]
         started = next((found for port in ports if (found := self._started(port)) is not None), None)
@@ -223,24 +228,25 @@ def _serves(pid: int, run: Path) -> bool:
     """Whether that process is a supervisor of this run folder."""
     if not _exists(pid):
         return False
-    told = Path(f"/proc/{pid}/cmdline")
-    if not told.parent.parent.joinpath("self").exists():
+    if not PROCESSES.exists():
         return True  # no such view of processes on this system: the number is all there is
     try:
-        words = told.read_bytes().split(b"\0")
+        words = (PROCESSES / str(pid) / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
     return MODULE.encode() in words and os.fsencode(run) in words
 
 
 def _exists(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
     try:
         os.kill(pid, 0)
+        state = (PROCESSES / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[:1]
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
-    return True
+    except OSError:
+        return not PROCESSES.exists()
+    return state != [b"Z"]
 
 
 def _bracketed(host: str) -> str:
