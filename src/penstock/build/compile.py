@@ -1,6 +1,6 @@
 """Compile a model into an ONNX graph with the package's inputs and outputs.
 
-    estimator -> text's missing value as "" -> skl2onnx (LightGBM, XGBoost: onnxmltools) -> graphs -> graph
+    estimator -> text's missing value as "" -> skl2onnx (LightGBM, XGBoost: forests) -> graphs -> graph
 
 What comes in: a fitted scikit-learn style estimator or pipeline, and its signature. What goes out: one or more
 candidate graphs, the most exact first. None of them is used before `penstock.build.parity` has held it against
@@ -20,8 +20,10 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common import data_types
 
 from penstock.build import graphs
+from penstock.build.converters import forest_graph, register
 from penstock.build.format import Compiled, Specs
-from penstock.build.thresholds import splits_of
+from penstock.build.tree_nodes import widen_trees
+from penstock.build.trees import tables_of
 from penstock.tensors import TensorSpec
 
 Floats = npt.NDArray[np.float64]
@@ -59,8 +61,8 @@ def _compiled(model: object, inputs: Specs, outputs: Specs, *, wide: bool) -> Mo
     else:
         converted = _matrix_graph(model, inputs, outputs, wide=wide)
     graphs.impute_in_double(converted.graph, list(_statistics(model)))
-    if wide and final_step(model) is not None and any(node.op_type in graphs.TREES for node in converted.graph.node):
-        graphs.widen_trees(converted, _thresholds(model), narrow_rows=rounds_rows(final_step(model)))
+    if wide:
+        widen_trees(converted, tables_of(final_step(model)), narrow_rows=rounds_rows(final_step(model)))
     graphs.name_outputs(converted.graph, outputs)
     graphs.deduplicate_opsets(converted)
     return converted
@@ -71,9 +73,17 @@ def _matrix_graph(model: object, inputs: Specs, outputs: Specs, *, wide: bool) -
     width = sum(spec.shape[-1] for spec in inputs)
     text = all(spec.datatype == "BYTES" for spec in inputs)
     datatype = "BYTES" if text else "FP64" if wide else "FP32"
-    converted = _convert(_without_gaps(model), [(MATRIX, _KINDS[datatype]([None, width]))], outputs)
+    if is_forest(model):
+        converted = forest_graph(model, width, MATRIX, graphs.TYPES[datatype])
+    else:
+        converted = _convert(_without_gaps(model), [(MATRIX, _KINDS[datatype]([None, width]))], outputs)
     graphs.join_columns(converted.graph, inputs, MATRIX, graphs.TYPES[datatype])
     return converted
+
+
+def is_forest(model: object) -> bool:
+    """Whether it is a booster without a pipeline."""
+    return hasattr(model, "get_booster") or hasattr(model, "booster_") or hasattr(model, "booster")
 
 
 def by_column(model: object) -> bool:
@@ -137,14 +147,6 @@ def _statistics(model: object) -> Iterator[Floats]:
             yield np.asarray(statistics, dtype=np.float64)
 
 
-def _thresholds(model: object) -> dict[int, Floats] | None:
-    """Exact splits by column."""
-    by_feature: dict[int, list[float]] = {}
-    for feature, threshold in splits_of(final_step(model)):
-        by_feature.setdefault(feature, []).append(threshold)
-    return {feature: np.array(values) for feature, values in by_feature.items()} or None
-
-
 def _type(spec: TensorSpec) -> object:
     """skl2onnx's word for a column's type."""
     kind = _KINDS.get(spec.datatype) or _KINDS["INT64"]
@@ -156,13 +158,18 @@ def _convert(model: object, initial: Sequence[tuple[str, object]], outputs: Sequ
     final = final_step(model)
     scores = any(spec.name == "scores" for spec in outputs)
     classifier = outputs[0].name == "label"
-    for options in _OPTIONS:
-        if (options and not classifier) or (scores != options.get("raw_scores", False) and "raw_scores" in options):
+    for options in _OPTIONS if classifier else ():
+        if options.get("raw_scores", False) and not scores:
             continue
         try:
-            return convert_sklearn(
-                model, initial_types=list(initial), options={id(final): options}, target_opset=OPSETS
-            )
+            return _converted(model, initial, {id(final): options})
         except NameError:
             continue  # an option that this estimator does not have
-    return convert_sklearn(model, initial_types=list(initial), target_opset=OPSETS)
+    return _converted(model, initial, {})
+
+
+def _converted(model: object, initial: Sequence[tuple[str, object]], options: dict[int, dict[str, bool]]) -> ModelProto:
+    """One conversion."""
+    register()
+    graph: ModelProto = convert_sklearn(model, initial_types=list(initial), options=options, target_opset=OPSETS)
+    return graph

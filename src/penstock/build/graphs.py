@@ -7,7 +7,7 @@ function changes the graph it is given and returns nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,9 +31,6 @@ TYPES = {
     "FP64": TensorProto.DOUBLE,
     "BYTES": TensorProto.STRING,
 }
-TREES = frozenset({"TreeEnsembleClassifier", "TreeEnsembleRegressor"})
-ML_OPSET = 3
-"""The opset of ai.onnx.ml whose tree operators take double thresholds."""
 
 
 def name_inputs(graph: GraphProto, inputs: Sequence[TensorSpec]) -> None:
@@ -48,7 +45,7 @@ def join_columns(graph: GraphProto, inputs: Sequence[TensorSpec], matrix: str, e
     """Feed the matrix that a graph reads from one input per column."""
     nodes = [_cast(spec.name, f"{matrix}_{at}", element) for at, spec in enumerate(inputs)]
     joined = helper.make_node("Concat", [node.output[0] for node in nodes], [matrix], axis=1)
-    _insert(graph, 0, [*nodes, joined])
+    insert(graph, 0, [*nodes, joined])
     name_inputs(graph, inputs)
 
 
@@ -79,8 +76,8 @@ def impute_in_double(graph: GraphProto, statistics: Sequence[Floats]) -> None:
     """
     for at in reversed(range(len(graph.node))):
         node = graph.node[at]
-        narrow = _floats(node, "imputed_value_floats") if node.op_type == "Imputer" else None
-        if narrow is None or not np.isnan(_floats(node, "replaced_value_float")[0]):
+        narrow = floats(node, "imputed_value_floats") if node.op_type == "Imputer" else None
+        if narrow is None or not np.isnan(floats(node, "replaced_value_float")[0]):
             continue
         exact = next((one for one in statistics if _same(one, narrow)), narrow.astype(np.float64))
         name = f"{node.output[0]}_fill"
@@ -88,36 +85,7 @@ def impute_in_double(graph: GraphProto, statistics: Sequence[Floats]) -> None:
         missing = helper.make_node("IsNaN", [node.input[0]], [f"{name}_where"])
         chosen = helper.make_node("Where", [f"{name}_where", name, node.input[0]], [node.output[0]])
         del graph.node[at]
-        _insert(graph, at, [missing, chosen])
-
-
-def widen_trees(model: ModelProto, thresholds: Mapping[int, Floats] | None, *, narrow_rows: bool) -> None:
-    """Let tree operators compare doubles with doubles, and hand on doubles.
-
-    Args:
-        model: Its tree operators get double rows and have float thresholds.
-        thresholds: The splits' exact values by column; None keeps the float ones.
-        narrow_rows: The original rounds its rows to float32 first, as scikit-learn's trees and XGBoost do.
-    """
-    graph = model.graph
-    for at in reversed(range(len(graph.node))):
-        node = graph.node[at]
-        if node.op_type not in TREES:
-            continue
-        if thresholds is not None:
-            _widen_attributes(node, thresholds)
-        before: list[NodeProto] = []
-        if narrow_rows:
-            rows = f"{node.input[0]}_{at}"
-            before.append(helper.make_node("Cast", [node.input[0]], [f"{rows}_narrow"], to=TensorProto.FLOAT))
-            before.append(helper.make_node("Cast", [f"{rows}_narrow"], [f"{rows}_rows"], to=TensorProto.DOUBLE))
-            node.input[0] = f"{rows}_rows"
-        answer = node.output[-1]
-        node.output[-1] = f"{answer}_narrow"
-        widen = helper.make_node("Cast", [f"{answer}_narrow"], [answer], to=TensorProto.DOUBLE)
-        _insert(graph, at + 1, [widen])
-        _insert(graph, at, before)
-    _require_opset(model)
+        insert(graph, at, [missing, chosen])
 
 
 def carried(model: ModelProto) -> list[str]:
@@ -149,37 +117,6 @@ def deduplicate_opsets(model: ModelProto) -> None:
     model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in newest.items())
 
 
-def _widen_attributes(node: NodeProto, thresholds: Mapping[int, Floats]) -> None:
-    """Thresholds as doubles: of each column's exact splits the one that the float was made of."""
-    values = _floats(node, "nodes_values")
-    features = np.array(_attribute(node, "nodes_featureids").ints)
-    modes = [mode.decode() for mode in _attribute(node, "nodes_modes").strings]
-    exact = values.astype(np.float64)
-    for at, mode in enumerate(modes):
-        known = thresholds.get(int(features[at]))
-        if mode != "LEAF" and known is not None:
-            nearest = known[np.abs(known - exact[at]).argmin()]
-            # A converter rounds to the nearest float or to the one below; further off is another split.
-            if np.abs(np.float32(nearest) - values[at]) <= np.spacing(np.abs(values[at])):
-                exact[at] = nearest
-    for name in ("nodes_values", "nodes_hitrates", "base_values", "class_weights", "target_weights"):
-        wide = exact if name == "nodes_values" else None
-        found = [one for one in node.attribute if one.name == name]
-        for one in found:
-            array = wide if wide is not None else np.array(one.floats, dtype=np.float64)
-            node.attribute.remove(one)
-            if name != "nodes_hitrates":
-                tensor = helper.make_tensor(f"{name}_as_tensor", TensorProto.DOUBLE, [len(array)], array.tolist())
-                node.attribute.append(helper.make_attribute(f"{name}_as_tensor", tensor))
-
-
-def _require_opset(model: ModelProto) -> None:
-    """The opset of ai.onnx.ml that knows double thresholds."""
-    for one in model.opset_import:
-        if one.domain == "ai.onnx.ml":
-            one.version = max(one.version, ML_OPSET)
-
-
 def _cast(given: str, result: str, element: int) -> NodeProto:
     """A cast; text stays text."""
     if element == TensorProto.STRING:
@@ -196,7 +133,7 @@ def _free(graph: GraphProto, names: set[str]) -> None:
                     ends[at] = f"{name}_of_model"
 
 
-def _insert(graph: GraphProto, at: int, nodes: Sequence[NodeProto]) -> None:
+def insert(graph: GraphProto, at: int, nodes: Sequence[NodeProto]) -> None:
     """Nodes at a place: the order of nodes is the order of work."""
     for offset, node in enumerate(nodes):
         graph.node.insert(at + offset, node)
@@ -207,12 +144,12 @@ def _same(exact: Floats, narrow: npt.NDArray[np.float32]) -> bool:
     return exact.shape == narrow.shape and bool(np.array_equal(exact.astype(np.float32), narrow, equal_nan=True))
 
 
-def _attribute(node: NodeProto, name: str) -> AttributeProto:
+def attribute(node: NodeProto, name: str) -> AttributeProto:
     """One attribute, empty where there is none."""
     return next((one for one in node.attribute if one.name == name), AttributeProto())
 
 
-def _floats(node: NodeProto, name: str) -> npt.NDArray[np.float32]:
+def floats(node: NodeProto, name: str) -> npt.NDArray[np.float32]:
     """The numbers of an attribute."""
-    one = _attribute(node, name)
+    one = attribute(node, name)
     return np.array(one.floats if one.floats else [one.f], dtype=np.float32)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from penstock.build.schema import row_count, take
+from penstock.build.trees import tables_of
 from penstock.runtime.original import table
 from penstock.tensors import Array, Arrays, TensorSpec
 
@@ -28,7 +29,9 @@ MAX_SPLITS = 400
 def splits_of(estimator: object) -> list[Split]:
     """Every split of a tree model; empty for other models."""
     found: set[Split] = set()
-    for feature, threshold in (*_sklearn_splits(estimator), *_hist_splits(estimator), *_booster_splits(estimator)):
+    own = ((one.feature[one.inner], one.threshold[one.inner]) for one in tables_of(estimator))
+    pairs = [pair for features, values in own for pair in zip(features, values, strict=True)]
+    for feature, threshold in (*pairs, *_booster_splits(estimator)):
         if np.isfinite(threshold):
             found.add((int(feature), float(threshold)))
     return sorted(found)
@@ -131,25 +134,6 @@ def _moved(rows: Arrays, moves: Sequence[tuple[str, int, float]], inputs: Sequen
 def inputs_unsigned(array: Array) -> bool:
     """Whether an array cannot hold a value below zero."""
     return array.dtype.kind == "u"
-
-
-def _sklearn_splits(estimator: object) -> Iterator[Split]:
-    """Trees, forests and gradient boosting."""
-    members = np.ravel(np.asarray(getattr(estimator, "estimators_", [estimator]), dtype=object))
-    for member in members:
-        tree = getattr(member, "tree_", None)
-        if tree is not None:
-            inner = tree.children_left >= 0
-            yield from zip(tree.feature[inner], tree.threshold[inner], strict=True)
-
-
-def _hist_splits(estimator: object) -> Iterator[Split]:
-    """Histogram gradient boosting."""
-    for stage in getattr(estimator, "_predictors", ()):
-        for predictor in stage:
-            nodes = predictor.nodes
-            inner = ~nodes["is_leaf"].astype(bool) & ~nodes["is_categorical"].astype(bool)
-            yield from zip(nodes["feature_idx"][inner], nodes["num_threshold"][inner], strict=True)
 
 
 def _booster_splits(estimator: object) -> Iterator[Split]:

@@ -1,0 +1,107 @@
+"""What skl2onnx has to be told: how LightGBM's and XGBoost's estimators become nodes inside of a pipeline's graph.
+
+It keeps one table for the whole process, so this file is imported by `penstock.build.compile` for its effect on
+that table alone, in the sandbox. A booster without a pipeline needs no skl2onnx: `forest_graph` writes it alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper
+from skl2onnx import update_registered_converter
+from skl2onnx.common.shape_calculator import (
+    calculate_linear_classifier_output_shapes,
+    calculate_linear_regressor_output_shapes,
+)
+
+from penstock.build.forests import forest_of, label_nodes, nodes_of
+
+OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]}
+FAMILIES = {
+    "lightgbm": ("LGBMClassifier", "LGBMRegressor"),
+    "xgboost": ("XGBClassifier", "XGBRegressor"),
+}
+ML_VERSION = 3
+
+
+class _Variable(Protocol):
+    """skl2onnx's name for an edge of the graph."""
+
+    full_name: str
+
+
+class _Operator(Protocol):
+    """skl2onnx's name for an estimator in the graph."""
+
+    raw_operator: object
+    inputs: Sequence[_Variable]
+    outputs: Sequence[_Variable]
+
+
+class _Container(Protocol):
+    """skl2onnx's graph in the making."""
+
+    nodes: list[NodeProto]
+    node_domain_version_pair_sets: set[tuple[str, int]]
+
+
+def register() -> None:
+    """Tell skl2onnx of the families whose library is loaded; unpickling has loaded it where it is needed."""
+    for library, names in FAMILIES.items():
+        for name in names:
+            known = getattr(sys.modules.get(library), name, None)
+            if known is not None:
+                _register(known, name)
+
+
+def forest_graph(estimator: object, width: int, rows: str, element: int) -> ModelProto:
+    """A graph of one matrix for an estimator that is nothing but boosted trees.
+
+    Args:
+        estimator: The booster or its scikit-learn face.
+        width: Columns.
+        rows: Name of the input.
+        element: Its type.
+    """
+    nodes = list(_nodes(estimator, rows, ["model_label", "model_answer"]))
+    names = ["model_label", "model_answer"] if hasattr(estimator, "classes_") else ["model_answer"]
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info(rows, element, [None, width])],
+        [helper.make_tensor_value_info(name, TensorProto.DOUBLE, None) for name in names],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)])
+
+
+def _register(estimator: type, name: str) -> None:
+    """One class."""
+    classifies = name.endswith("Classifier")
+    update_registered_converter(
+        estimator,
+        f"Penstock{name}",
+        calculate_linear_classifier_output_shapes if classifies else calculate_linear_regressor_output_shapes,
+        _convert,
+        options=OPTIONS if classifies else None,
+        overwrite=True,
+    )
+
+
+def _convert(scope: object, operator: _Operator, container: _Container) -> None:
+    """skl2onnx's call: append the nodes of one estimator."""
+    del scope
+    names = [variable.full_name for variable in operator.outputs]
+    container.nodes.extend(_nodes(operator.raw_operator, operator.inputs[0].full_name, ["", *names][-2:]))
+    container.node_domain_version_pair_sets.update({("ai.onnx.ml", ML_VERSION), ("", 13)})
+
+
+def _nodes(estimator: object, rows: str, outputs: Sequence[str]) -> Iterator[NodeProto]:
+    """Nodes of an estimator: the answer, and of a classifier the label."""
+    label, answer = outputs
+    yield from nodes_of(forest_of(estimator), rows, answer)
+    if hasattr(estimator, "classes_"):
+        yield from label_nodes(answer, label, np.asarray(estimator.classes_).tolist())

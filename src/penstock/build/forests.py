@@ -1,0 +1,326 @@
+"""Boosted trees as numbers, whoever grew them: read from LightGBM and XGBoost, written as ONNX nodes in doubles.
+
+What comes in: a booster. What goes out: a `Forest`, and from it nodes that answer as the library's own code does.
+onnxmltools has converters for both, but rounds thresholds to floats; a row next to one then takes the other branch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+Floats = npt.NDArray[np.float64]
+Dump = Mapping[str, object]
+
+LINKS = {
+    "binary": "sigmoid",
+    "cross_entropy": "sigmoid",
+    "multiclass": "softmax",
+    "regression": "identity",
+    "regression_l1": "identity",
+    "huber": "identity",
+    "fair": "identity",
+    "quantile": "identity",
+    "mape": "identity",
+    "poisson": "exp",
+    "gamma": "exp",
+    "tweedie": "exp",
+    "binary:logistic": "sigmoid",
+    "reg:logistic": "sigmoid",
+    "multi:softprob": "softmax",
+    "multi:softmax": "softmax",
+    "reg:squarederror": "identity",
+    "reg:absoluteerror": "identity",
+    "reg:pseudohubererror": "identity",
+    "reg:quantileerror": "identity",
+    "count:poisson": "exp",
+    "reg:gamma": "exp",
+    "reg:tweedie": "exp",
+}
+"""Objective -> what turns the sum of leaves into an answer."""
+
+
+class Node(msgspec.Struct, frozen=True):
+    """One node; `feature` is -1 for a leaf, whose answer `value` then is."""
+
+    feature: int
+    value: float
+    left: int = 0
+    right: int = 0
+    missing_left: bool = False
+
+
+class Forest(msgspec.Struct, frozen=True, kw_only=True):
+    """Trees, and how their leaves become an answer.
+
+    Attributes:
+        trees: Nodes by tree; tree ``i`` adds to output ``i % outputs``.
+        outputs: Sums per row.
+        mode: ``BRANCH_LEQ`` (LightGBM) or ``BRANCH_LT`` (XGBoost): when a row goes left.
+        narrow: Rows are rounded to float32 before they are compared.
+        base: Added to each output.
+        link: A value of `LINKS`.
+        scale: Factor inside of the link.
+    """
+
+    trees: tuple[tuple[Node, ...], ...]
+    outputs: int
+    mode: str
+    narrow: bool
+    base: tuple[float, ...]
+    link: str
+    scale: float = 1.0
+
+
+class LightgbmBooster(Protocol):
+    """What is asked of LightGBM."""
+
+    def dump_model(self) -> dict[str, object]:
+        """The whole model as a dictionary."""
+
+
+class XgboostBooster(Protocol):
+    """What is asked of XGBoost."""
+
+    def save_raw(self, raw_format: str) -> bytearray:
+        """The whole model as JSON."""
+
+
+def forest_of(estimator: object) -> Forest:
+    """The forest inside of a booster or its scikit-learn face.
+
+    Raises:
+        NotImplementedError: It does what ONNX's tree operators cannot say.
+    """
+    if hasattr(estimator, "get_booster"):
+        return from_xgboost(estimator.get_booster())
+    booster = getattr(estimator, "booster_", None) or getattr(estimator, "booster", None)
+    if hasattr(booster, "dump_model") and hasattr(booster, "feature_importance"):
+        return from_lightgbm(cast(LightgbmBooster, booster))
+    if hasattr(booster, "save_raw"):
+        return from_xgboost(cast(XgboostBooster, booster))
+    raise NotImplementedError(f"{type(estimator).__name__} holds no booster that is known")
+
+
+# -- LightGBM ------------------------------------------------------------------------------------
+
+
+def from_lightgbm(booster: LightgbmBooster) -> Forest:
+    """Read a LightGBM booster.
+
+    Raises:
+        NotImplementedError: Categorical splits, linear leaves, zero as missing, or another objective.
+    """
+    dump = booster.dump_model()
+    objective = str(dump.get("objective", "regression")).split()
+    trees = [tuple(_lightgbm_tree(_mapping(_mapping(one)["tree_structure"]))) for one in _list(dump["tree_info"])]
+    outputs = int(str(dump["num_tree_per_iteration"]))
+    settings = dict(word.split(":", 1) for word in objective[1:] if ":" in word)
+    if dump.get("average_output"):
+        raise NotImplementedError("averaged trees")
+    return Forest(
+        trees=tuple(trees),
+        outputs=outputs,
+        mode="BRANCH_LEQ",
+        narrow=False,
+        base=(0.0,) * outputs,
+        link=_link(objective[0] if "sqrt" not in objective else "sqrt"),
+        scale=float(settings.get("sigmoid", 1.0)) if objective[0] == "binary" else 1.0,
+    )
+
+
+def _lightgbm_tree(root: Dump) -> list[Node]:
+    """Nodes in the order in which they are met, the root first."""
+    nodes: list[Node | None] = []
+
+    def place(node: Dump) -> int:
+        at = len(nodes)
+        nodes.append(None)
+        if "leaf_value" in node:
+            nodes[at] = Node(-1, float(str(node["leaf_value"])))
+            return at
+        threshold, missing_left = _lightgbm_split(node)
+        left, right = place(_mapping(node["left_child"])), place(_mapping(node["right_child"]))
+        nodes[at] = Node(int(str(node["split_feature"])), threshold, left, right, missing_left)
+        return at
+
+    place(root)
+    return [node for node in nodes if node is not None]
+
+
+def _lightgbm_split(node: Dump) -> tuple[float, bool]:
+    """Threshold, and where a missing value goes: LightGBM reads it as 0 where training saw none."""
+    if node["decision_type"] != "<=":
+        raise NotImplementedError("categorical splits of LightGBM")
+    if node["missing_type"] == "Zero":
+        raise NotImplementedError("zero as missing in LightGBM")
+    if "leaf_coeff" in node:
+        raise NotImplementedError("linear leaves of LightGBM")
+    threshold = float(str(node["threshold"]))
+    if node["missing_type"] == "None":
+        return threshold, threshold >= 0.0
+    return threshold, bool(node["default_left"])
+
+
+# -- XGBoost -------------------------------------------------------------------------------------
+
+
+def from_xgboost(booster: XgboostBooster) -> Forest:
+    """Read an XGBoost booster.
+
+    Raises:
+        NotImplementedError: Categorical splits, weighted trees (DART), linear boosters, or another objective.
+    """
+    learner = _mapping(json.loads(bytes(booster.save_raw("json")))["learner"])
+    gradient = _mapping(learner["gradient_booster"])
+    if gradient["name"] != "gbtree":
+        raise NotImplementedError(f"XGBoost's {gradient['name']}")
+    model = _mapping(gradient["model"])
+    parameters = _mapping(learner["learner_model_param"])
+    outputs = max(1, int(str(parameters["num_class"])), int(str(parameters.get("num_target", "1"))))
+    link = _link(str(_mapping(learner["objective"])["name"]))
+    places = [int(str(one)) for one in _list(model["tree_info"])]
+    if places != [at % outputs for at in range(len(places))]:
+        raise NotImplementedError("XGBoost's parallel trees of several classes")
+    return Forest(
+        trees=tuple(_xgboost_tree(_mapping(tree)) for tree in _list(model["trees"])),
+        outputs=outputs,
+        mode="BRANCH_LT",
+        narrow=True,
+        base=tuple(_margin(one, link) for one in _base_scores(str(parameters["base_score"]), outputs)),
+        link=link,
+    )
+
+
+def _xgboost_tree(tree: Dump) -> tuple[Node, ...]:
+    """Nodes by number."""
+    if _list(tree.get("categories", [])):
+        raise NotImplementedError("categorical splits of XGBoost")
+    rows = zip(
+        _list(tree["split_indices"]),
+        _list(tree["split_conditions"]),
+        _list(tree["left_children"]),
+        _list(tree["right_children"]),
+        _list(tree["default_left"]),
+        strict=True,
+    )
+    return tuple(
+        Node(-1, float(str(value)))
+        if left == -1
+        else Node(int(str(feature)), float(str(value)), int(str(left)), int(str(right)), bool(missing))
+        for feature, value, left, right, missing in rows
+    )
+
+
+def _base_scores(text: str, outputs: int) -> list[float]:
+    """``5E-1`` of older files, ``[5E-1,...]`` of newer ones."""
+    scores = [float(one) for one in text.strip("[]").split(",")]
+    return scores if len(scores) == outputs else scores[:1] * outputs
+
+
+def _margin(score: float, link: str) -> float:
+    """A base score before the link."""
+    if link == "sigmoid":
+        return float(np.log(score / (1 - score)))
+    return float(np.log(score)) if link == "exp" else score
+
+
+# -- nodes ---------------------------------------------------------------------------------------
+
+
+def nodes_of(forest: Forest, rows: str, answer: str) -> Iterator[NodeProto]:
+    """Nodes that read ``rows`` (any number type) and give ``answer``: probabilities or predictions, doubles."""
+    names = iter(f"{answer}_{step}" for step in range(99))
+    if forest.narrow:
+        narrowed = next(names)
+        yield helper.make_node("Cast", [rows], [narrowed], to=TensorProto.FLOAT)
+        rows = narrowed
+    wide, sums, wide_sums, scale, raw = (next(names) for _ in range(5))
+    yield helper.make_node("Cast", [rows], [wide], to=TensorProto.DOUBLE)
+    yield _trees(forest, wide, sums)
+    yield helper.make_node("Cast", [sums], [wide_sums], to=TensorProto.DOUBLE)
+    yield constant(scale, np.array([forest.scale]))
+    yield helper.make_node("Mul", [wide_sums, scale], [raw])
+    if forest.link == "softmax":
+        yield helper.make_node("Softmax", [raw], [answer], axis=1)
+    elif forest.link == "exp":
+        yield helper.make_node("Exp", [raw], [answer])
+    elif forest.link == "identity":
+        yield helper.make_node("Identity", [raw], [answer])
+    else:
+        one, yes, no = (next(names) for _ in range(3))
+        yield constant(one, np.array([1.0]))
+        yield helper.make_node("Sigmoid", [raw], [yes])
+        yield helper.make_node("Sub", [one, yes], [no])
+        yield helper.make_node("Concat", [no, yes], [answer], axis=1)
+
+
+def label_nodes(probabilities: str, label: str, classes: Sequence[str | int | bool]) -> Iterator[NodeProto]:
+    """Nodes that answer the most probable class."""
+    known = np.array(classes)
+    yield helper.make_node("ArgMax", [probabilities], [f"{label}_at"], axis=1, keepdims=0)
+    yield constant(f"{label}_known", known.astype(object) if known.dtype.kind in "UO" else known.astype(np.int64))
+    yield helper.make_node("Gather", [f"{label}_known", f"{label}_at"], [label], axis=0)
+
+
+def constant(name: str, values: npt.NDArray[np.generic]) -> NodeProto:
+    """A node that holds numbers or text."""
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values, name))
+
+
+def _trees(forest: Forest, rows: str, sums: str) -> NodeProto:
+    """The tree operator, its numbers as doubles."""
+    flat = [(tree, at, node) for tree, nodes in enumerate(forest.trees) for at, node in enumerate(nodes)]
+    leaves = [(tree, at, node) for tree, at, node in flat if node.feature < 0]
+    return helper.make_node(
+        "TreeEnsembleRegressor",
+        [rows],
+        [sums],
+        domain="ai.onnx.ml",
+        n_targets=forest.outputs,
+        nodes_treeids=[tree for tree, _, _ in flat],
+        nodes_nodeids=[at for _, at, _ in flat],
+        nodes_featureids=[max(node.feature, 0) for _, _, node in flat],
+        nodes_modes=["LEAF" if node.feature < 0 else forest.mode for _, _, node in flat],
+        nodes_values_as_tensor=_doubles("nodes_values", [node.value for _, _, node in flat]),
+        nodes_truenodeids=[node.left for _, _, node in flat],
+        nodes_falsenodeids=[node.right for _, _, node in flat],
+        nodes_missing_value_tracks_true=[int(node.missing_left) for _, _, node in flat],
+        target_treeids=[tree for tree, _, _ in leaves],
+        target_nodeids=[at for _, at, _ in leaves],
+        target_ids=[tree % forest.outputs for tree, _, _ in leaves],
+        target_weights_as_tensor=_doubles("target_weights", [node.value for _, _, node in leaves]),
+        base_values_as_tensor=_doubles("base_values", list(forest.base)),
+    )
+
+
+def _doubles(name: str, values: list[float]) -> TensorProto:
+    """Numbers at full width."""
+    return helper.make_tensor(name, TensorProto.DOUBLE, [len(values)], values)
+
+
+def _link(objective: str) -> str:
+    """How sums become answers."""
+    if objective not in LINKS:
+        raise NotImplementedError(f"the objective {objective}")
+    return LINKS[objective]
+
+
+def _mapping(value: object) -> Dump:
+    """A part of a dump that has to be a dictionary."""
+    if not isinstance(value, Mapping):
+        raise NotImplementedError("an unknown form of the booster's file")
+    return value
+
+
+def _list(value: object) -> list[object]:
+    """A part of a dump that has to be a list."""
+    if not isinstance(value, list):
+        raise NotImplementedError("an unknown form of the booster's file")
+    return value
