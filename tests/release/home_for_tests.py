@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +25,6 @@ from penstock.release.reconcile import Evidence, Reconciler, Turn
 from penstock.release.target import Target
 from penstock.release.targets.local import LocalTarget
 from penstock.release.wishes import ReleaseWish, request_release, request_rollback
-
-ROWS = [[0.1, -0.2, 0.3, -0.4], [1.0, 1.0, -1.0, 0.5], [-1.0, 0.2, 0.4, -0.9], [0.3, 0.9, -0.5, 0.2]]
 
 
 class Home:
@@ -116,7 +115,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self._address = urlsplit(url).netloc
         self._keys = keys
-        self._number = seed * 1_000_000
+        self._chance = random.Random(seed)
         self.versions: list[str] = []
         self.failed: list[str] = []
         self._over = threading.Event()
@@ -128,12 +127,9 @@ class Client(threading.Thread):
         connection.close()
 
     def ask(self, connection: http.client.HTTPConnection) -> None:
-        self._number += 1
-        row = ROWS[self._number % len(ROWS)]
-        scale = 1.0 + (self._number % 97) / 50
-        data = [value * scale for value in row]
+        data = [self._chance.gauss(0.0, 2.0) for _ in range(4)]
         body = json.dumps({"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": data}]})
-        headers = {"x-routing-key": f"k{self._number * 7919 % self._keys}"}
+        headers = {"x-routing-key": f"k{self._chance.randrange(self._keys)}"}
         try:
             connection.request("POST", "/v2/models/e/infer", body, headers)
             answer = connection.getresponse()
