@@ -31,8 +31,8 @@ As = Annotated[
 ]
 DEFAULT_HOME = Path(".penstock")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show(answer: object, *, json: bool, text: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from msgspec.structs import replace
 
 from penstock.app.app import App
 from penstock.app.checking import CheckRequest, check
@@ -23,10 +24,18 @@ from penstock.demo.narration import Narrator
 from penstock.demo.outcomes import Reporter
 from penstock.demo.replay import Answers, prepare, replay
 from penstock.errors import NotReady
+from penstock.gate.policy import starter, write_policy
 from penstock.records import Guards, Scalar, Verdict, Version
+from penstock.web.links import login_link
 
 ENDPOINT = "flights"
 AUTHOR, APPROVER = "ana", "rita"
+ROLE = "approver"
+SETTINGS = """# The demo's settings: free ports, and a policy that wants one approval.
+policy: policy.yaml
+api: {port: 0}
+serve: {port: 0, workers: 2}
+"""
 KEPT = [*FEATURES, LABEL, "departs", "tailnum"]
 """Columns of the data files: the features, the truth, when, and who."""
 
@@ -37,6 +46,7 @@ class Cast:
 
     Attributes:
         home: Everything lies here.
+        admin: Whose home it is.
         ana: She trains, packages and releases.
         rita: She approves; what she approves she did not make.
         token: Ana's, for what goes over HTTP.
@@ -47,6 +57,7 @@ class Cast:
 
     home: Path
     narrator: Narrator
+    admin: App
     ana: App
     rita: App
     token: str
@@ -55,6 +66,10 @@ class Cast:
     answers: list[Answers] = field(default_factory=list)
     _told: set[str] = field(default_factory=set)
     _steps_told: int = 0
+
+    def login(self, page: str = "/") -> str:
+        """An address that opens a page of the console and signs in, once."""
+        return f"{self.running.console}{login_link(self.admin)}&next={page}"
 
     def package(self, model: object, train: pd.DataFrame, holdout: pd.DataFrame, note: str) -> Version:
         """Ana packages a model with the data it was trained and is judged on."""
@@ -166,18 +181,19 @@ class Cast:
         return read_observed(self.home).endpoints.get(ENDPOINT, EndpointView(endpoint=ENDPOINT, release=0))
 
     def tell_news(self) -> None:
-        """Incidents that opened or closed, and steps of a rollout, each told once."""
+        """Incidents worth a person's time that opened or closed, and steps of a rollout, each told once."""
         endpoint = self.ana.state().endpoint(ENDPOINT)
         for incident in endpoint.incidents.values():
             key = f"{incident.cause} {incident.opened_at} {incident.closed_at}"
             if key in self._told:
                 continue
             self._told.add(key)
+            if incident.severity == "record":
+                # Features move with the seasons; that informs, and is counted, and wakes nobody.
+                continue
             day = time.strftime("%d %b", time.gmtime(incident.closed_at or incident.opened_at))
             if incident.closed_at:
                 self.narrator.tell(f"[dim]{day}  closed by itself: {incident.title}[/]")
-            elif incident.severity == "record":
-                self.narrator.tell(f"[dim]{day}  for the record: {incident.title}[/]")
             else:
                 self.narrator.note(f"{day}  [bold]{incident.severity}[/]: {incident.title}. {incident.effect}")
         for step in endpoint.steps[self._steps_told :]:
@@ -190,9 +206,12 @@ def assemble(home: Path, narrator: Narrator) -> Cast:
     if home.exists():
         stop(home)
         shutil.rmtree(home)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    write_policy(replace(starter(), approvals=(ROLE,)), home.parent / "policy.yaml")
+    (home.parent / "penstock.yaml").write_text(SETTINGS)
     admin = open_app(home)
-    token = give_token(admin, AUTHOR, ("operator",))
-    approver = give_token(admin, APPROVER, ("approver",))
+    token = give_token(admin, AUTHOR, ("operator", ROLE))
+    approver = give_token(admin, APPROVER, (ROLE,))
     with narrator.working("starting control plane, console and data plane"):
         running = ensure_running(home)
-    return Cast(home, narrator, open_app(home, token=token), open_app(home, token=approver), token, running)
+    return Cast(home, narrator, admin, open_app(home, token=token), open_app(home, token=approver), token, running)

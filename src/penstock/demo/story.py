@@ -11,7 +11,7 @@ from penstock.app.evidence import trace, verify_home
 from penstock.app.labelled import labelled_rows
 from penstock.app.releasing import approve
 from penstock.control.process import predictions_url
-from penstock.demo.cast import ENDPOINT, KEPT, Cast, assemble
+from penstock.demo.cast import ENDPOINT, KEPT, ROLE, Cast, assemble
 from penstock.demo.flights import FEATURES, LABEL, load_flights, month, split_by_day, split_by_row
 from penstock.demo.models import train, with_junk
 from penstock.demo.narration import Narrator
@@ -67,7 +67,7 @@ def _release(cast: Cast, version: Version) -> None:
     say = cast.narrator
     say.chapter("Approval by somebody else, then a release on this machine")
     try:
-        approve(cast.ana, version.ref, "approver")
+        approve(cast.ana, version.ref, ROLE)
     except Forbidden as refusal:
         say.bad(f"ana approves her own work: {refusal.message}")
     _approve(cast, version)
@@ -79,7 +79,7 @@ def _release(cast: Cast, version: Version) -> None:
 
 def _approve(cast: Cast, version: Version) -> None:
     """Rita says yes."""
-    approval = approve(cast.rita, version.ref, "approver", comment="read the gate's report")
+    approval = approve(cast.rita, version.ref, ROLE, comment="read the gate's report")
     cast.narrator.good(f"{approval.by} approves {version.ref}")
 
 
@@ -111,7 +111,7 @@ def _retrain(cast: Cast, flights: pd.DataFrame) -> Version:
     frame = _as_flights(flights, learned)
     fitted, held = split_by_day(pd.concat([month(flights, 1, 4)[[*KEPT, "day"]], frame], ignore_index=True))
     with say.working("training"):
-        model = train(fitted)
+        model = train(fitted, trees=120, leaves=8)
     version = cast.package(model, fitted, held, "January to September, outcomes from production")
     cast.check(version)
     _approve(cast, version)
@@ -150,7 +150,7 @@ def _fault(cast: Cast, flights: pd.DataFrame) -> None:
     fitted, held = split_by_day(month(flights, 1, 10))
     junk = with_junk(fitted, first_day=FIRST_JUNK_DAY, last_day=LAST_JUNK_DAY)
     with say.working("training"):
-        model = train(junk, trees=60, leaves=8, calendar=True)
+        model = train(junk, trees=120, leaves=8, calendar=True)
     version = cast.package(model, fitted, held, "January to October, a faulty join in the training table")
     cast.check(version)
     _approve(cast, version)
