@@ -22,6 +22,7 @@ from penstock.gate.check import GateData, Rows
 from penstock.records import Dataset
 from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpec, conform
 
+PARQUET = b"PAR1"
 PARTS = ("train", "validation", "test")
 
 
@@ -106,7 +107,7 @@ def gate_data(
 
 
 def read_frame(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
-    """A csv (compressed or not) or parquet file.
+    """A csv (compressed or not) or parquet file, told apart by their bytes.
 
     Args:
         path: The file.
@@ -117,14 +118,14 @@ def read_frame(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
     """
     if not path.is_file():
         raise BadConfig("there is no such data file", "check the path", where=path.name)
+    with path.open("rb") as file:
+        is_parquet = file.read(len(PARQUET)) == PARQUET
     try:
-        if path.suffix in (".parquet", ".pq"):
+        if is_parquet:
             return pd.read_parquet(path)
-        if ".csv" in path.suffixes:
-            return pd.read_csv(path, dtype=dict.fromkeys(text, "string"), low_memory=False)
+        return pd.read_csv(path, dtype=dict.fromkeys(text, "string"), low_memory=False)
     except (ValueError, OSError) as error:
-        raise BadConfig("the data file cannot be read", "it is damaged or of another kind", where=path.name) from error
-    raise BadConfig("the data file is neither csv nor parquet", "convert it", where=path.name)
+        raise BadConfig("the data file is neither csv nor parquet", "save it as one", where=path.name) from error
 
 
 def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> Rows:
@@ -136,6 +137,9 @@ def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> Rows
     """
     if frame.empty:
         raise InvalidInput("the data file has no rows", "give labelled rows")
+    if not columns.label:
+        raise BadConfig("nobody said which column is the label", "say --label COLUMN", code="gate.no_label")
+    frame = frame.rename(columns=str)
     labels = _column(frame, columns.label)
     if labels.isna().any():
         raise InvalidInput(

@@ -86,6 +86,11 @@ def rounded(values: Sequence[float]) -> list[Scalar]:
     return [round(float(value), DIGITS) for value in values]
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2,000 files``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _short(entry: Scalar) -> Scalar:
     return round(entry, DIGITS) if isinstance(entry, float) else entry
 

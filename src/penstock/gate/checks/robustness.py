@@ -14,7 +14,7 @@ import numpy as np
 from penstock.errors import PenstockError
 from penstock.gate.answers import answer, answers_of, fault, scores_of
 from penstock.gate.check import Candidate, CheckLimits, Question, Rows, Shown
-from penstock.gate.evidence import bars, evidence, table
+from penstock.gate.evidence import bars, counted, evidence, table
 from penstock.gate.perturbations import beyond, noisy, unseen, without
 from penstock.records import Finding, Scalar
 from penstock.statistics.metrics import Answers, Metric, fitting, value
@@ -153,9 +153,11 @@ class RobustnessCheck:
             evidence=evidence(tables=[table("Column by column", outcomes)]),
         )
         if not bad:
-            return question.passed(f"Yes: its answers are valid on each of {len(replies)} columns.", shown)
+            return question.passed(
+                f"Yes: tried on {counted(len(replies), 'column')} by itself, its answers stay valid.", shown
+            )
         return question.refused(
-            f"No: on {bad[0].column}, {bad[0].fault}; {len(bad)} of {len(replies)} columns do so.",
+            f"No: on {bad[0].column}, {bad[0].fault}; {len(bad)} of {counted(len(replies), 'column')} do so.",
             "Clip or impute in the pipeline, before the model.",
             shown,
         )

@@ -11,7 +11,7 @@ from typing import ClassVar
 from penstock.errors import Untrusted
 from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.contents import Content, content_of, graph_of
-from penstock.gate.evidence import evidence, table
+from penstock.gate.evidence import counted, evidence, table
 from penstock.packages.read import Package, open_package
 from penstock.records import Finding, Scalar
 from penstock.runtime.sandbox import level
@@ -60,7 +60,7 @@ class ScanCheck:
         size = sum(entry.size for entry in files.values())
         measured: dict[str, Scalar] = {"files": len(files), "size_bytes": size}
         return question.passed(
-            f"Yes: {_count(len(files), 'file')}, {size / 1e6:,.2f} MB, each with its digest, none besides.",
+            f"Yes: {counted(len(files), 'file')}, {size / 1e6:,.2f} MB, each with its digest, none besides.",
             Shown(measured=measured),
         )
 
@@ -86,7 +86,7 @@ class ScanCheck:
                 shown,
             )
         kinds = ", ".join(sorted({one.kind for one in contents}))
-        return question.passed(f"Yes: {_count(len(contents), 'file')} of a known kind: {kinds}.", shown)
+        return question.passed(f"Yes: {counted(len(contents), 'file')} of a known kind: {kinds}.", shown)
 
     def _code(self, package: Package, contents: list[Content]) -> Finding:
         """Code that the package carries: does it run, and behind which walls?"""
@@ -150,8 +150,4 @@ class ScanCheck:
             return [question.refused("No: it reads data from outside of the package.", "Export it in one file.", shown)]
         total = sum(sum(one.domains.values()) for one in graphs.values())
         used = ", ".join(sorted({str(row["domain"]) for row in rows}))
-        return [question.passed(f"Yes: {_count(total, 'operator')}, all of {used}.", shown)]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+        return [question.passed(f"Yes: {counted(total, 'operator')}, all of {used}.", shown)]
