@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from console_for_tests import PEOPLE, Home
 from fastapi import APIRouter, FastAPI, WebSocket
 from fastapi.testclient import TestClient
-from penstock.access.roles import ROLES
-from penstock.errors import BadConfig
-from penstock.web.permissions import PUBLIC, GuardedRoute
 from starlette.responses import Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+
+from console_for_tests import PEOPLE, Home
+from penstock.access.roles import ROLES
+from penstock.errors import BadConfig
+from penstock.web.permissions import PUBLIC, GuardedRoute
 
 NOBODY = {"nobody": "", "wrong": "pst_" + "A" * 43, "revoked": "gone", "expired": "late"}
 IDENTITIES = [*NOBODY, *PEOPLE]
@@ -45,7 +46,7 @@ def call(client: TestClient, method: str, path: str, headers: dict[str, str]) ->
     """Ask with a body that fits nothing, so that who is admitted still changes nothing."""
     place = path.replace("{version}", "1").replace("{revision}", "1")
     for name in ("model", "endpoint", "alias", "prediction", "name"):
-        place = place.replace("{%s}" % name, "nope")
+        place = place.replace(f"{{{name}}}", "nope")
     answer = client.request(method, place, headers=headers | {"origin": "http://localhost:8470"})
     return verdict(answer)
 

@@ -8,6 +8,7 @@ carries a strict Content-Security-Policy (our own files only, nothing inline), a
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable
 
@@ -36,6 +37,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]@/]+)(:[0-9]{1,5})?")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -128,7 +130,6 @@ def _hold_origin(headers: Headers) -> None:
 
 
 def _name_of(host: str) -> str:
-    """``localhost:8090`` -> ``localhost``; ``[::1]:8090`` -> ``[::1]``."""
-    if host.startswith("["):
-        return host.partition("]")[0].lower() + "]"
-    return host.partition(":")[0].lower()
+    """``localhost:8470`` -> ``localhost``; ``[::1]:8470`` -> ``[::1]``; empty for what is no host."""
+    match = _HOST.fullmatch(host)
+    return match.group(1).lower() if match else ""
