@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
-
 from chain_for_tests import write_history
 from penstock.registry.registry import Registry
 from penstock.registry.stores.sqlite import FORMAT
+
+HERE = Path(__file__).parent
 
 
 def main() -> None:
