@@ -25,7 +25,19 @@ EXECUTABLE = {
     b"#!": "a script",
 }
 _OLD_PICKLE = re.compile(rb"[(\x5d\x7d]*c[A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n")
-COMPRESSED = {b"\x1f\x8b": "gzip", b"x\x9c": "zlib", b"x\xda": "zlib", b"x\x01": "zlib", b"BZh": "bzip2"}
+COMPRESSED = (
+    b"\x1f\x8b",
+    b"x\x01",
+    b"x^",
+    b"x\x9c",
+    b"x\xda",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"]\x00\x00",
+    b"\x04\x22M\x18",
+    b"(\xb5/\xfd",
+)
+"""gzip, zlib at its four levels, bzip2, xz, lzma, lz4, zstd."""
 
 
 class Content(NamedTuple):
@@ -53,7 +65,7 @@ def content_of(name: str, path: Path) -> Content:
             return Content(name, kind, True, "a package holds models, never programs")
     if head.startswith(b"PK\x03\x04"):
         return _archive(name, path)
-    if any(head.startswith(magic) for magic in COMPRESSED):
+    if head.startswith(COMPRESSED):
         # joblib compresses pickles; what it holds cannot be told without unpacking it.
         return Content(name, "compressed, taken as pickle", True, "")
     if _is_pickle(head):
