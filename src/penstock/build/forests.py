@@ -18,6 +18,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 Floats = npt.NDArray[np.float64]
 Dump = Mapping[str, object]
 
+ZERO = float(np.float32(1e-35))
+"""LightGBM reads what is no further from 0 than this as 0, so the value itself is not left of minus this."""
+
 LINKS = {
     "binary": "sigmoid",
     "cross_entropy": "sigmoid",
@@ -163,6 +166,8 @@ def _lightgbm_split(node: Dump) -> tuple[float, bool]:
     if "leaf_coeff" in node:
         raise NotImplementedError("linear leaves of LightGBM")
     threshold = float(str(node["threshold"]))
+    if threshold == -ZERO:
+        threshold = float(np.nextafter(threshold, -np.inf))
     if node["missing_type"] == "None":
         return threshold, threshold >= 0.0
     return threshold, bool(node["default_left"])
@@ -211,9 +216,10 @@ def _xgboost_tree(tree: Dump) -> tuple[Node, ...]:
         strict=True,
     )
     return tuple(
-        Node(-1, float(str(value)))
+        # The file has the shortest decimals that give the float back; as doubles they are other numbers.
+        Node(-1, float(np.float32(str(value))))
         if left == -1
-        else Node(int(str(feature)), float(str(value)), int(str(left)), int(str(right)), bool(missing))
+        else Node(int(str(feature)), float(np.float32(str(value))), int(str(left)), int(str(right)), bool(missing))
         for feature, value, left, right, missing in rows
     )
 

@@ -62,7 +62,7 @@ def parse_manifest(data: bytes) -> Manifest:
                 where=MANIFEST,
             )
         manifest = decode(data, Manifest)
-    except (Corrupt, msgspec.DecodeError) as error:
+    except (Corrupt, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Untrusted(f"{MANIFEST} is damaged: {error}", "fetch the package again", where=MANIFEST) from error
     for name in (*manifest.files, manifest.entry):
         check_name(name)

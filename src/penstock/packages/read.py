@@ -83,10 +83,14 @@ def open_package(folder: Path, *, keys: Sequence[PublicKey] | None = None, diges
     found = sha256_bytes(data)
     if digest is not None and hex_of(digest) != found:
         raise Untrusted("the manifest is not that of the package asked for", "fetch the package again", where=MANIFEST)
+    # The manifest is believed only after its signature: what it says of other files comes later.
+    signed = None if keys is None else signed_digests(read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES), keys)
+    if signed is not None and signed.get(MANIFEST) != found:
+        raise Untrusted("the manifest is not what was signed", "fetch the package again", where=MANIFEST)
     manifest = parse_manifest(data)
     _check_names(manifest, sizes)
-    if keys is not None:
-        _check_signature(folder, keys, {MANIFEST: found} | {name: one.sha256 for name, one in manifest.files.items()})
+    if signed is not None:
+        _check_signed(signed, {MANIFEST: found} | {name: one.sha256 for name, one in manifest.files.items()})
     _check_contents(folder, manifest)
     return Package(folder=folder, manifest=manifest, digest=named(found))
 
@@ -103,9 +107,8 @@ def _check_names(manifest: Manifest, sizes: dict[str, int]) -> None:
             raise Untrusted("a file has another size than the manifest says", "fetch the package again", where=name)
 
 
-def _check_signature(folder: Path, keys: Sequence[PublicKey], digests: dict[str, str]) -> None:
+def _check_signed(signed: dict[str, str], digests: dict[str, str]) -> None:
     """The signature covers the manifest and each of its files, no more and no less."""
-    signed = signed_digests(read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES), keys)
     for name in sorted(signed.keys() | digests.keys()):
         if signed.get(name) != digests.get(name):
             raise Untrusted("a file is not what was signed", "fetch the package again", where=name)

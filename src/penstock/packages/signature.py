@@ -209,7 +209,7 @@ def _parsed(data: bytes, kind: type[T]) -> T:
     """A record of the bundle."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _refusal("is damaged or no model-signing bundle of a plain key") from error
 
 
