@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -68,7 +67,9 @@ def pipeline() -> object:
 def make_package(tmp_path_factory: pytest.TempPathFactory) -> MakePackage:
     """Write a package by hand: a model object (or a file's bytes) with its signature."""
 
-    def make(model: object, inputs: tuple, outputs: tuple, *, golden: Golden | None = None, **fields: object) -> Package:
+    def make(
+        model: object, inputs: tuple, outputs: tuple, *, golden: Golden | None = None, **fields: object
+    ) -> Package:
         folder = tmp_path_factory.mktemp("package")
         name = str(fields.pop("entry", "model/original.joblib"))
         (folder / "model").mkdir()

@@ -111,7 +111,7 @@ def test_no_new_file_appears_outside(attack: Attack, folder: str) -> None:
 def test_nothing_is_read_but_what_was_granted(attack: Attack, canary: Path) -> None:
     assert attack("read", read=(canary,), path=str(canary)) == "alive"
     for path in (str(canary), "/etc/shadow", "/etc/passwd", f"/proc/{os.getpid()}/environ", "/proc/1/environ"):
-        with pytest.raises(ModelFailed, match="PermissionError|FileNotFoundError"):
+        with pytest.raises(ModelFailed, match=r"PermissionError|FileNotFoundError"):
             attack("read", path=path)
     with pytest.raises(ModelFailed, match="PermissionError"):
         attack("list_folder", path=str(canary.parent))
@@ -158,7 +158,7 @@ def test_no_unix_socket_is_reached(attack: Attack, kind: int) -> None:
     ],
 )
 def test_the_call_is_refused(attack: Attack, name: str) -> None:
-    with pytest.raises(ModelFailed, match="PermissionError|OSError"):
+    with pytest.raises(ModelFailed, match=r"PermissionError|OSError"):
         attack(name, pid=os.getpid())
 
 

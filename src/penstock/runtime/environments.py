@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -113,8 +114,12 @@ def _build(lock_file: Path, place: Path) -> None:
     half = Path(mkdtemp(prefix=".building-", dir=place.parent))
     install = ["install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement"]
     try:
-        _run([sys.executable, "-m", "venv", "--clear", str(half)])
-        _run([str(half / "bin" / "python"), "-I", "-m", "pip", *install, str(lock_file)])
+        # This interpreter's own pip installs into it; making it one of its own takes seconds.
+        own = find_spec("pip") is not None
+        _run([sys.executable, "-I", "-m", "venv", "--clear", *(["--without-pip"] if own else []), str(half)])
+        python = str(half / "bin" / "python")
+        pip = [sys.executable, "-m", "pip", "--python", python] if own else [python, "-I", "-m", "pip"]
+        _run([*pip, *install, str(lock_file)])
         os.rename(half, place)
     except OSError:
         # Somebody else was faster; theirs is as good.

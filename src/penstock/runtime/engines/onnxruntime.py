@@ -146,7 +146,7 @@ def _answered(array: Array, dtype: np.dtype[np.generic], rank: int) -> Array:
 
 
 def _ranked(array: Array, rank: int) -> Array:
-    """``(rows, 1)`` as ``(rows,)`` or the reverse; a graph without declared shape (rank 0) takes it as it is."""
-    if rank == 0:
-        return array
-    return array.reshape(len(array)) if rank == 1 else array.reshape(len(array), -1)
+    """``(rows, 1)`` as ``(rows,)`` and the reverse; anything else as it is, for the runtime to refuse."""
+    if rank == 1 and array.ndim == 2 and array.shape[1] == 1:
+        return array.reshape(len(array))
+    return array.reshape(len(array), 1) if rank == 2 and array.ndim == 1 else array

@@ -1,0 +1,183 @@
+"""The python engine under deaths, hangs and poison: the caller sees an answer or a plain reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from penstock.errors import DeadlineExceeded, ModelFailed, NotReady
+from penstock.packages.read import Package
+from penstock.runtime.engine import prove
+from penstock.tensors import TensorSpec
+
+NUMBER = (TensorSpec(name="X", datatype="FP64", shape=(-1, 1)),)
+PREDICTION = (TensorSpec(name="prediction", datatype="FP64", shape=(-1,)),)
+
+# A model whose pickle brings its own code: what it does depends on the number it is asked.
+MOODY = """
+import ctypes, os, time
+
+class Moody:
+    def predict(self, rows):
+        asked = float(rows[0, 0])
+        if asked == 1: time.sleep(600)
+        if asked == 2: ctypes.string_at(0)
+        if asked == 3: os._exit(0)
+        if asked == 4: raise KeyError("secret")
+        if asked == 5: held = bytearray(64 << 30)
+        if asked == 6: os.write(3, b"\\xff" * 64)
+        if asked == 7: time.sleep(0.7)
+        if asked == 8: return rows.astype(str)
+        return rows[:, 0] * 2
+"""
+
+
+def ask(value: float) -> dict[str, np.ndarray]:
+    return {"X": np.array([[value]])}
+
+
+@pytest.fixture(scope="module")
+def moody(make_package) -> Package:
+    """The model above, by cloudpickle, so that its class travels along."""
+    import cloudpickle
+
+    space: dict[str, type] = {"__name__": "__main__"}
+    exec(MOODY, space)
+    return make_package(cloudpickle.dumps(space["Moody"]()), NUMBER, PREDICTION, task="regression", entry="m.pkl")
+
+
+@pytest.fixture
+def engine(moody: Package, opened):
+    """It, running, with a short patience."""
+    engine = opened(moody)
+    engine.timeout_s = 1.0
+    return engine
+
+
+def wait_for_death(pid: int) -> None:
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.01)
+
+
+def test_named_columns_text_and_missing_text_arrive_as_fitted(package: Package, opened) -> None:
+    prove(opened(package), package)
+
+
+def test_it_is_not_inline_and_holds_no_model_here(package: Package, opened) -> None:
+    assert opened(package).inline is False
+
+
+def test_an_idle_death_costs_nobody_anything(engine) -> None:
+    for value in (10.0, 20.0, 30.0):
+        pid = engine.pid
+        os.kill(pid, signal.SIGKILL)
+        wait_for_death(pid)
+        assert engine.run(ask(value), timeout_s=30)["prediction"] == [value * 2]
+    assert engine.replays == 0
+
+
+def test_a_death_under_a_request_is_replayed_once(engine) -> None:
+    answers: list[np.ndarray] = []
+    engine.timeout_s = 30.0
+    thread = threading.Thread(target=lambda: answers.append(engine.run(ask(7))["prediction"]))
+    thread.start()
+    time.sleep(0.2)
+    os.kill(engine.pid, signal.SIGKILL)
+    thread.join()
+    assert answers[0].tolist() == [14.0]
+    assert (engine.replays, engine.deaths) == (1, 1)
+
+
+@pytest.mark.parametrize("poison", [2.0, 3.0, 5.0, 6.0])
+def test_a_request_that_kills_two_processes_fails_alone(engine, poison: float) -> None:
+    with pytest.raises(ModelFailed, match="two processes died") as caught:
+        engine.run(ask(poison), timeout_s=60)
+    assert caught.value.code == "runtime.died"
+    assert engine.deaths == 2
+    assert engine.run(ask(10), timeout_s=60)["prediction"] == [20.0]
+
+
+def test_a_hang_is_ended_and_the_next_request_answered(engine) -> None:
+    pid = engine.pid
+    with pytest.raises(DeadlineExceeded):
+        engine.run(ask(1))
+    wait_for_death(pid)
+    assert engine.run(ask(10), timeout_s=30)["prediction"] == [20.0]
+    assert "did not answer" in engine.last_death
+
+
+def test_a_short_deadline_leaves_the_worker_alone(engine) -> None:
+    engine.run(ask(10))
+    pid = engine.pid
+    with pytest.raises(DeadlineExceeded):
+        engine.run(ask(7), timeout_s=0.05)
+    assert engine.run(ask(21), timeout_s=30)["prediction"] == [42.0], "an old answer must not be taken for a new one"
+    assert (engine.pid, engine.deaths) == (pid, 0)
+
+
+def test_what_the_model_raises_is_its_own_failure(engine) -> None:
+    pid = engine.pid
+    with pytest.raises(ModelFailed, match="KeyError"):
+        engine.run(ask(4))
+    with pytest.raises(ModelFailed):
+        engine.run(ask(8))
+    assert engine.pid == pid
+
+
+def test_poison_again_and_again_makes_it_rest(engine) -> None:
+    for _ in range(3):
+        with pytest.raises(ModelFailed):
+            engine.run(ask(3), timeout_s=60)
+    with pytest.raises(NotReady, match="rests"):
+        engine.run(ask(10))
+    time.sleep(1.1)
+    assert engine.run(ask(10), timeout_s=60)["prediction"] == [20.0]
+
+
+def test_nothing_is_left_after_closing(engine) -> None:
+    engine.run(ask(1.5))
+    pid = engine.pid
+    engine.close()
+    wait_for_death(pid)
+
+
+def test_a_model_that_cannot_be_loaded_says_why(make_package, opened) -> None:
+    with pytest.raises(ModelFailed, match="cannot be loaded") as caught:
+        opened(make_package(b"no pickle", NUMBER, PREDICTION, task="regression"))
+    assert caught.value.code == "runtime.load_failed"
+
+
+@pytest.mark.serial
+def test_no_request_fails_while_its_worker_is_killed_again_and_again(package: Package, opened) -> None:
+    engine = opened(package)
+    golden = package.golden()
+    stop, kills = threading.Event(), []
+
+    def kill() -> None:
+        while not stop.is_set():
+            pid = engine.pid
+            if pid and pid not in kills:
+                time.sleep(0.2)
+                os.kill(pid, signal.SIGKILL)
+                kills.append(pid)
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        end = time.monotonic() + 5
+        answers = []
+        while time.monotonic() < end:
+            answers.append(engine.run(golden.inputs, timeout_s=60)["label"].tolist())
+    finally:
+        stop.set()
+        thread.join()
+    assert all(answer == golden.outputs["label"].tolist() for answer in answers)
+    assert len(kills) >= 2
+    assert engine.replays <= len(kills)

@@ -1,0 +1,117 @@
+"""A lock is met by this interpreter, or an environment is built from hashes, once."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from penstock.errors import BadConfig
+from penstock.runtime import environments
+from penstock.runtime.environments import differing, environment, parse
+
+HERE = {name: version(name) for name in ("numpy", "msgspec", "scikit-learn")}
+HASH = "--hash=sha256:" + "0" * 64
+
+
+def lock(folder: Path, pins: dict[str, str], *, hashes: bool = True) -> Path:
+    path = folder / "requirements.lock"
+    lines = [f"{name}=={pin} \\\n    {HASH}" if hashes else f"{name}=={pin}" for name, pin in pins.items()]
+    path.write_text("# made for a test\n" + "\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("hashes", [True, False])
+def test_a_lock_met_here_needs_nothing_built(tmp_path: Path, hashes: bool) -> None:
+    assert environment(lock(tmp_path, HERE, hashes=hashes), tmp_path / "cache") is None
+    assert not (tmp_path / "cache").exists()
+
+
+def test_names_are_compared_as_the_index_does(tmp_path: Path) -> None:
+    text = f"Scikit_Learn=={HERE['scikit-learn']} {HASH}\nnumpy[extra] == {HERE['numpy']}  # why\n"
+    text += "none==1 ; python_version < '3'\n"
+    assert parse(text) == {"scikit-learn": HERE["scikit-learn"], "numpy": HERE["numpy"], "none;": "1"}
+    assert differing(parse(text)) == []
+    assert differing({"numpy": "0.1", "nothing-like-it": "1", "msgspec;": "0"}) == [
+        "msgspec",
+        "nothing-like-it",
+        "numpy",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["numpy", "numpy>=1", "-r other.txt", "--index-url http://x", "git+https://x/y", "./wheel"]
+)
+def test_a_line_that_is_no_pin_is_refused(line: str) -> None:
+    with pytest.raises(BadConfig, match="line 2"):
+        parse(f"numpy==1\n{line}\n")
+
+
+def test_a_difference_without_hashes_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="scikit-learn"):
+        environment(lock(tmp_path, HERE | {"scikit-learn": "0.1"}, hashes=False), tmp_path / "cache")
+
+
+def test_a_lock_that_a_worker_could_not_live_on_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="lacks msgspec"):
+        environment(lock(tmp_path, {"numpy": "0.1"}), tmp_path / "cache")
+
+
+def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    with pytest.raises(BadConfig, match="cannot be built"):
+        environment(lock(tmp_path, {"numpy": "0.1", "msgspec": "0.1"}), tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_an_environment_is_built_once_from_hashed_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tiny wheels stand for numpy and msgspec, so that no index is needed."""
+    wheels, hashes = tmp_path / "wheels", {}
+    wheels.mkdir()
+    for name in ("numpy", "msgspec"):
+        hashes[name] = _wheel(wheels, name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    path = tmp_path / "requirements.lock"
+    path.write_text("".join(f"{name}==0.0.1 --hash=sha256:{digest}\n" for name, digest in hashes.items()))
+    python = environment(path, tmp_path / "cache")
+    assert python is not None
+    code = "import numpy, sys; print(numpy.HERE, sys.prefix)"
+    out = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert out == ["yes", str(python.parents[1])]
+    monkeypatch.setattr(environments, "_build", lambda *_: pytest.fail("built twice"))
+    assert environment(path, tmp_path / "cache") == python
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [python.parents[1].name]
+
+
+def test_a_changed_wheel_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name in ("numpy", "msgspec"):
+        _wheel(wheels, name)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    with pytest.raises(BadConfig, match="cannot be built"):
+        environment(lock(tmp_path, {"numpy": "0.0.1", "msgspec": "0.0.1"}), tmp_path / "cache")
+
+
+def _wheel(folder: Path, name: str) -> str:
+    """A wheel of one module; its SHA-256."""
+    import hashlib
+    import zipfile
+
+    info = f"{name}-0.0.1.dist-info"
+    files = {
+        f"{name}.py": "HERE = 'yes'\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
+    path = folder / f"{name}-0.0.1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in files.items():
+            archive.writestr(file, text)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,174 @@
+"""Every kind of original answers by the package's conventions, as the model itself would.
+
+The models here are our own, made a moment before, so they are opened in this process.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from penstock.errors import BadConfig
+from penstock.runtime.original import answer, is_classifier, labels, load_original
+from penstock.tensors import TensorSpec
+
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.random((120, 3))
+TWO = (FEATURES[:, 0] > 0.5).astype(int)
+THREE = (FEATURES[:, 0] * 3).astype(int)
+MATRIX = (TensorSpec(name="X", datatype="FP64", shape=(-1, 3)),)
+
+
+def ask(model: object) -> dict[str, np.ndarray]:
+    return answer(model, MATRIX, {"X": FEATURES})
+
+
+@pytest.mark.parametrize("truth", [TWO, THREE, TWO.astype(bool), THREE.astype(float), np.array(["a", "b"])[TWO]])
+def test_a_classifier_answers_label_and_probabilities(tmp_path: Path, truth: np.ndarray) -> None:
+    fitted = RandomForestClassifier(5, random_state=0).fit(FEATURES, truth)
+    joblib.dump(fitted, tmp_path / "m.joblib")
+    answers = ask(load_original(tmp_path / "m.joblib", "sklearn"))
+    assert list(answers) == ["label", "probabilities"]
+    assert answers["label"].dtype == (object if truth.dtype.kind == "U" else np.int64)
+    np.testing.assert_array_equal(answers["label"], fitted.predict(FEATURES).astype(answers["label"].dtype))
+    np.testing.assert_array_equal(answers["probabilities"], fitted.predict_proba(FEATURES))
+
+
+@pytest.mark.parametrize(("truth", "columns"), [(TWO, 2), (THREE, 3)])
+@pytest.mark.parametrize("model", [LinearSVC(), SVC()])
+def test_a_classifier_without_probabilities_answers_scores(model: object, truth: np.ndarray, columns: int) -> None:
+    answers = ask(make_pipeline(StandardScaler(), model).fit(FEATURES, truth))
+    assert list(answers) == ["label", "scores"]
+    assert answers["scores"].shape == (120, columns)
+    np.testing.assert_array_equal(answers["label"], answers["scores"].argmax(axis=1))
+
+
+@pytest.mark.parametrize("targets", [FEATURES[:, 0], FEATURES[:, :2]])
+def test_a_regression_answers_a_prediction(targets: np.ndarray) -> None:
+    fitted = LinearRegression().fit(FEATURES, targets)
+    assert not is_classifier(fitted)
+    answers = ask(fitted)
+    assert list(answers) == ["prediction"]
+    np.testing.assert_array_equal(answers["prediction"], fitted.predict(FEATURES))
+
+
+def test_a_frame_is_rebuilt_with_its_types_and_missing_text() -> None:
+    table = pd.DataFrame(
+        {"n": [1, 2, 3, 4], "f": [0.5, np.nan, 1, 2], "t": ["a", None, "b", "a"], "b": [True, False] * 2}
+    )
+    table["t"] = table["t"].astype(object)
+    columns = ColumnTransformer([("t", OneHotEncoder(), ["t"]), ("n", "passthrough", ["n", "b"])])
+    fitted = make_pipeline(columns, LogisticRegression()).fit(table, [0, 1, 1, 0])
+    kinds = {"n": "INT64", "f": "FP64", "t": "BYTES", "b": "BOOL"}
+    specs = tuple(TensorSpec(name=name, datatype=kind, shape=(-1, 1), nullable=True) for name, kind in kinds.items())
+    arrays = {name: table[[name]].to_numpy() for name in table}
+    arrays["t"] = np.array([["a"], [""], ["b"], ["a"]], dtype=object)
+    table["t"] = table["t"].where(table["t"].notna(), np.nan)
+    np.testing.assert_array_equal(answer(fitted, specs, arrays)["probabilities"], fitted.predict_proba(table))
+
+
+def test_pandas_categories_are_rebuilt() -> None:
+    table = pd.DataFrame({"t": pd.Categorical(["x", "y", "z"] * 40), "n": np.arange(120.0)})
+    truth = np.arange(120) % 3 > 0
+    specs = (
+        TensorSpec(name="t", datatype="BYTES", shape=(-1, 1)),
+        TensorSpec(name="n", datatype="FP64", shape=(-1, 1)),
+    )
+    rows = {"t": np.array([["y"], ["z"], ["x"]], dtype=object), "n": np.array([[1.0], [2.0], [3.0]])}
+    asked = table.iloc[[1, 2, 0]].assign(n=[1.0, 2.0, 3.0])
+    for fitted in (
+        HistGradientBoostingClassifier(max_iter=3, categorical_features="from_dtype").fit(table, truth),
+        pytest.importorskip("lightgbm")
+        .LGBMClassifier(n_estimators=3, min_child_samples=5, verbose=-1)
+        .fit(table, truth),
+    ):
+        np.testing.assert_allclose(answer(fitted, specs, rows)["probabilities"], fitted.predict_proba(asked))
+
+
+def test_text_goes_in_as_a_row_of_strings() -> None:
+    words = ["late again", "on time", "late", "on the dot"]
+    fitted = make_pipeline(CountVectorizer(), LogisticRegression()).fit(words, [1, 0, 1, 0])
+    spec = (TensorSpec(name="X", datatype="BYTES", shape=(-1,)),)
+    answers = answer(fitted, spec, {"X": np.array(words, dtype=object)})
+    np.testing.assert_array_equal(answers["probabilities"], fitted.predict_proba(words))
+
+
+def test_skops_is_opened_too(tmp_path: Path) -> None:
+    fitted = LogisticRegression().fit(FEATURES, TWO)
+    skops.io.dump(fitted, tmp_path / "m.skops")
+    np.testing.assert_array_equal(ask(load_original(tmp_path / "m.skops", "skops"))["label"], fitted.predict(FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("kind", "estimator", "file"),
+    [
+        ("lightgbm", "LGBMClassifier", "m.txt"),
+        ("lightgbm", "LGBMRegressor", "m.txt"),
+        ("xgboost", "XGBClassifier", "m.json"),
+        ("xgboost", "XGBRegressor", "m.ubj"),
+    ],
+)
+@pytest.mark.parametrize("truth", [TWO, THREE])
+def test_a_boosters_own_file_answers_as_its_estimator(
+    tmp_path: Path, kind: str, estimator: str, file: str, truth: np.ndarray
+) -> None:
+    library = pytest.importorskip(kind)
+    quiet = {"verbose": -1} if kind == "lightgbm" else {}
+    fitted = getattr(library, estimator)(n_estimators=5, n_jobs=1, **quiet).fit(FEATURES, truth)
+    getattr(fitted, "booster_", fitted).save_model(str(tmp_path / file))
+    answers = ask(load_original(tmp_path / file, kind))
+    if estimator.endswith("Regressor"):
+        np.testing.assert_allclose(answers["prediction"], fitted.predict(FEATURES), rtol=1e-6)
+        return
+    np.testing.assert_array_equal(answers["label"], fitted.predict(FEATURES))
+    np.testing.assert_allclose(answers["probabilities"], fitted.predict_proba(FEATURES), rtol=1e-6)
+
+
+def test_labels_are_whole_numbers_or_text() -> None:
+    assert labels(np.array([True, False])).tolist() == [1, 0]
+    assert labels(np.array([[1.0], [2.0]])).tolist() == [1, 2]
+    assert labels(np.array([1, 2], dtype=object)).dtype == np.int64
+    assert labels(np.array([0.5, 1.0])).tolist() == ["0.5", "1.0"]
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    joblib.dump({"weights": [1]}, tmp_path / "m.joblib")
+    with pytest.raises(BadConfig, match="dict"):
+        load_original(tmp_path / "m.joblib", "sklearn")
+    with pytest.raises(BadConfig):
+        load_original(tmp_path / "m.onnx", "onnx")
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("penstock.runtime.answering", {"penstock", "numpy", "msgspec"}),
+        ("penstock.runtime.confined", {"penstock"}),
+        ("penstock.runtime.engines.python", {"penstock", "numpy", "msgspec", "cryptography"}),
+    ],
+)
+def test_each_side_imports_no_more_than_it_should(module: str, allowed: set[str]) -> None:
+    code = (
+        f"import sys; before = set(sys.modules); import {module}\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(new - set(sys.stdlib_module_names)))\n"
+        "print('penstock.runtime.original' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    ours = {name for name in out[0].split() if not name.startswith("_")}
+    assert ours <= allowed | {"cffi", "typing_extensions"}
+    assert (out[1] == "True") == (module == "penstock.runtime.answering")
