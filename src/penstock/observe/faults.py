@@ -70,14 +70,15 @@ class ColumnFault:
     def pages(self) -> bool:
         """Whether it should wake somebody: 1 % of the rows; by day, half of a day or 1 % on three days in a row.
 
-        What comes in bursts in the reference has to last three days, each worse than the reference's worst hours.
+        Where the reference has it in bursts the limits are higher: three times its worst six hours for half a day,
+        one and a half times for three days.
         """
         if not self.by_day:
             return self.share(POOL_H) >= PAGE_SHARE
         lasting = len(self.days) == DAYS and self.days[-1][0] - self.days[0][0] == DAYS - 1
         least = min((events / max(rows, 1) for _, events, rows in self.days), default=0.0)
         day = self.share(DAY_H) if len(self.hours) >= DAY_H / 2 else 0.0
-        return (day >= MOST and not self.bursts) or (lasting and least >= max(PAGE_SHARE, self.limit))
+        return day >= max(MOST, BURST * self.worst) or (lasting and least >= max(PAGE_SHARE, self.limit))
 
     def _moved(self, events: int, rows: int) -> bool:
         factors = edetectors.share_factors([events], [rows], self.ordinary)

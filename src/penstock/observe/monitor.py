@@ -9,8 +9,10 @@ order, and it is in the same state. One monitor watches one version's reference;
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from penstock import adapters
 from penstock.observe import quality
@@ -29,6 +31,14 @@ KEEP = 400
 """Windows of quality kept, a little over a year of days."""
 
 
+class Strike(NamedTuple):
+    """From when to when no estimate is to be believed, and why."""
+
+    start: float
+    end: float
+    reason: str
+
+
 @dataclass
 class Post:
     """One detector with the calendar that cuts its windows."""
@@ -44,7 +54,8 @@ class Monitor:
 
     Attributes:
         drift: Column to the PSI of the last whole day.
-        history: One entry a day: what was estimated, and what was realised once labels came.
+        days_seen: One entry a day, as estimated; `history` strikes out what labels contradict.
+        strikes: From when to when labels contradict the estimates; the last may be open (infinite).
     """
 
     endpoint: str
@@ -53,8 +64,8 @@ class Monitor:
     days: dict[Source, Calendar]
     incidents: Incidents
     drift: dict[str, float] = field(default_factory=dict)
-    history: list[Quality] = field(default_factory=list)
-    struck: str = ""
+    days_seen: list[Quality] = field(default_factory=list)
+    strikes: list[Strike] = field(default_factory=list)
 
     def predictions(self, rows: Observations) -> list[Incident]:
         """Take in what was answered, `rows.times` being event times."""
@@ -78,6 +89,15 @@ class Monitor:
         rank = {"page": 0, "ticket": 1, "record": 2}
         return sorted(self.incidents.open.values(), key=lambda known: (rank[known.severity], known.opened_at))
 
+    @property
+    def history(self) -> list[Quality]:
+        """One entry a day: what was estimated, struck out where labels contradict it, and what was realised."""
+        return [self._struck(day) for day in self.days_seen]
+
+    def _struck(self, day: Quality) -> Quality:
+        reasons = [strike.reason for strike in self.strikes if day.end > strike.start and day.start < strike.end]
+        return quality.strike_out(day, reasons[-1]) if reasons else day
+
     def watermark(self) -> float:
         """Event time up to which all is judged; minus infinity at the start."""
         return self.days["predictions"].watermark
@@ -95,21 +115,28 @@ class Monitor:
         for window in windows:
             readings = watch.detector.score(window)
             found += self.incidents.turn(readings, source=watch.name, at=window.end)
-        invalid = self.incidents.open.get("estimate:invalid")
-        self.struck = invalid.effect if invalid else ""
+            self._strike(window)
         return found
+
+    def _strike(self, window: Window) -> None:
+        """Open or end the time in which estimates are struck out."""
+        invalid = self.incidents.open.get("estimate:invalid")
+        last = self.strikes[-1] if self.strikes else None
+        striking = last is not None and last.end == math.inf
+        if invalid and not striking:
+            self.strikes.append(Strike(window.start, math.inf, invalid.effect))
+        elif last is not None and striking and not invalid:
+            self.strikes[-1] = last._replace(end=window.end)
 
     def _describe(self, source: Source, windows: list[Window]) -> None:
         """Keep what the console and the metrics show of each day."""
         for window in windows:
             if source == "predictions":
-                known = quality.expected(
-                    self.reference, window.rows, start=window.start, end=window.end, struck=self.struck
-                )
-                self.history = [*self.history, known][-KEEP:]
+                known = quality.expected(self.reference, window.rows, start=window.start, end=window.end)
+                self.days_seen = [*self.days_seen, known][-KEEP:]
                 self.drift = _drift(self.reference, window)
             else:
-                self.history = [self._realised(known, window) for known in self.history]
+                self.days_seen = [self._realised(known, window) for known in self.days_seen]
 
     def _realised(self, known: Quality, window: Window) -> Quality:
         if known.start != window.start:

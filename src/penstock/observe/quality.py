@@ -51,7 +51,7 @@ class Quality(Record, frozen=True, kw_only=True):
     realised: tuple[Realised, ...] = ()
 
 
-def expected(reference: Reference, rows: Observations, *, start: float, end: float, struck: str = "") -> Quality:
+def expected(reference: Reference, rows: Observations, *, start: float, end: float) -> Quality:
     """What the scores of a window promise.
 
     Args:
@@ -59,14 +59,15 @@ def expected(reference: Reference, rows: Observations, *, start: float, end: flo
         rows: The window's predictions.
         start: Of the window.
         end: Of the window.
-        struck: Why the estimates are not valid; empty where nothing speaks against them.
     """
-    found = estimates(reference, rows.scores)
-    if struck:
-        found = tuple(estimation.strike(known, struck) for known in found)
     scores = rows.scores[np.isfinite(rows.scores)]
     mean = float(scores.mean()) if len(scores) else 0.0
-    return Quality(start=start, end=end, rows=len(rows), score=mean, estimates=found)
+    return Quality(start=start, end=end, rows=len(rows), score=mean, estimates=estimates(reference, rows.scores))
+
+
+def strike_out(known: Quality, reason: str) -> Quality:
+    """The window with its estimates marked invalid."""
+    return replace(known, estimates=tuple(estimation.strike(one, reason) for one in known.estimates))
 
 
 def with_labels(known: Quality, reference: Reference, rows: Observations) -> Quality:

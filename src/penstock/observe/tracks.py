@@ -53,10 +53,9 @@ class Track:
 
     def day_factors(self, values: Floats) -> Floats:
         """Bets on the mean of a whole window, the day being the unit."""
-        off = float(values.mean()) - self.spread.mean
-        deviation = self.spread.deviation(len(values))
-        sides = [off - self.tolerance] + ([-off - self.tolerance] if self.two_sided else [])
-        return np.hstack([edetectors.block_factors([side / deviation]) for side in sides])
+        day = float(values.mean()), len(values), self.tolerance
+        sides = [self.spread.high(*day)] + ([self.spread.low(*day)] if self.two_sided else [])
+        return np.hstack([edetectors.block_factors([side]) for side in sides])
 
     def turn(self, values: Floats, factors: Floats) -> None:
         """Take in a window.

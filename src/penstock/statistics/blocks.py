@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from penstock.records import Record
 
 HOUR_S = 3600.0
 MIN_DAYS = 10
 """With fewer days nothing is said about how they differ."""
+
+CUT = 0.5
+NORMAL_MEAN, NORMAL_SD = 0.1978, 0.7439
+"""Mean and standard deviation of max(z, -CUT) for a standard normal z."""
+LEAST_SD = 0.3
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -28,6 +34,9 @@ class Spread(Record, frozen=True, kw_only=True):
         within: Variance of one row in its day.
         rows: Rows of a typical day.
         days: Days it rests on; 0 where no times were known.
+        low_mean: Of the days' deviations, in standard deviations and none counted above `CUT`, the mean; `low_sd`
+            their standard deviation. Looking for days that are too low, a few very high ones are noise.
+        high_mean: The same with none counted below ``-CUT``; `high_sd` likewise.
     """
 
     mean: float
@@ -35,6 +44,10 @@ class Spread(Record, frozen=True, kw_only=True):
     within: float
     rows: float
     days: int
+    low_mean: float = -NORMAL_MEAN
+    low_sd: float = NORMAL_SD
+    high_mean: float = NORMAL_MEAN
+    high_sd: float = NORMAL_SD
 
     @property
     def known(self) -> bool:
@@ -58,8 +71,22 @@ class Spread(Record, frozen=True, kw_only=True):
 
     def deviation(self, rows: float) -> float:
         """Standard deviation of the mean of a day with so many rows, enlarged by one standard error of its own."""
-        doubt = 1 + 1 / np.sqrt(2 * max(self.days - 1, 1))
-        return float(doubt * np.sqrt(self.between + self.within / max(rows, 1)))
+        return float(self._doubt() * np.sqrt(self.between + self.within / max(rows, 1)))
+
+    def low(self, mean: float, rows: float, tolerance: float) -> float:
+        """How much lower a day's mean is than tolerated, in standard deviations of what `low_mean` counts."""
+        deviation = self.deviation(rows)
+        counted = min((mean - self.mean) / deviation, CUT)
+        return (self.low_mean - counted - tolerance / deviation) / (self.low_sd * self._doubt())
+
+    def high(self, mean: float, rows: float, tolerance: float) -> float:
+        """How much higher a day's mean is than tolerated, likewise."""
+        deviation = self.deviation(rows)
+        counted = max((mean - self.mean) / deviation, -CUT)
+        return (counted - self.high_mean - tolerance / deviation) / (self.high_sd * self._doubt())
+
+    def _doubt(self) -> float:
+        return float(1 + 1 / np.sqrt(2 * max(self.days - 1, 1)))
 
 
 def block_of(times: Floats, hours: int, start_h: int = 0) -> Places:
@@ -121,4 +148,19 @@ def spread(values: Floats, days: Places | None) -> Spread:
     between = max(0.0, float(means.var(ddof=1)) - chance) if len(rows) > 1 else 0.0
     # Rows of a typical day: the harmonic mean, so that within / rows is the chance part of a day's variance.
     typical = within / chance if chance else float(rows.mean())
-    return Spread(mean=float(means.mean()), between=between, within=within, rows=typical, days=len(rows))
+    measured = Spread(mean=float(means.mean()), between=between, within=within, rows=typical, days=len(rows))
+    return _shaped(measured, means, rows) if measured.known and measured.deviation(typical) else measured
+
+
+def _shaped(measured: Spread, means: Floats, rows: Floats) -> Spread:
+    """The spread with the shape of its days: normal ones would not need it, stormy ones do."""
+    scale = np.array([measured.deviation(count) for count in rows])
+    deviations = (means - measured.mean) / scale
+    low, high = np.minimum(deviations, CUT), np.maximum(deviations, -CUT)
+    return replace(
+        measured,
+        low_mean=float(low.mean()),
+        low_sd=max(float(low.std(ddof=1)), LEAST_SD),
+        high_mean=float(high.mean()),
+        high_sd=max(float(high.std(ddof=1)), LEAST_SD),
+    )
