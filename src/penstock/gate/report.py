@@ -54,6 +54,7 @@ def render(verdict: Verdict, manifest: Manifest) -> str:
     )
     pages.filters["figure"] = figure
     pages.filters["words"] = _spaced
+    pages.filters["ordered"] = _ordered
     return pages.get_template("report.html").render(
         verdict=verdict,
         manifest=manifest,
@@ -101,6 +102,12 @@ def _spaced(name: str) -> str:
     """``max_difference`` as ``max difference``; seconds by their unit."""
     plain = name.removesuffix("_s").replace("_", " ")
     return f"{plain} (s)" if name.endswith("_s") and not name.endswith("per_s") else plain.replace("per", "per s")
+
+
+def _ordered(figures: dict[str, Scalar]) -> list[tuple[str, Scalar]]:
+    """Figures in an order that does not ask how they were stored: by name, an interval and its rows at the end."""
+    last = ("low", "high", "rows")
+    return sorted(figures.items(), key=lambda one: (last.index(one[0]) + 1 if one[0] in last else 0, one[0]))
 
 
 def _groups(verdict: Verdict) -> list[Group]:
