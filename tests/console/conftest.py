@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from console_for_tests import Home, seeded_home
 
 

@@ -22,7 +22,7 @@ def duration(seconds: float | None) -> str:
     """``850 µs``, ``12.3 ms``, ``4.1 s``, ``3 min``, ``2.5 h``, ``4 d``."""
     if seconds is None or not math.isfinite(seconds):
         return NONE
-    if seconds == 0:
+    if seconds < 5e-8:
         return "0 ms"
     for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min")):
         if seconds < limit:

@@ -19,7 +19,7 @@ from penstock.errors import Conflict, InvalidInput
 def plain(value: object) -> object:
     """The same as lists, dicts and scalars; records keep the fields that `encode` would leave out."""
     if isinstance(value, msgspec.Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        return fields_of(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -29,6 +29,11 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def fields_of(record: msgspec.Struct) -> dict[str, object]:
+    """A record's fields, to put others beside them; what it holds is `plain`."""
+    return {name: plain(getattr(record, name)) for name in record.__struct_fields__}
 
 
 def answer(value: object, *, status: int = 200, generation: int | None = None) -> Response:

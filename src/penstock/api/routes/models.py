@@ -11,7 +11,7 @@ from penstock.api.bodies import Acting, AliasBody, ApprovalBody, Expected
 from penstock.app.checking import check, report
 from penstock.app.releasing import approve, move_alias
 from penstock.errors import NotFound
-from penstock.web.answers import answer, hold_generation, plain
+from penstock.web.answers import answer, fields_of, hold_generation, plain
 from penstock.web.documents import document
 from penstock.web.permissions import Route
 
@@ -19,13 +19,13 @@ from penstock.web.permissions import Route
 def list_models(caller: Acting) -> Response:
     """Every model with its versions and aliases."""
     state = caller.app.state()
-    return answer({"models": [{"name": name, **_fields(model)} for name, model in sorted(state.models.items())]})
+    return answer({"models": [{"name": name, **fields_of(model)} for name, model in sorted(state.models.items())]})
 
 
 def get_model(caller: Acting, model: str) -> Response:
     """One model."""
     state = caller.app.state()
-    return answer({"name": model, **_fields(state.model(model))}, generation=state.generation(f"model/{model}"))
+    return answer({"name": model, **fields_of(state.model(model))}, generation=state.generation(f"model/{model}"))
 
 
 def get_version(caller: Acting, model: str, version: int) -> Response:
@@ -33,7 +33,7 @@ def get_version(caller: Acting, model: str, version: int) -> Response:
     state = caller.app.state()
     known = state.version(model, version)
     manifest = caller.app.open_package(known.version.digest).manifest
-    return answer({**_fields(known), "manifest": plain(manifest)}, generation=state.generation(f"model/{model}"))
+    return answer({**fields_of(known), "manifest": plain(manifest)}, generation=state.generation(f"model/{model}"))
 
 
 def check_version(caller: Acting, model: str, version: int) -> Response:
@@ -61,17 +61,12 @@ def put_alias(caller: Acting, model: str, alias: str, body: AliasBody, expect: E
     hold_generation(caller.app, f"model/{model}", expect)
     move_alias(caller.app, model, alias, body.version)
     state = caller.app.state()
-    return answer({"name": model, **_fields(state.model(model))}, generation=state.generation(f"model/{model}"))
+    return answer({"name": model, **fields_of(state.model(model))}, generation=state.generation(f"model/{model}"))
 
 
 def list_datasets(caller: Acting) -> Response:
     """Every dataset, versions oldest first."""
     return answer({"datasets": caller.app.state().datasets})
-
-
-def _fields(record: object) -> dict[str, object]:
-    fields = plain(record)
-    return fields if isinstance(fields, dict) else {}
 
 
 ROUTES = (

@@ -7,13 +7,14 @@ from starlette.responses import Response
 from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.app.evidence import verify_home
-from penstock.web.answers import answer
+from penstock.web.answers import answer, fields_of
 from penstock.web.permissions import Route
 
 
 def get_verification(caller: Acting) -> Response:
     """Whether everything is as it was written; if not, which event or file is not."""
-    return answer(verify_home(caller.app.home))
+    found = verify_home(caller.app.home)
+    return answer({"ok": found.ok, **fields_of(found)})
 
 
 ROUTES = (Route("GET", "/api/v1/verify", get_verification, READ),)
