@@ -24,6 +24,7 @@ from penstock.errors import InvalidInput, NotReady, PenstockError
 from penstock.serve.batcher import Job
 from penstock.serve.encodings import decompressed
 from penstock.serve.flow import Flow
+from penstock.serve.listeners.heads import Heads
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.protocol import Call, Reply, refuse
 from penstock.serve.turn import Turn
@@ -63,6 +64,7 @@ class Door:
         self.turn = turn
         self.limits = limits
         self.closing = False
+        self.heads = Heads()
         self.connections: set[HttpConnection] = set()
         self._listening: socket.socket | None = None
         self._accepting: set[asyncio.Task[object]] = set()
@@ -120,8 +122,9 @@ class HttpConnection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_door", "_head_bytes", "_headers", "_in_body", "_limits", "_parser", "_sending",
-        "_since", "_slots", "_stopped", "_stuck_bytes", "_stuck_since", "_transport", "_url", "_writable",
+        "_between", "_body", "_body_bytes", "_door", "_fed", "_head_bytes", "_headers", "_in_body", "_limits",
+        "_parser", "_sending", "_since", "_slots", "_stopped", "_stuck_bytes", "_stuck_since", "_transport",
+        "_url", "_writable",
     )  # fmt: skip
 
     def __init__(self, door: Door) -> None:
@@ -136,6 +139,8 @@ class HttpConnection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._in_body = False
+        self._between = True
+        self._fed = b""
         self._since = monotonic()
         self._sending = False
         self._stopped = False
@@ -169,7 +174,14 @@ class HttpConnection(asyncio.Protocol):
         if not self._in_body:
             if not self._head_bytes:
                 self._since = monotonic()
+                known = self._door.heads.find(data) if self._between else None
+                if known is not None:
+                    head, body = known
+                    self._ask(head.method, head.path, head.headers, body, close=self._door.closing)
+                    return
             self._head_bytes += len(data)
+        self._fed = data if self._between else b""
+        self._between = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -204,6 +216,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request line starts."""
+        self._between = False
         self._url = b""
         self._headers = {}
         self._body = []
@@ -259,21 +272,32 @@ class HttpConnection(asyncio.Protocol):
         self._head_bytes = 0
         if self._stopped:
             return
-        method = self._parser.get_method().decode()
+        method, path, headers = self._parser.get_method().decode(), _path(self._url), self._headers
         close = self._door.closing or not self._parser.should_keep_alive()
+        if not close:
+            # More may follow in the same bytes: then it is not alone, and is not kept.
+            self._between = True
+            self._door.heads.keep(self._fed, method, path, headers)
+            self._fed = b""
+        try:
+            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            if b"content-encoding" in headers:
+                body = decompressed(body, headers[b"content-encoding"], self._limits.body_bytes)
+        except PenstockError as error:
+            self._refuse(error)
+            return
+        self._ask(method, path, headers, body, close=close)
+
+    def _ask(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes, *, close: bool) -> None:
+        """Hand a whole request over, and keep its place in the order of answers."""
         slot = Slot(close=close, head_only=method == "HEAD")
         self._slots.append(slot)
         if close or len(self._slots) >= self._limits.pipelined:
             self._stop_reading(finally_=close)
-        try:
-            body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-            if b"content-encoding" in self._headers:
-                body = decompressed(body, self._headers[b"content-encoding"], self._limits.body_bytes)
-        except PenstockError as error:
-            self._fill(slot, refuse(error))
-            return
-        call = Call(method, _path(self._url), self._headers, body, time.time(), perf_counter())
-        slot.job = self._door.flow.handle(call, lambda reply: self._fill(slot, reply))
+        call = Call(method, path, headers, body, time.time(), perf_counter())
+        job = self._door.flow.handle(call, lambda reply: self._fill(slot, reply))
+        if slot.reply is None:
+            slot.job = job
 
     # -- answers
 

@@ -19,13 +19,13 @@ from penstock import __version__
 from penstock.errors import Forbidden, InvalidInput, NotReady
 from penstock.serve.protocol import Call, Card, Catalogue, Operation, Prediction, Reply, Request, Verb, seconds
 from penstock.serve.tensordata import from_json, from_raw, parse, shaped, to_raw
-from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec, datatype_of
+from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec
 
 EXTENSIONS = ("binary_tensor_data", "model_repository", "model_configuration", "schedule_policy", "statistics")
 Parameters = dict[str, str | float | bool | int | list[object] | dict[str, object] | None]
 
 
-class _Input(msgspec.Struct):
+class _Input(msgspec.Struct, gc=False):
     name: str
     shape: list[int]
     datatype: str
@@ -38,14 +38,14 @@ class _Wanted(msgspec.Struct):
     parameters: Parameters | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, gc=False):
     inputs: list[_Input]
     id: str | None = None
     parameters: Parameters | None = None
     outputs: list[_Wanted] | None = None
 
 
-class _Output(msgspec.Struct):
+class _Output(msgspec.Struct, gc=False):
     name: str
     datatype: str
     shape: tuple[int, ...]
@@ -53,7 +53,7 @@ class _Output(msgspec.Struct):
     parameters: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, gc=False):
     model_name: str
     model_version: str
     id: str
@@ -61,6 +61,7 @@ class _Answer(msgspec.Struct):
     outputs: list[_Output]
 
 
+_DATATYPES = {dtype.str: name for name, dtype in DTYPES.items()}
 _decode_body = msgspec.json.Decoder(_Body).decode
 _encode = msgspec.json.Encoder().encode
 _PATH = re.compile(r"/v2(?:/(health|models|repository)(?:/([^/]+))?(?:/versions/([^/]+))?(?:/([a-z]+))?)?/?")
@@ -126,12 +127,13 @@ class V2Protocol:
         for name, array in prediction.outputs.items():
             if request.wanted and name not in request.wanted:
                 continue
+            datatype = _DATATYPES[array.dtype.str]
             if name in request.binary:
                 tail.append(to_raw(array))
                 size = {"binary_data_size": len(tail[-1])}
-                outputs.append(_Output(name, datatype_of(array.dtype), array.shape, parameters=size))
+                outputs.append(_Output(name, datatype, array.shape, parameters=size))
             else:
-                outputs.append(_Output(name, datatype_of(array.dtype), array.shape, array.ravel().tolist()))
+                outputs.append(_Output(name, datatype, array.shape, array.ravel().tolist()))
         head = _encode(
             _Answer(
                 prediction.endpoint,
