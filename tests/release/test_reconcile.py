@@ -139,6 +139,18 @@ def test_a_package_that_cannot_run_changes_nothing(home: Home) -> None:
     assert home.digests[1] not in target.wish.packages
 
 
+def test_a_first_release_that_cannot_run_leaves_nothing_behind(home: Home) -> None:
+    target = Bench()
+    control = Control(home, target)
+    target.broken = {home.digests[0]: "its golden examples are wrong"}
+    home.wish(1)
+    control.until(control.ended(1))
+    assert target.wish.routes == ()
+    target.broken = {}
+    live(home, control, 2)
+    assert answering(target) == [(2, 1.0)]
+
+
 def test_a_newer_wish_takes_a_canary_back(home: Home) -> None:
     target = Bench()
     control = Control(home, target)

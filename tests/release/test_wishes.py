@@ -76,6 +76,11 @@ def test_what_may_not_go_out(state: State, changes: dict, error: type[Exception]
     assert refused.value.hint  # type: ignore[attr-defined]
 
 
+def test_a_strategy_that_cannot_begin_is_refused_before_anything_is_written(state: State) -> None:
+    with pytest.raises(BadConfig, match="answers"):
+        request_release(state, replace(WISH, endpoint="elsewhere", strategy="shadow"))
+
+
 def test_an_approval_of_these_bytes_by_another_lets_it_out(state: State) -> None:
     assert request_release(state, replace(WISH, ref="m@2", approvals=("approver",))).revision == 3
 

@@ -134,10 +134,12 @@ class Watch:
             return None
         share = exchange.share if exchange.variant == CANARY else 1.0 - exchange.share
         share = round(share, 9)
+        if not 0.0 < share < 1.0:
+            return None
         unit = unit_of(self._salt, exchange.key)
         place = unit / _WHOLE
         chosen = (place < share) == (exchange.variant == CANARY) or abs(place - share) < 2 * _CLOSE
-        return (unit, share) if chosen and 0.0 < share < 1.0 else None
+        return (unit, share) if chosen else None
 
     def _failures(self, exchange: Exchange) -> set[Failure]:
         failures: set[Failure] = set()

@@ -135,7 +135,9 @@ class Reconciler:
 
     def _settle(self, step: Step, state: State, status: TargetStatus) -> Turn:
         """Record how a release ended, once every worker answers so."""
-        if not (status.settled and status.wish == self._wish(state)):
+        wish = self._wish(state)
+        # With nothing left to answer, nobody has to confirm it.
+        if status.wish != wish or not (status.settled or not wish.routes):
             return Turn(step.endpoint, step.revision, waiting="waiting for every worker to answer by it")
         settled = Settled(
             endpoint=step.endpoint,

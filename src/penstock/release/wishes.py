@@ -6,14 +6,14 @@ acts on the event, and the registry judges it again when it is written.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from penstock.adapters import TABLE
+from penstock.adapters import TABLE, load
 from penstock.errors import BadConfig, Forbidden, NotFound
 from penstock.records import Guards, Limits, Record, Release, Scalar, Variant, Verdict
 from penstock.registry.state import EndpointState, State, VersionState
 from penstock.release.routes import standing
-from penstock.release.strategy import STABLE
+from penstock.release.strategy import STABLE, Strategy
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def request_release(state: State, wish: ReleaseWish) -> Release:
     Raises:
         NotFound: No such version, alias, strategy or target.
         Forbidden: The gate has not passed it, an approval is missing, or its bypass is over.
-        BadConfig: The guards contradict themselves.
+        BadConfig: The guards contradict themselves, or the strategy cannot begin here.
     """
     found = state.resolve(wish.ref)
     name = wish.endpoint or found.version.model
@@ -66,7 +66,7 @@ def request_release(state: State, wish: ReleaseWish) -> Release:
     endpoint = state.endpoints.get(name, EndpointState())
     kept = standing(endpoint)
     version = found.version
-    return Release(
+    release = Release(
         endpoint=name,
         revision=len(endpoint.releases) + 1,
         variants=(
@@ -84,6 +84,9 @@ def request_release(state: State, wish: ReleaseWish) -> Release:
         at=wish.at,
         bypass=bypass,
     )
+    # A strategy that cannot bring it about says so now, not in the loop.
+    cast("type[Strategy]", load("strategy", wish.strategy))().stages(release, kept.variants if kept else ())
+    return release
 
 
 def request_rollback(state: State, endpoint: str, *, by: str, at: float, to: int = 0, reason: str = "") -> Release:
