@@ -1,0 +1,1 @@
+"""The control plane as a process; `python -m penstock.control` is it."""

@@ -1,0 +1,26 @@
+"""Asks an endpoint with the KServe client, in that client's own environment: ``kserve_client.py URL ENDPOINT ROW``.
+
+Prints one JSON object: what V2 and V1 answered.
+"""
+
+import asyncio
+import json
+import sys
+
+from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+
+
+async def main(url: str, endpoint: str, row: dict[str, object]) -> None:
+    datatypes = {float: "FP64", int: "INT64", str: "BYTES"}
+    inputs = [InferInput(name, [1, 1], datatypes[type(value)], [value]) for name, value in row.items()]
+    v2 = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
+    answer = await v2.infer(url, InferRequest(endpoint, inputs), model_name=endpoint)
+    outputs = {output.name: list(output.data) for output in answer.outputs}
+    ready = await v2.is_model_ready(url, endpoint)
+    live = await v2.is_server_live(url)
+    v1 = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
+    predictions = await v1.infer(url, {"instances": [row]}, model_name=endpoint)
+    print(json.dumps({"v2": outputs, "v1": predictions["predictions"], "ready": ready, "live": live}))
+
+
+asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))
