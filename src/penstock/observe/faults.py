@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from penstock.statistics import edetectors
-from penstock.statistics.edetectors import Detection
-
 BURST = 3.0
 """A reference window with this many times the ordinary share, and more than 1 % of its rows, shows bursts."""
 
@@ -29,16 +26,13 @@ class ColumnFault:
     Attributes:
         ordinary: Share of the reference's rows.
         worst: Share of the reference's worst six hours.
-        level: The e-detector's.
         by_day: The reference's days differ: what lasts counts, not what is many rows of one hour.
     """
 
     ordinary: float
     worst: float
-    level: float
     by_day: bool
     raised: bool = False
-    detection: Detection = field(default_factory=Detection)
     hours: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=DAY_H))
     days: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=DAYS))
     _clean: int = 0
@@ -53,12 +47,20 @@ class ColumnFault:
         """A share that the reference's worst six hours do not explain."""
         return min(1.5 * self.worst, (1 + self.worst) / 2)
 
-    def turn(self, events: int, rows: int, day: int) -> None:
-        """Take in an hour of a day (a running number)."""
+    def turn(self, events: int, rows: int, *, day: int, alarm: bool, likely: bool) -> None:
+        """Take in an hour.
+
+        Args:
+            events: Rows that had the fault.
+            rows: Of the hour.
+            day: The hour's day, a running number.
+            alarm: The e-detector of rows has raised it.
+            likely: The hour by itself speaks for three times the ordinary share; a raised fault stays so.
+        """
         self.hours.append((events, rows))
         before = self.days.pop() if self.days and self.days[-1][0] == day else (day, 0, 0)
         self.days.append((day, before[1] + events, before[2] + rows))
-        moved = self.share(POOL_H) > self.limit if self.bursts else self._moved(events, rows)
+        moved = self.share(POOL_H) > self.limit if self.bursts else alarm or (self.raised and likely)
         self._clean = 0 if moved else self._clean + 1
         self.raised = moved or (self.raised and self._clean < (CLEAN_DAYS if self.by_day else CLEAN_ROWS))
 
@@ -79,12 +81,3 @@ class ColumnFault:
         least = min((events / max(rows, 1) for _, events, rows in self.days), default=0.0)
         day = self.share(DAY_H) if len(self.hours) >= DAY_H / 2 else 0.0
         return day >= max(MOST, BURST * self.worst) or (lasting and least >= max(PAGE_SHARE, self.limit))
-
-    def _moved(self, events: int, rows: int) -> bool:
-        factors = edetectors.share_factors([events], [rows], self.ordinary)
-        self.detection, track = edetectors.advance(self.detection, factors)
-        if edetectors.first_alarm(track, self.level) is not None:
-            self.detection = Detection()
-            return True
-        # Once raised it stays so while the hour by itself speaks for three times the ordinary share.
-        return self.raised and bool(factors[0, 0] > 0)

@@ -78,7 +78,8 @@ class Stream:
 
     def turn(self, window: Window) -> bool:
         """Take in a window; whether the tracks say anything of it."""
-        rows = window.rows.take(np.flatnonzero(np.isfinite(window.rows.labels) & np.isfinite(window.rows.scores)))
+        known = np.isfinite(window.rows.labels) & np.isfinite(window.rows.scores)
+        rows = window.rows if known.all() else window.rows.take(np.flatnonzero(known))
         if not len(rows) or not self.parts:
             return False
         if not self.tracks:
@@ -88,10 +89,9 @@ class Stream:
         for part, track in self.tracks:
             places = part.rows(rows)
             if len(places):
-                factors = (
-                    track.day_factors(values[places]) if self.by_day else self.row_factors(track, rows.take(places))
-                )
-                track.turn(values[places], factors)
+                mine = values[places]
+                factors = track.day_factors(mine) if self.by_day else self.row_factors(track, _bare(rows, places))
+                track.turn(mine, factors)
         return True
 
     def _learn(self, rows: Observations) -> None:
@@ -110,3 +110,8 @@ class Stream:
         values = np.concatenate([self.values(day)[at] for day, at in zip(self._learning, places, strict=True)])
         days = np.repeat(np.arange(len(places)), [len(at) for at in places])
         return msgspec.structs.replace(blocks.spread(values, days), mean=part.spread.mean)
+
+
+def _bare(rows: Observations, places: npt.NDArray[np.int64]) -> Observations:
+    """Scores and labels at these places; bets need no inputs."""
+    return Observations(rows.times[places], rows.scores[places], rows.labels[places], {})

@@ -43,8 +43,8 @@ class Observations:
     def __len__(self) -> int:
         return len(self.times)
 
-    def take(self, places: npt.NDArray[np.int64]) -> Observations:
-        """The rows at these places."""
+    def take(self, places: npt.NDArray[np.int64] | slice) -> Observations:
+        """The rows at these places; a slice copies nothing."""
         columns = {name: values[places] for name, values in self.columns.items()}
         return Observations(self.times[places], self.scores[places], self.labels[places], columns)
 
@@ -74,6 +74,8 @@ class Window:
 def stack(parts: Iterable[Observations]) -> Observations:
     """Rows under each other; a column that only some have is missing in the others."""
     held = list(parts)
+    if len(held) == 1:
+        return held[0]
     names = dict.fromkeys(name for part in held for name in part.columns)
     return Observations(
         np.concatenate([part.times for part in held]) if held else np.empty(0),
@@ -97,14 +99,21 @@ def merge(first: Window, second: Window) -> Window:
         min(first.start, second.start),
         max(first.end, second.end),
         histograms.merge(first.profile, second.profile),
-        rows.take(np.argsort(rows.times, kind="stable")),
+        in_order(rows),
     )
 
 
 def window_of(rows: Observations, bins: Profile, *, hours: int, start: float, end: float) -> Window:
     """Count rows as one window."""
-    ordered = rows.take(np.argsort(rows.times, kind="stable"))
+    ordered = in_order(rows)
     return Window(hours, start, end, histograms.count(bins, ordered.table()), ordered)
+
+
+def in_order(rows: Observations) -> Observations:
+    """The rows by time."""
+    if (rows.times[1:] >= rows.times[:-1]).all():
+        return rows
+    return rows.take(np.argsort(rows.times, kind="stable"))
 
 
 @dataclass
@@ -133,29 +142,31 @@ class Calendar:
 
     def add(self, rows: Observations) -> list[Window]:
         """Take rows in, give out what is complete."""
-        if not len(rows):
-            return []
         place = blocks.block_of(rows.times, self.hours, self.start_h)
         if self._closed is not None:
             timely = np.flatnonzero(place > self._closed)
             self.late += len(rows) - len(timely)
             rows, place = rows.take(timely), place[timely]
-        for block in np.unique(place).tolist():
-            self._blocks.setdefault(block, []).append(rows.take(np.flatnonzero(place == block)))
+        if not len(rows):
+            return []
+        order = np.argsort(place, kind="stable")
+        rows, place = rows if (order[1:] > order[:-1]).all() else rows.take(order), place[order]
+        names, first = np.unique(place, return_index=True)
+        for block, start, end in zip(names.tolist(), first.tolist(), [*first.tolist()[1:], len(place)], strict=True):
+            self._blocks.setdefault(block, []).append(rows.take(slice(start, end)))
         self.watermark = max(self.watermark, float(rows.times.max(initial=-np.inf)) - self.lateness_s)
-        return list(self._complete())
+        return list(self._complete(self.watermark))
 
     def flush(self) -> list[Window]:
         """Give out all that is held, complete or not: the stream has ended."""
-        self.watermark = np.inf
-        found = list(self._complete())
+        found = list(self._complete(np.inf))
         if self._small:
             found.append(self._window())
         return found
 
-    def _complete(self) -> Iterator[Window]:
+    def _complete(self, until: float) -> Iterator[Window]:
         for block in sorted(self._blocks):
-            if blocks.start_of(block + 1, self.hours, self.start_h) > self.watermark:
+            if blocks.start_of(block + 1, self.hours, self.start_h) > until:
                 return
             self._small.append((block, self._blocks.pop(block)))
             self._closed = block

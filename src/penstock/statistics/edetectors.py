@@ -64,6 +64,20 @@ def advance(state: Detection, log_factors: Floats) -> tuple[Detection, Floats]:
     return Detection(log_m=tuple(log_m[-1].tolist()), seen=state.seen + steps), track
 
 
+def advance_many(log_m: Floats, log_factors: Floats) -> tuple[Floats, Floats]:
+    """One observation for each of many e-detectors at once.
+
+    Args:
+        log_m: Shape ``(detectors, bets)``; minus infinity at the start.
+        log_factors: The same shape.
+
+    Returns:
+        The new state, and the log of each e-detector.
+    """
+    state = np.logaddexp(log_m, 0.0) + log_factors
+    return state, np.asarray(np.logaddexp.reduce(state, axis=1) - math.log(state.shape[1]))
+
+
 def first_alarm(track: Floats, level: float) -> int | None:
     """Index of the first observation after which M >= level; None if there is none."""
     over = np.flatnonzero(track >= math.log(level))
@@ -106,21 +120,22 @@ def calibration_factors(
     return np.asarray(y * np.log(other / null) + (1 - y) * np.log((1 - other) / (1 - null)))
 
 
-def share_factors(events: npt.ArrayLike, rows: npt.ArrayLike, share: float) -> Floats:
+def share_factors(events: npt.ArrayLike, rows: npt.ArrayLike, share: npt.ArrayLike) -> Floats:
     """Bets that an event (a missing value, an unseen category) has become 3, 10 or 30 times as likely.
 
     Args:
         events: How many of `rows` had it, by batch.
         rows: Rows of each batch.
-        share: What is ordinary; 0 < share < 1.
+        share: What is ordinary, one for all batches or one for each; 0 < share < 1.
 
     Returns:
         Logs, shape ``(batches, 3)``: the likelihood ratio of each batch as a whole.
     """
     hits = np.asarray(events, float)[:, None]
     total = np.asarray(rows, float)[:, None]
-    other = _tilted(np.array(share), np.array(SCHEMA_ODDS))[None, :]
-    return np.asarray(hits * np.log(other / share) + (total - hits) * np.log((1 - other) / (1 - share)))
+    ordinary = np.asarray(share, float).reshape(-1, 1)
+    other = _tilted(ordinary, np.array(SCHEMA_ODDS)[None, :])
+    return np.asarray(hits * np.log(other / ordinary) + (total - hits) * np.log((1 - other) / (1 - ordinary)))
 
 
 def block_factors(deviations: npt.ArrayLike, drifts: tuple[float, ...] = DRIFTS) -> Floats:

@@ -10,16 +10,22 @@ Source of the rules: Breck et al., Data Validation for Machine Learning, MLSys 2
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from penstock.observe.detector import Reading, Severity, Source
 from penstock.observe.faults import POOL_H, ColumnFault
 from penstock.observe.windows import Window
-from penstock.statistics import blocks
+from penstock.statistics import blocks, edetectors
+from penstock.statistics.edetectors import SCHEMA_ODDS
 from penstock.statistics.histograms import Histogram
 from penstock.statistics.reference import Reference
 
+Floats = npt.NDArray[np.float64]
 Kind = Literal["missing", "unusual"]
 KINDS: tuple[Kind, ...] = ("missing", "unusual")
 WORDS: dict[Kind, str] = {
@@ -38,24 +44,25 @@ class SchemaDetector:
     source: Source = "predictions"
     _start_h: int = 0
     _faults: dict[tuple[str, Kind], ColumnFault] = field(default_factory=dict)
+    _log_m: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
     def fit(self, reference: Reference) -> None:
         """What is ordinary, of every column and kind."""
         self._start_h = reference.start_h
         windows = reference.window(6) or reference.window(24)
-        level = LEVEL * 2 * max(len(reference.profile.columns), 1)
         self._faults = {}
         for name, histogram in reference.profile.columns.items():
             for kind in KINDS:
                 shares = {} if windows is None else windows.missing if kind == "missing" else windows.unusual
                 # "Rule of three": the upper 95 % bound of a share that was never seen in n rows is 3 / n.
                 share = (_events(histogram, kind) + 3) / max(histogram.rows, 6)
-                self._faults[name, kind] = ColumnFault(share, shares.get(name, 0.0), level, by_day=False)
+                self._faults[name, kind] = ColumnFault(share, shares.get(name, 0.0), by_day=False)
         by_day = any(fault.bursts for fault in self._faults.values()) or (
             reference.loss is not None and reference.loss.known and reference.loss.clustered
         )
         for fault in self._faults.values():
             fault.by_day = by_day
+        self._log_m = np.full((len(self._faults), len(SCHEMA_ODDS)), -np.inf)
 
     def hours(self) -> int:
         """Windows of an hour."""
@@ -64,13 +71,23 @@ class SchemaDetector:
     def score(self, window: Window) -> list[Reading]:
         """One reading for each kind of fault."""
         day = int(blocks.block_of(window.rows.times[:1], 24, self._start_h)[0]) if len(window.rows) else 0
-        judged = False
-        for (name, kind), fault in self._faults.items():
-            seen = window.profile.columns.get(name)
-            if seen is not None and seen.rows:
-                fault.turn(_events(seen, kind), seen.rows, day)
-                judged = True
-        return [self._reading(kind) for kind in KINDS] if judged else []
+        columns = window.profile.columns
+        counts = [
+            (_events(columns[name], kind), columns[name].rows) if name in columns else (0, 0)
+            for name, kind in self._faults
+        ]
+        if not any(rows for _, rows in counts):
+            return []
+        events, rows = np.array(counts).T
+        ordinary = [fault.ordinary for fault in self._faults.values()]
+        factors = edetectors.share_factors(events, rows, ordinary)
+        self._log_m, track = edetectors.advance_many(self._log_m, factors)
+        alarms = track >= math.log(LEVEL * len(self._faults))
+        self._log_m[alarms] = -np.inf
+        for place, fault in enumerate(self._faults.values()):
+            if counts[place][1]:
+                fault.turn(*counts[place], day=day, alarm=bool(alarms[place]), likely=bool(factors[place, 0] > 0))
+        return [self._reading(kind) for kind in KINDS]
 
     def _reading(self, kind: Kind) -> Reading:
         raised = {name: fault for (name, of), fault in self._faults.items() if of == kind and fault.raised}
