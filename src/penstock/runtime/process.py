@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -67,13 +68,18 @@ class Confined:
         self._process = process
         self._control = control
 
+    def end(self) -> None:
+        """Have it ended; whoever waits on the channel hears at once."""
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)  # the keeper ends the model process on this
+
     def close(self) -> Ending:
         """End it if it still runs, and tell how it ended; more than once is harmless."""
         if self._control.fileno() < 0:
             return Ending()
         ending = Ending()
+        self.end()
         try:
-            self._control.shutdown(socket.SHUT_WR)  # the keeper ends the model process on this
             self._control.settimeout(5)
             ending = msgspec.json.decode(receive(self._control, 1 << 20), type=Ending)
         except (OSError, EOFError, msgspec.DecodeError):

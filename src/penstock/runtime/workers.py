@@ -100,6 +100,10 @@ class Worker:
         self.busy_since = 0.0
         return answered
 
+    def interrupt(self) -> None:
+        """Have it ended while somebody waits for its answer."""
+        self._confined.end()
+
     def end(self) -> ModelFailed:
         """End it, and tell how it ended."""
         ending = self._confined.close()
@@ -152,9 +156,14 @@ def start(recipe: Recipe) -> Worker:
 
 
 class Workers:
-    """The one that answers, and its spare."""
+    """The one that answers, and its spare.
+
+    Attributes:
+        deaths: Workers that were found dead or had to be ended.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
+        self.deaths = 0
         self._recipe = recipe
         self._current: Worker | None = None
         self._spare: Worker | None = None
@@ -177,6 +186,8 @@ class Workers:
             ModelFailed: No process can load the model.
             BadConfig: This machine has too few walls.
         """
+        if self._closed:
+            raise _closed()
         if self._current is not None and not self._current.alive():
             self.discard()
         while self._current is None:
@@ -186,16 +197,27 @@ class Workers:
     def discard(self) -> ModelFailed:
         """End the one that answers; the answer tells how it died."""
         current, self._current = self._current, None
-        return current.end() if current else ModelFailed("the model's process is gone")
+        if current is None:
+            return ModelFailed("the model's process is gone")
+        self.deaths += 1
+        return current.end()
+
+    def interrupt(self) -> None:
+        """Say that all is over: whoever waits for an answer hears at once."""
+        self._closed = True
+        current = self._current
+        if current:
+            current.interrupt()
 
     def close(self) -> None:
-        """End both; more than once is harmless."""
+        """End both, when nobody waits for an answer any more; more than once is harmless."""
         with self._lock:
             self._closed = True
-            spare, self._spare = self._spare, None
-        self.discard()
-        if spare:
-            spare.end()
+            workers = self._current, self._spare
+            self._current = self._spare = None
+        for worker in workers:
+            if worker:
+                worker.end()
 
     def _take_spare(self, deadline: float) -> Worker | None:
         """The spare once it is loaded, or None if it died waiting; another starts in its place. Errors as `current`."""
@@ -237,3 +259,8 @@ class Workers:
                 self._spare = spare
                 return
         spare.end()
+
+
+def _closed() -> ModelFailed:
+    """Nobody asks a closed engine."""
+    return ModelFailed("the engine is closed", code="runtime.closed")

@@ -79,7 +79,7 @@ def test_an_idle_death_costs_nobody_anything(engine) -> None:
         os.kill(pid, signal.SIGKILL)
         wait_for_death(pid)
         assert engine.run(ask(value), timeout_s=30)["prediction"] == [value * 2]
-    assert engine.replays == 0
+    assert (engine.replays, engine.deaths) == (0, 3)
 
 
 def test_a_death_under_a_request_is_replayed_once(engine) -> None:
@@ -145,6 +145,24 @@ def test_nothing_is_left_after_closing(engine) -> None:
     pid = engine.pid
     engine.close()
     wait_for_death(pid)
+
+
+def test_closing_ends_a_run_that_is_under_way(engine) -> None:
+    engine.timeout_s = 60.0
+    failures: list[ModelFailed] = []
+
+    def hang() -> None:
+        try:
+            engine.run(ask(1))
+        except ModelFailed as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    time.sleep(0.3)
+    engine.close()
+    thread.join(10)
+    assert [error.code for error in failures] == ["runtime.closed"]
 
 
 def test_a_model_that_cannot_be_loaded_says_why(make_package, opened) -> None:

@@ -37,7 +37,6 @@ class PythonEngine:
         inline: Never: it is another process.
         timeout_s: How long one run may take before its worker counts as hanging and is ended.
         replays: Requests that were asked once more because their worker died.
-        deaths: Workers that died or were ended for hanging.
         last_death: How the last one died, for the log.
     """
 
@@ -46,7 +45,6 @@ class PythonEngine:
     def __init__(self, name: str, signature: Signature, workers: Workers) -> None:
         self.timeout_s = 10.0
         self.replays = 0
-        self.deaths = 0
         self.last_death = ""
         self._name = name
         self._signature = signature
@@ -55,7 +53,6 @@ class PythonEngine:
         self._id = 0
         self._failures: list[float] = []
         self._rests_until = 0.0
-        self._closed = False
 
     @classmethod
     def open(cls, package: Package, environments: Path | None) -> PythonEngine:
@@ -80,6 +77,11 @@ class PythonEngine:
         return engine
 
     @property
+    def deaths(self) -> int:
+        """Workers that died, or were ended for hanging."""
+        return self._workers.deaths
+
+    @property
     def pid(self) -> int:
         """Process id of the worker that answers; 0 while there is none."""
         return self._workers.pid
@@ -91,20 +93,19 @@ class PythonEngine:
         if not self._lock.acquire(timeout=max(deadline - start, 0)):
             raise _too_late()
         try:
-            self._require_open()
+            self._require_rested()
             return self._ask(inputs, deadline)
         finally:
             self._lock.release()
 
     def close(self) -> None:
-        """End the processes."""
-        self._closed = True
-        self._workers.close()
+        """End the processes; a run that is under way fails."""
+        self._workers.interrupt()
+        with self._lock:
+            self._workers.close()
 
-    def _require_open(self) -> None:
-        """Refuse while it is closed or rests."""
-        if self._closed:
-            raise ModelFailed("the engine is closed", code="runtime.closed")
+    def _require_rested(self) -> None:
+        """Refuse while it rests."""
         rest = self._rests_until - time.monotonic()
         if rest > 0:
             raise NotReady(
@@ -143,6 +144,9 @@ class PythonEngine:
             worker = self._free_worker(deadline)
         except TimeoutError:
             raise _too_late() from None
+        except ModelFailed:  # it cannot be loaded any more: no use in trying for every request
+            self._note_failure()
+            raise
         worker.send(frame, self.timeout_s)
         try:
             header, outputs = worker.receive(deadline)
@@ -178,8 +182,7 @@ class PythonEngine:
         return True
 
     def _bury(self) -> ModelFailed:
-        """Count a death and tell how it came."""
-        self.deaths += 1
+        """Let go of a dead worker and tell how it died."""
         ended = self._workers.discard()
         self.last_death = ended.message
         return ended
