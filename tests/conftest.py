@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from dataplane_for_tests import DataPlane, route
 from packages_for_tests import flights_like, linear_package
+
+# Examples are judged by what they show, not by how long a shared machine takes over them.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

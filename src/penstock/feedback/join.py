@@ -1,7 +1,7 @@
 """Outcomes meet their predictions, as of a time: what was known then, and nothing that came later.
 
 What comes in: a table with a column ``prediction``, and outcomes. What goes out: the same table with ``outcome`` (as
-it came; of several the last one received), ``outcome_at`` and ``known_at``; null where nothing was known.
+JSON; of several the last one received), ``outcome_at`` and ``known_at``; null where nothing was known.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import duckdb
+import msgspec
 import pyarrow as pa
 
 from penstock.records import Outcome, Scalar
-from penstock.statistics.answers import canonical, labels_of
+from penstock.statistics.answers import labels_of
 
 SCHEMA = pa.schema(
     {
@@ -23,6 +24,8 @@ SCHEMA = pa.schema(
         "source": pa.string(),
     }
 )
+
+_JSON = msgspec.json.Encoder()
 
 JOIN = """
     with latest as (
@@ -36,11 +39,11 @@ JOIN = """
 
 
 def outcomes_table(outcomes: Iterable[Outcome]) -> pa.Table:
-    """Outcomes as a table; values as text, True and 1 alike."""
+    """Outcomes as the log's table of them; values as JSON."""
     held = list(outcomes)
     columns = {
         "prediction": [one.prediction for one in held],
-        "value": [canonical(one.value) for one in held],
+        "value": [_JSON.encode(one.value).decode() for one in held],
         "at": [one.at for one in held],
         "received_at": [one.received_at for one in held],
         "source": [one.source for one in held],
@@ -59,11 +62,12 @@ def join(predictions: pa.Table, outcomes: pa.Table, *, until: float = float("inf
     with duckdb.connect() as connection:
         connection.register("predictions", predictions)
         connection.register("outcomes", outcomes)
-        return connection.execute(JOIN, {"until": until}).to_arrow_table()
+        return connection.sql(JOIN, params={"until": until}).to_arrow_table()
 
 
 def with_labels(joined: pa.Table, classes: Sequence[Scalar] = ()) -> pa.Table:
     """The joined table with its outcomes as numbers, ``label``, to hold against ``score``; NaN where not known."""
-    outcomes: list[Scalar] = joined["outcome"].to_pylist()
+    texts: list[str | None] = joined["outcome"].to_pylist()
+    outcomes: list[Scalar] = [None if text is None else msgspec.json.decode(text) for text in texts]
     answers = joined["answer"].to_pylist() if "answer" in joined.column_names else outcomes
     return joined.append_column("label", pa.array(labels_of(outcomes, answers, classes), pa.float64()))
