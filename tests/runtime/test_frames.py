@@ -79,3 +79,10 @@ def test_a_header_that_lies_is_refused(head: bytes) -> None:
 def test_a_header_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         read_frame(reader(struct.pack("<I", MAX_HEADER_BYTES + 1)))
+
+
+def test_a_frame_larger_than_expected_is_refused_before_it_is_read() -> None:
+    frame = pack(Header(), {"a": np.zeros(1000)})
+    assert read_frame(reader(frame), most=8000)[1]["a"].shape == (1000,)
+    with pytest.raises(ValueError, match="too large"):
+        read_frame(reader(frame), most=7999)

@@ -110,7 +110,14 @@ def test_no_new_file_appears_outside(attack: Attack, folder: str) -> None:
 
 def test_nothing_is_read_but_what_was_granted(attack: Attack, canary: Path) -> None:
     assert attack("read", read=(canary,), path=str(canary)) == "alive"
-    for path in (str(canary), "/etc/shadow", "/etc/passwd", f"/proc/{os.getpid()}/environ", "/proc/1/environ"):
+    for path in (
+        str(canary),
+        "/etc/shadow",
+        "/etc/passwd",
+        f"/proc/{os.getpid()}/environ",
+        "/proc/1/environ",
+        "/proc/self/root/etc/passwd",
+    ):
         with pytest.raises(ModelFailed, match=r"PermissionError|FileNotFoundError"):
             attack("read", path=path)
     with pytest.raises(ModelFailed, match="PermissionError"):

@@ -80,8 +80,8 @@ def pack(header: Header, arrays: Mapping[str, Array] | None = None) -> bytes:
     return b"".join((struct.pack("<I", len(head)), head, *blobs))
 
 
-def read_frame(receive: Receive) -> tuple[Header, Arrays]:
-    """Read one frame.
+def read_frame(receive: Receive, *, most: int = MAX_FRAME_BYTES) -> tuple[Header, Arrays]:
+    """Read one frame, whose tensors take `most` bytes or less.
 
     Raises:
         EOFError: The other side is gone.
@@ -95,7 +95,7 @@ def read_frame(receive: Receive) -> tuple[Header, Arrays]:
         header = _HEADER.decode(bytes(receive(length)))
     except msgspec.DecodeError as error:
         raise ValueError("the header is no header") from error
-    if not 0 <= sum(part.size for part in header.tensors) <= MAX_FRAME_BYTES:
+    if any(part.size < 0 for part in header.tensors) or sum(part.size for part in header.tensors) > most:
         raise ValueError("the tensors are too large")
     return header, {part.name: _array(part, receive(part.size)) for part in header.tensors}
 

@@ -49,11 +49,13 @@ class Worker:
     Attributes:
         pid: Of the model process.
         busy_since: When it was handed what it is working on (``time.monotonic``); 0 while idle.
+        most: Bytes that its answer may have; a hostile model must not fill this process's memory.
     """
 
     def __init__(self, confined: Confined, scratch: TemporaryDirectory[str]) -> None:
         self.pid = confined.pid
         self.busy_since = 0.0
+        self.most = 0
         self._confined = confined
         self._scratch = scratch
 
@@ -94,7 +96,7 @@ class Worker:
         channel.recv(1, socket.MSG_PEEK)
         whole = time.monotonic() + _FRAME_S
         try:
-            answered = read_frame(lambda length: exactly(channel, length, whole))
+            answered = read_frame(lambda length: exactly(channel, length, whole), most=self.most)
         except TimeoutError:
             raise EOFError from None
         self.busy_since = 0.0

@@ -66,11 +66,9 @@ def wait_for_death(pid: int) -> None:
 
 
 def test_named_columns_text_and_missing_text_arrive_as_fitted(package: Package, opened) -> None:
-    prove(opened(package), package)
-
-
-def test_it_is_not_inline_and_holds_no_model_here(package: Package, opened) -> None:
-    assert opened(package).inline is False
+    engine = opened(package)
+    prove(engine, package)
+    assert engine.inline is False
 
 
 def test_an_idle_death_costs_nobody_anything(engine) -> None:

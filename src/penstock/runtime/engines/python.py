@@ -27,6 +27,8 @@ from penstock.tensors import DTYPES, Arrays, Signature
 _DEATHS_BEFORE_REST = 3
 _WINDOW_S = 60.0
 _LOAD_S = 120.0
+# What a row's answer may take: thousands of classes, or a long text.
+_ROW_BYTES = 64 << 10
 _LONGEST_REST_S = 60.0
 
 
@@ -118,13 +120,14 @@ class PythonEngine:
         """Ask a worker, and once more if it dies."""
         self._id += 1
         frame = pack(Header(id=self._id), inputs)
+        most = (1 + len(next(iter(inputs.values())))) * _ROW_BYTES
         try:
-            header, outputs = self._exchange(frame, deadline)
+            header, outputs = self._exchange(frame, most, deadline)
         except (EOFError, ValueError, ConnectionError):
             self._bury()
             self.replays += 1
             try:
-                header, outputs = self._exchange(frame, deadline)
+                header, outputs = self._exchange(frame, most, deadline)
             except (EOFError, ValueError, ConnectionError):
                 ended = self._bury()
                 self._note_failure()
@@ -133,7 +136,7 @@ class PythonEngine:
         self._failures.clear()
         return self._checked(header, outputs)
 
-    def _exchange(self, frame: bytes, deadline: float) -> tuple[Header, Arrays]:
+    def _exchange(self, frame: bytes, most: int, deadline: float) -> tuple[Header, Arrays]:
         """Ask the worker that is free.
 
         Raises:
@@ -147,6 +150,7 @@ class PythonEngine:
         except ModelFailed:  # it cannot be loaded any more: no use in trying for every request
             self._note_failure()
             raise
+        worker.most = most
         worker.send(frame, self.timeout_s)
         try:
             header, outputs = worker.receive(deadline)
