@@ -110,7 +110,7 @@ def _outcomes(app: App, prediction: str) -> tuple[Outcome, ...]:
     """What was said of it, in order of arrival."""
     with views(app.home / "log") as connection:
         found = connection.execute(
-            "SELECT value, at, received_at, source FROM outcomes WHERE prediction = ? ORDER BY received_at",
+            'SELECT value, "at", received_at, source FROM outcomes WHERE prediction = ? ORDER BY received_at',
             [prediction],
         ).fetchall()
     return tuple(
