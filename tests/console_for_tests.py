@@ -25,6 +25,7 @@ from penstock.access.tokens import token_sha256
 from penstock.api.server import create
 from penstock.app.app import App
 from penstock.app.opening import open_app
+from penstock.app.outcomes import record_outcomes
 from penstock.app.views import (
     CalibrationPoint,
     ColumnDrift,
@@ -39,16 +40,20 @@ from penstock.build.sign import sign_folder
 from penstock.console.routes import ROUTES
 from penstock.gate.policy import starter
 from penstock.gate.report import render
+from penstock.log.journal import Journal
+from penstock.log.tail import payload
 from penstock.packages.keys import load_or_create_package_key
 from penstock.packages.manifest import MANIFEST, read_manifest
 from penstock.records import (
     AliasMove,
     Approval,
     Dataset,
+    Exchange,
     Finding,
     Incident,
     Manifest,
     Measurement,
+    Outcome,
     Parity,
     Proposal,
     Release,
@@ -63,6 +68,7 @@ from penstock.registry.registry import Registry
 from penstock.registry.trust import keep_package
 
 POLICY = starter().digest
+ANSWERED = "0197b2c4d5e6f708"
 MAY = 1367366400.0
 """2013-05-01, event time."""
 PEOPLE = {"vera": "viewer", "otto": "operator", "anna": "approver", "root": "admin"}
@@ -92,6 +98,7 @@ def seeded_home(folder: Path) -> Home:
     tokens["narrow"] = registry.issue_token("otto", by=admin, endpoints=("taxi",))
     _flights(registry, who, folder)
     _taxi(registry, who, folder)
+    _answer(app)
     (app.home / "run").mkdir(exist_ok=True)
     write_observed(app.home, observed())
     return Home(app, tokens)
@@ -187,6 +194,33 @@ def _flights(registry: Registry, who: dict[str, Identity], folder: Path) -> None
         at=time.time(),
     )
     put(registry, "proposal.made", proposal, by=system)
+
+
+def _answer(app: App) -> None:
+    """One answered request of two rows, as a worker writes it, and the truth about its first row."""
+    made = Exchange(
+        id=ANSWERED,
+        endpoint="flights",
+        release=3,
+        model="flights",
+        version=3,
+        variant="canary",
+        share=0.5,
+        key="N14228",
+        event_time=MAY + 3600,
+        received_at=time.time(),
+        latency_s=0.00071,
+        code="ok",
+        rows=2,
+        inputs={"distance": [1400.0, 229.0], "carrier": ["UA", "B6"], "delay": [12.0, 0.0]},
+        outputs={"label": ["late", "on time"], "probabilities": [[0.31, 0.69], [0.88, 0.12]]},
+    )
+    journal = Journal(app.home / "log" / "journal", "worker-0")
+    journal.append(payload(made))
+    journal.close()
+    record_outcomes(
+        app, "flights", [Outcome(prediction=f"{ANSWERED}.0", value="late", at=MAY + 9000, source="airline")]
+    )
 
 
 def _taxi(registry: Registry, who: dict[str, Identity], folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from console_for_tests import Home, seeded_home
+from console_for_tests import ANSWERED, Home, seeded_home
 from penstock.app.outcomes import MOST
 
 
@@ -76,6 +76,13 @@ def test_metrics_are_prometheus_text(home: Home) -> None:
     text = client_of(home, "vera").get("/metrics").text
     assert 'penstock_requests{endpoint="flights"} 183412.0' in text
     assert 'penstock_incidents_open{endpoint="flights"} 2.0' in text
+
+
+def test_a_prediction_is_traced(home: Home) -> None:
+    found = client_of(home, "vera").get(f"/api/v1/predictions/{ANSWERED}.0").json()
+    assert found["package"] == home.app.state().version("flights", 3).version.digest
+    assert found["line"]["outputs"]["probabilities"] == [0.31, 0.69]
+    assert found["outcomes"][0]["value"] == "late"
 
 
 def test_what_is_not_there(home: Home) -> None:

@@ -9,12 +9,13 @@ import math
 from datetime import UTC, datetime
 
 NONE = "–"
+_SPACE = "\u00a0"  # Between a figure and its unit: no line ends there.
 
 
 def count(value: float) -> str:
     """``336,776``; above a million ``1.25 M``."""
     if value >= 1e6:
-        return f"{value / 1e6:.3g} M"
+        return f"{value / 1e6:.3g}{_SPACE}M"
     return f"{value:,.0f}"
 
 
@@ -23,11 +24,11 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not math.isfinite(seconds):
         return NONE
     if seconds < 5e-8:
-        return "0 ms"
+        return f"0{_SPACE}ms"
     for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s"), (7200.0, 1 / 60, "min")):
         if seconds < limit:
-            return f"{_short(seconds * factor)} {unit}"
-    return f"{_short(seconds / 3600)} h" if seconds < 172800 else f"{_short(seconds / 86400)} d"
+            return f"{_short(seconds * factor)}{_SPACE}{unit}"
+    return f"{_short(seconds / 3600)}{_SPACE}h" if seconds < 172800 else f"{_short(seconds / 86400)}{_SPACE}d"
 
 
 def percent(share: float | None) -> str:
@@ -35,7 +36,7 @@ def percent(share: float | None) -> str:
     if share is None or not math.isfinite(share):
         return NONE
     value = share * 100
-    return f"{value:.2g} %" if abs(value) < 10 else f"{value:.3g} %"
+    return f"{value:.2g}{_SPACE}%" if abs(value) < 10 else f"{value:.3g}{_SPACE}%"
 
 
 def rate(value: float) -> str:
@@ -49,6 +50,8 @@ def figure(value: object) -> str:
         return NONE if value is None else str(value).lower()
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(figure(item) for item in value)
     if isinstance(value, float):
         return f"{value:,.4g}" if math.isfinite(value) else NONE
     return str(value)
@@ -64,11 +67,11 @@ def evidence(value: float) -> str:
 def size(size_bytes: int) -> str:
     """``1.2 MB``."""
     if size_bytes < 1000:
-        return f"{size_bytes} B"
+        return f"{size_bytes}{_SPACE}B"
     for factor, unit in ((1e3, "kB"), (1e6, "MB"), (1e9, "GB")):
         if size_bytes < factor * 1000:
-            return f"{_short(size_bytes / factor)} {unit}"
-    return f"{size_bytes / 1e12:.3g} TB"
+            return f"{_short(size_bytes / factor)}{_SPACE}{unit}"
+    return f"{size_bytes / 1e12:.3g}{_SPACE}TB"
 
 
 def moment(at: float) -> str:

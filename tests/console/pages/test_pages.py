@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from console_for_tests import PEOPLE, Home
+from console_for_tests import ANSWERED, PEOPLE, Home
 from penstock.api.server import create
 from penstock.app.opening import open_app
 from penstock.console.language import TABLES
@@ -28,6 +28,7 @@ PAGES = (
     "/events?kind=verdict.given&subject=model/flights",
     "/trace",
     "/trace?prediction=nothing.0",
+    f"/trace?prediction={ANSWERED}.1",
     "/login",
     "/models/nope",
 )
@@ -152,6 +153,13 @@ def test_the_filter_and_the_pages_of_events(home: Home) -> None:
 
 def test_a_prediction_nobody_made_is_said_so(home: Home) -> None:
     assert TABLES["en"]["trace.missing"] in signed_in(home, "vera").get("/trace?prediction=nothing.0").text
+
+
+def test_a_prediction_leads_back_to_all_that_stands_behind_it(home: Home) -> None:
+    text = signed_in(home, "vera").get(f"/trace?prediction={ANSWERED}.0").text
+    known = home.app.state().version("flights", 3)
+    for shown in (known.version.digest, "flights-train", "9f1c2ab4de77", "anna", "late", "airline", "verdict.given"):
+        assert shown in text or TABLES["en"].get(f"event.{shown}", shown) in text, shown
 
 
 def test_verify_says_that_all_is_as_it_was(home: Home) -> None:

@@ -84,15 +84,16 @@ def columns_of(scale: Scale, marks: Sequence[tuple[float, str]], right: float) -
 
 
 def svg(
-    title: str, description: str, body: Markup, *, size: tuple[float, float] = (WIDTH, HEIGHT), stretch: bool = False
+    title: str, description: str, body: Markup, *, size: tuple[float, float] = (WIDTH, HEIGHT), fit: str = ""
 ) -> Markup:
-    """The drawing, named and described; `stretch` lets it fill whatever room it is given."""
+    """The drawing, named and described; `fit` is ``stretch`` to fill any room, ``fixed`` to keep its size."""
     # Of what it says and not of when it was drawn, so that an unchanged chart is the same text.
     mark = f"c{zlib.crc32(f'{title}/{description}'.encode()):x}"
     return element(
         "svg",
         {"viewBox": f"0 0 {size[0]} {size[1]}", "role": "img", "aria-labelledby": f"{mark}t {mark}d"}
-        | ({"class": "chart stretch", "preserveAspectRatio": "none"} if stretch else {"class": "chart"}),
+        | {"class": f"chart {fit}".strip()}
+        | ({"preserveAspectRatio": "none"} if fit == "stretch" else {"width": size[0]} if fit == "fixed" else {}),
         element("title", {"id": f"{mark}t"}, title) + element("desc", {"id": f"{mark}d"}, description) + body,
     )
 

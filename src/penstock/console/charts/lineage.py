@@ -43,7 +43,7 @@ def lineage_chart(title: str, sources: Sequence[Node], middle: Node, uses: Seque
         body += _join((mid + _BOX, centre), (right, y)) + _box(node, right, y)
     body += _box(middle, mid, centre, tone="node middle")
     words = f"{', '.join(n.name for n in sources) or '–'} → {middle.name} → {', '.join(n.name for n in uses) or '–'}"
-    return svg(title, words, body, size=((right if uses else mid) + _BOX + 2, height))
+    return svg(title, words, body, size=((right if uses else mid) + _BOX + 2, height), fit="fixed")
 
 
 def _row(index: int, count: int, height: float) -> float:

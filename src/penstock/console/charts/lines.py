@@ -107,7 +107,7 @@ def sparkline(at: Sequence[float], values: Sequence[float], title: str) -> Marku
     points = [(across.place(at[i]), up.place(values[i])) for i in thin(len(values), 60)]
     area = [(points[0][0], 28.0), *points, (points[-1][0], 28.0)]
     body = path(area, "band tone0", closed=True) + path(points, "curve tone0")
-    return element("span", {"class": "sparkline"}, svg(title, title, body, size=(120, 30), stretch=True))
+    return element("span", {"class": "sparkline"}, svg(title, title, body, size=(120, 30), fit="stretch"))
 
 
 def _usable(curve: Curve, *, log: bool) -> Curve:
