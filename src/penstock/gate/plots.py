@@ -131,14 +131,12 @@ def _band(plot: JSON) -> Markup:
     low, high = min(*values, middle - spread), max(*values, middle + spread)
     room = (high - low or 1.0) * 0.08
     up = Frame(low - room, high + room, TALL - 30, 10)
-    across = Frame(0, max(len(values) - 1, 1), 56, WIDE - 110)
+    across = Frame(0, max(len(values) - 1, 1), 70, WIDE - 20)
     left, right = across.at(0) - 8, across.at(max(len(values) - 1, 1)) + 8
     top, bottom = up.at(middle + spread), up.at(middle - spread)
     parts = [
         f'<rect class="band" x="{left}" y="{top}" width="{right - left:.2f}" height="{bottom - top:.2f}"/>',
         f'<line class="mean" x1="{left}" y1="{up.at(middle)}" x2="{right}" y2="{up.at(middle)}"/>',
-        f'<text x="{right + 6}" y="{up.at(middle) + 4}">mean {middle:.3f}</text>',
-        f'<text x="{right + 6}" y="{up.at(middle) + 20}">± {spread:.3f}</text>',
     ]
     parts += [
         f'<circle class="mark" cx="{across.at(place)}" cy="{up.at(value)}" r="3.5">'

@@ -31,7 +31,8 @@ class LatencyLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_field
         runs: Single rows timed, at most.
         min_runs: Fewer in the time budget show no 99th percentile.
         batch: Rows of a batch.
-        budget_s: Time for the single rows; as much again for the batches.
+        budget_s: Time for the single rows, enough for `min_runs` at the slowest allowed median; as much again for
+            the batches.
     """
 
     p50_s: float = 0.05
@@ -40,7 +41,7 @@ class LatencyLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_field
     runs: int = 300
     min_runs: int = 100
     batch: int = 512
-    budget_s: float = 2.0
+    budget_s: float = 6.0
 
 
 class LatencyCheck:

@@ -154,7 +154,7 @@ class RobustnessCheck:
         )
         if not bad:
             return question.passed(
-                f"Yes: tried on {counted(len(replies), 'column')} by itself, its answers stay valid.", shown
+                f"Yes: tried on {counted(len(replies), 'column')}, one at a time, its answers stay valid.", shown
             )
         return question.refused(
             f"No: on {bad[0].column}, {bad[0].fault}; {len(bad)} of {counted(len(replies), 'column')} do so.",

@@ -13,6 +13,7 @@ import numpy as np
 from penstock.gate.answers import scores_of
 from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.evidence import band, evidence
+from penstock.gate.units import is_epoch
 from penstock.records import JSON, Finding
 from penstock.statistics.intervals import NotEstimable
 from penstock.statistics.metrics import Metric, fitting, value
@@ -116,11 +117,11 @@ class StabilityCheck:
             limits={"halfwidth": self.limits.halfwidth},
             evidence=evidence(_by_day(candidate, metric), notes=[f"Interval: {found.method}."]),
         )
-        said = f"resampled, the {metric.title} stays within ±{half:.3f} of {found.value:.3f}"
+        said = f"the {metric.title} is {found.value:.3f}, give or take {half:.3f}"
         if half <= self.limits.halfwidth:
             return question.passed(f"Yes: {said}.", shown)
         return question.unknown(
-            f"Not shown: {said}; the limit is ±{self.limits.halfwidth:g}.", "Give more rows, over more days.", shown
+            f"Not shown: {said}; the limit is {self.limits.halfwidth:g}.", "Give more rows, over more days.", shown
         )
 
 
@@ -158,9 +159,11 @@ def _by_day(candidate: Candidate, metric: Metric) -> list[JSON]:
     if len(values) < 3:
         return []
     middle, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-    return [band(f"{metric.title} by {candidate.data.time_name}", names, values, middle=middle, spread=spread)]
+    unit = "day" if is_epoch(times) else candidate.data.time_name
+    title = f"{metric.title} by {unit}: mean {middle:.3f}, standard deviation {spread:.3f}"
+    return [band(title, names, values, middle=middle, spread=spread)]
 
 
 def _name(time: float) -> str:
     """A day's date, or the number that stands for it."""
-    return str(np.datetime64(int(time), "s"))[:10] if time > 3e8 else f"{time:g}"
+    return str(np.datetime64(int(time), "s"))[:10] if is_epoch(np.array([time])) else f"{time:g}"
