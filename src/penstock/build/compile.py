@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from msgspec.structs import replace
 from onnx import ModelProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common import data_types
@@ -50,6 +51,9 @@ _OPTIONS: tuple[dict[str, bool], ...] = (
 def candidates(model: object, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
     """Ways to compile a model, the most exact first; each is tried by calling it and may raise."""
     yield lambda: _compiled(model, inputs, outputs, wide=True).SerializeToString()
+    if by_column(model) and len({spec.datatype for spec in inputs} - {"BYTES", "FP64"}) > 0:
+        # Steps that take whole numbers and fractions together compute in doubles; converters want that said.
+        yield lambda: _compiled_on_doubles(model, inputs, outputs).SerializeToString()
     yield lambda: _compiled(model, inputs, outputs, wide=False).SerializeToString()
 
 
@@ -65,6 +69,14 @@ def _compiled(model: object, inputs: Specs, outputs: Specs, *, wide: bool) -> Mo
         widen_trees(converted, tables_of(final_step(model)), narrow_rows=rounds_rows(final_step(model)))
     graphs.name_outputs(converted.graph, outputs)
     graphs.deduplicate_opsets(converted)
+    return converted
+
+
+def _compiled_on_doubles(model: object, inputs: Specs, outputs: Specs) -> ModelProto:
+    """The wide graph over doubles for every number, each cast from the input that the signature has."""
+    doubles = tuple(spec if spec.datatype == "BYTES" else replace(spec, datatype="FP64") for spec in inputs)
+    converted = _compiled(model, doubles, outputs, wide=True)
+    graphs.cast_inputs(converted.graph, inputs, doubles)
     return converted
 
 

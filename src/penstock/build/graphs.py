@@ -41,6 +41,23 @@ def name_inputs(graph: GraphProto, inputs: Sequence[TensorSpec]) -> None:
         graph.input.append(helper.make_tensor_value_info(spec.name, TYPES[spec.datatype], shape))
 
 
+def cast_inputs(graph: GraphProto, given: Sequence[TensorSpec], read: Sequence[TensorSpec]) -> None:
+    """Let a graph that reads some inputs in other types be fed in the types of the signature.
+
+    Args:
+        graph: Reads `read`.
+        given: The signature's inputs.
+        read: The same inputs, by the same names, in the types in which the graph reads them.
+    """
+    changed = {spec.name: TYPES[wanted.datatype] for spec, wanted in zip(given, read, strict=True) if spec != wanted}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name in changed:
+                node.input[place] = f"{name}_cast"
+    insert(graph, 0, [_cast(name, f"{name}_cast", element) for name, element in changed.items()])
+    name_inputs(graph, given)
+
+
 def join_columns(graph: GraphProto, inputs: Sequence[TensorSpec], matrix: str, element: int) -> None:
     """Feed the matrix that a graph reads from one input per column."""
     nodes = [_cast(spec.name, f"{matrix}_{at}", element) for at, spec in enumerate(inputs)]
