@@ -133,7 +133,9 @@ def shaped(array: Array, shape: list[int], *, where: str, nested: bool = False) 
         InvalidInput: Another number of elements, or another nesting.
     """
     declared = tuple(shape)
-    if min(shape, default=0) < 0 or prod(shape) != array.size or (nested and array.shape != declared):
+    if array.shape == declared:
+        return array
+    if nested or prod(shape) != array.size or min(shape, default=0) < 0:
         raise InvalidInput(
             f"the data have {array.size} elements and the shape says otherwise",
             "the shape is the number of entries along each dimension",

@@ -32,7 +32,7 @@ from penstock.records import Snapshot, WorkerStatus, encode
 from penstock.serve.board import Board
 from penstock.serve.channel import Message, hear, say
 from penstock.serve.flow import Flow
-from penstock.serve.listeners.http import Door
+from penstock.serve.listeners.door import Door
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
 from penstock.serve.models import Shelf
@@ -143,14 +143,14 @@ class Worker:
         self._report()
         door = self._door
         if door is not None:
-            door.closing = True
+            door.state.closing = True
         if not rolling:
             # Whoever has not yet seen that we are not ready is still answered, and told to go elsewhere.
             await asyncio.sleep(self._options.linger_s)
         if door is not None:
             door.shut()
             patience = time.monotonic() + (self._options.idle_s if rolling else 0.0)
-            while door.held() or (door.connections and time.monotonic() < patience):
+            while door.held() or (door.state.connections and time.monotonic() < patience):
                 await asyncio.sleep(0.01)
             door.close_idle()
             await asyncio.sleep(0.05)

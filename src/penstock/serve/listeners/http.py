@@ -10,8 +10,6 @@ connections, not by a timer each.
 from __future__ import annotations
 
 import asyncio
-import logging
-import socket
 import time
 from collections import deque
 from http import HTTPStatus
@@ -29,7 +27,6 @@ from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.protocol import Call, Reply, refuse
 from penstock.serve.turn import Turn
 
-_LOG = logging.getLogger("penstock.serve")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CLOSE = b"connection: close\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -47,13 +44,8 @@ class Slot:
         self.job: Job | None = None
 
 
-class Door:
-    """The connections of one listener and what they share.
-
-    Args:
-        flow: Answers calls.
-        turn: Sends answers.
-        limits: Sizes and times.
+class HttpState:
+    """What the connections of one listener share.
 
     Attributes:
         closing: Every connection is let go after its next answer.
@@ -66,70 +58,20 @@ class Door:
         self.closing = False
         self.heads = Heads()
         self.connections: set[HttpConnection] = set()
-        self._listening: socket.socket | None = None
-        self._accepting: set[asyncio.Task[object]] = set()
-
-    def open(self, listening: socket.socket) -> None:
-        """Accept from a socket that other workers accept from too."""
-        self._listening = listening
-        asyncio.get_running_loop().add_reader(listening.fileno(), self._accept)
-
-    def shut(self) -> None:
-        """Accept no more."""
-        if self._listening is not None:
-            asyncio.get_running_loop().remove_reader(self._listening.fileno())
-
-    def _accept(self) -> None:
-        """Take one connection a turn: taking all at once would leave the other workers without."""
-        if self._listening is None:
-            return
-        try:
-            accepted, _ = self._listening.accept()
-        except OSError:
-            # Another worker was quicker, or the client has gone.
-            return
-        accepted.setblocking(False)
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(loop.connect_accepted_socket(lambda: HttpConnection(self), accepted))
-        self._accepting.add(task)
-        task.add_done_callback(self._accepted)
-
-    def _accepted(self, task: asyncio.Task[object]) -> None:
-        self._accepting.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _LOG.warning("a connection could not be taken: %s", task.exception())
-
-    async def sweep(self) -> None:
-        """Close what is too slow, each second, for ever."""
-        while True:
-            await asyncio.sleep(1.0)
-            now = monotonic()
-            for connection in list(self.connections):
-                connection.check(now)
-
-    def close_idle(self) -> None:
-        """Close connections that hold no request."""
-        for connection in list(self.connections):
-            connection.close_if_idle()
-
-    def held(self) -> int:
-        """Requests begun and not yet answered."""
-        return sum(connection.busy() for connection in self.connections)
 
 
 class HttpConnection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_between", "_body", "_body_bytes", "_door", "_fed", "_head_bytes", "_headers", "_in_body", "_limits",
-        "_parser", "_sending", "_since", "_slots", "_stopped", "_stuck_bytes", "_stuck_since", "_transport",
-        "_url", "_writable",
+        "_between", "_body", "_body_bytes", "_fed", "_head_bytes", "_headers", "_in_body", "_limits", "_parser",
+        "_paused", "_sending", "_since", "_slots", "_state", "_stopped", "_stuck_bytes", "_stuck_since",
+        "_transport", "_url", "_writable",
     )  # fmt: skip
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._limits = door.limits
+    def __init__(self, state: HttpState) -> None:
+        self._state = state
+        self._limits = state.limits
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._slots: deque[Slot] = deque()
@@ -144,6 +86,7 @@ class HttpConnection(asyncio.Protocol):
         self._since = monotonic()
         self._sending = False
         self._stopped = False
+        self._paused = False
         self._writable = True
         self._stuck_since = 0.0
         self._stuck_bytes = 0
@@ -153,13 +96,13 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is here."""
         self._transport = transport  # type: ignore[assignment]
-        self._door.connections.add(self)
-        if len(self._door.connections) > self._limits.connections:
+        self._state.connections.add(self)
+        if len(self._state.connections) > self._limits.connections:
             self._refuse(NotReady("too many connections", "close some"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it still waits for need not start."""
-        self._door.connections.discard(self)
+        self._state.connections.discard(self)
         self._stopped = True
         self._transport = None
         for slot in self._slots:
@@ -174,10 +117,10 @@ class HttpConnection(asyncio.Protocol):
         if not self._in_body:
             if not self._head_bytes:
                 self._since = monotonic()
-                known = self._door.heads.find(data) if self._between else None
+                known = self._state.heads.find(data) if self._between else None
                 if known is not None:
                     head, body = known
-                    self._ask(head.method, head.path, head.headers, body, close=self._door.closing)
+                    self._ask(head.method, head.path, head.headers, body, close=self._state.closing)
                     return
             self._head_bytes += len(data)
         self._fed = data if self._between else b""
@@ -204,13 +147,12 @@ class HttpConnection(asyncio.Protocol):
         self._stuck_since = monotonic()
         if self._transport is not None:
             self._stuck_bytes = self._transport.get_write_buffer_size()
-            self._transport.pause_reading()
+        self._stop_reading(finally_=False)
 
     def resume_writing(self) -> None:
         """It caught up."""
         self._writable = True
-        if self._transport is not None and not self._stopped:
-            self._transport.resume_reading()
+        self._go_on_reading()
 
     # -- the parser's side
 
@@ -273,11 +215,11 @@ class HttpConnection(asyncio.Protocol):
         if self._stopped:
             return
         method, path, headers = self._parser.get_method().decode(), _path(self._url), self._headers
-        close = self._door.closing or not self._parser.should_keep_alive()
+        close = self._state.closing or not self._parser.should_keep_alive()
         if not close:
             # More may follow in the same bytes: then it is not alone, and is not kept.
             self._between = True
-            self._door.heads.keep(self._fed, method, path, headers)
+            self._state.heads.keep(self._fed, method, path, headers)
             self._fed = b""
         try:
             body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -295,7 +237,7 @@ class HttpConnection(asyncio.Protocol):
         if close or len(self._slots) >= self._limits.pipelined:
             self._stop_reading(finally_=close)
         call = Call(method, path, headers, body, time.time(), perf_counter())
-        job = self._door.flow.handle(call, lambda reply: self._fill(slot, reply))
+        job = self._state.flow.handle(call, lambda reply: self._fill(slot, reply))
         if slot.reply is None:
             slot.job = job
 
@@ -309,7 +251,7 @@ class HttpConnection(asyncio.Protocol):
         slots = self._slots
         while slots and slots[0].reply is not None and not close:
             slot = slots.popleft()
-            close = slot.close or self._door.closing
+            close = slot.close or self._state.closing
             parts += _bytes_of(slot, close=close)
         transport = self._transport
         if transport is None:
@@ -319,8 +261,8 @@ class HttpConnection(asyncio.Protocol):
             transport.write(b"".join(parts))
         if close or (self._stopped and not slots):
             transport.close()
-        elif not self._stopped and len(slots) < self._limits.pipelined and self._writable:
-            transport.resume_reading()
+        elif self._paused:
+            self._go_on_reading()
 
     def busy(self) -> int:
         """Requests that wait for an answer, one that is still coming included."""
@@ -359,7 +301,7 @@ class HttpConnection(asyncio.Protocol):
         slot.job = None
         if not self._sending and self._slots and self._slots[0].reply is not None:
             self._sending = True
-            self._door.turn.add(self)
+            self._state.turn.add(self)
 
     def _refuse(self, error: PenstockError) -> None:
         """Answer what came so far with a refusal, after the answers before it, and close."""
@@ -374,8 +316,16 @@ class HttpConnection(asyncio.Protocol):
 
     def _stop_reading(self, *, finally_: bool = True) -> None:
         self._stopped = self._stopped or finally_
-        if self._transport is not None:
+        if self._transport is not None and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
+
+    def _go_on_reading(self) -> None:
+        """Read again, once the client reads and few enough requests wait."""
+        wanted = self._writable and not self._stopped and len(self._slots) < self._limits.pipelined
+        if wanted and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
 
     def _check_chunked(self, headers: dict[bytes, bytes]) -> None:
         if b"content-length" in headers:

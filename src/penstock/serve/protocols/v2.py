@@ -62,6 +62,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 _DATATYPES = {dtype.str: name for name, dtype in DTYPES.items()}
+_PLACES = tuple(f"inputs[{index}]" for index in range(100))
 _decode_body = msgspec.json.Decoder(_Body).decode
 _encode = msgspec.json.Encoder().encode
 _PATH = re.compile(r"/v2(?:/(health|models|repository)(?:/([^/]+))?(?:/versions/([^/]+))?(?:/([a-z]+))?)?/?")
@@ -133,7 +134,9 @@ class V2Protocol:
                 size = {"binary_data_size": len(tail[-1])}
                 outputs.append(_Output(name, datatype, array.shape, parameters=size))
             else:
-                outputs.append(_Output(name, datatype, array.shape, array.ravel().tolist()))
+                outputs.append(
+                    _Output(name, datatype, array.shape, (array if array.ndim == 1 else array.ravel()).tolist())
+                )
         head = _encode(
             _Answer(
                 prediction.endpoint,
@@ -162,7 +165,7 @@ def _request(body: _Body, raw: memoryview, signature: Signature) -> Request:
     """A request by the signature's names."""
     arrays: Arrays = {}
     for index, tensor in enumerate(body.inputs):
-        where = f"inputs[{index}]"
+        where = _PLACES[index] if index < len(_PLACES) else f"inputs[{index}]"
         if tensor.datatype not in DTYPES:
             known = ", ".join(DTYPES)
             raise InvalidInput("the protocol has no such datatype", f"there are {known}", where=f"{where}.datatype")
@@ -184,6 +187,8 @@ def _request(body: _Body, raw: memoryview, signature: Signature) -> Request:
         raise InvalidInput(
             "bytes are left after the last tensor", "declare each tensor's binary_data_size", where="inputs"
         )
+    if body.parameters is None and body.outputs is None:
+        return Request(arrays, body.id or "")
     hints = body.parameters or {}
     wanted, binary = _outputs(body, signature, everything_raw=hints.get("binary_data_output") is True)
     return Request(arrays, body.id or "", *_hints(hints), wanted, binary)
