@@ -13,8 +13,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "penstock"
 
 # The highest first; parts on one line never import each other.
 LAYERS = [
-    {"cli", "__main__"},
-    {"commands", "demo", "notebook"},
+    {"__main__"},
+    {"cli"},
+    {"commands", "notebook"},
+    {"demo"},
     {"control"},
     {"api", "console"},
     {"web"},
