@@ -31,7 +31,7 @@ def test_it_passes_or_is_refused_for_its_holdout(split: str, tmp_path: Path) -> 
     prove(engine, package)
     data = read_data(files, package.manifest.signature, Columns(label="late", time="day"))
     # Time on a loaded machine is not what this test asks about.
-    patient = {"p50_s": 10.0, "p99_s": 60.0, "rows_per_s": 1.0, "budget_s": 60.0}
+    patient = {"p50_s": 10.0, "p99_s": 60.0, "rows_per_s": 1.0, "budget_s": 60.0, "runs": 60}
     policy = parse_policy({"checks": {name: {} for name in starter().checks} | {"latency": patient}})
     verdict = run(Candidate(package=package, engine=engine, data=data, precision=policy.precision), policy, version=1)
     engine.close()

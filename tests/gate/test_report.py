@@ -13,7 +13,7 @@ import pytest
 
 from penstock.gate.check import Candidate
 from penstock.gate.data import Columns
-from penstock.gate.policy import starter
+from penstock.gate.policy import parse_policy, starter
 from penstock.gate.report import figure, reason, render
 from penstock.gate.run import run
 from penstock.records import Dataset, Finding, Parity, Verdict, decode, encode
@@ -54,7 +54,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Verdict, Candidate
         champion=make.FunctionEngine(lambda rows: (answer(rows) + 0.5) / 2),
         champion_name="baskets@1",
     )
-    verdict = run(candidate, starter(), version=2, at=1_790_000_000.0)
+    checks = {name: {} for name in starter().checks} | {"latency": {"runs": 60}}
+    verdict = run(candidate, parse_policy({"checks": checks}), version=2, at=1_790_000_000.0)
     dataset = Dataset(name="baskets", digest="sha256:" + "ab" * 32, rows=len(validation), columns={"weight": "FP64"})
     return msgspec.structs.replace(verdict, datasets=(dataset,), seconds=1.0), candidate
 

@@ -15,7 +15,7 @@ from penstock.gate.policy import parse_policy, starter
 from penstock.gate.run import outcome_of, run
 from penstock.records import Finding, Verdict, decode, encode
 
-PATIENT = {"p50_s": 10.0, "p99_s": 60.0, "rows_per_s": 1.0, "budget_s": 60.0, "runs": 100}
+PATIENT = {"p50_s": 10.0, "p99_s": 60.0, "rows_per_s": 1.0, "budget_s": 60.0, "runs": 60}
 
 
 def finding(outcome: str, *, blocking: bool = True) -> Finding:

@@ -22,7 +22,7 @@ WARM_UP = 5
 
 
 class LatencyLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of `LatencyCheck`.
+    """Limits of `LatencyCheck`; wide by default, for the machine of the gate may be busy with something else.
 
     Attributes:
         p50_s: Largest median time of one row.
@@ -35,11 +35,11 @@ class LatencyLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_field
             the batches.
     """
 
-    p50_s: float = 0.05
-    p99_s: float = 0.2
+    p50_s: float = 0.1
+    p99_s: float = 1.0
     rows_per_s: float = 100.0
     runs: int = 300
-    min_runs: int = 100
+    min_runs: int = 60
     batch: int = 512
     budget_s: float = 6.0
 

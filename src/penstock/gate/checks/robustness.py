@@ -36,7 +36,7 @@ class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fi
 
     advisory: tuple[str, ...] = ("missing-drop", "refusals")
     noise: float = 0.05
-    flips: float = 0.1
+    flips: float = 0.25
     drop: float = 0.03
     missing_drop: float = 0.2
     rows: int = 2000
