@@ -363,7 +363,8 @@ class Guards(Record, frozen=True, kw_only=True):
         steps: Shares it passes through before all traffic is its own.
         min_units: Routing keys the candidate must have answered at each step.
         latency_s: An answer slower than this is an exceedance.
-        margin: A ratio of harm up to which a candidate counts as no worse.
+        margin: A ratio of harm up to which a candidate counts as no worse; twice that must be excluded before it is
+            promoted.
         wait_s: A step lasts at least this long, by the exchanges' event time.
         floor: A failure on fewer than this part of the candidate's routing keys does not hold up its promotion.
         shift: How many times more often than the stable version's the candidate's scores may fall into a

@@ -4,16 +4,17 @@
                                                                                        -> Measurement of each
 
     error     it was not answered ``ok``
-    latency   it took longer than the guards' `latency_s` (0: than 95 % of the stable version's first answers)
+    latency   it took longer than the guards' `latency_s` (0: than 90 %, or than 99 %, of the stable version's first
+              answers: the one sees all of them slow down, the other a tail)
     invalid   a number that is none, a probability that is none
     shift     its score fell into one of 20 parts of the stable version's range: a retrained model moves its scores a
-              little from part to part, a broken one (constant, upside down, wrong units) piles them up somewhere.
-              Rolled back on evidence of more than `shift` times the stable version's share of a part, promoted once
-              the evidence leans against twice that
+              little from part to part, a broken one (constant, upside down, wrong units) piles them up somewhere
     outcome_loss  it was wrong, as an outcome said later
 
-Every test asks only on which arm a failure fell, so what befalls both arms is not the candidate's. A caller who named
-the version was not assigned by chance and is left out. A watch is rebuilt from the log by reading it again.
+Rolled back on evidence of more than `margin` (for the scores: `shift`) times the stable version's failures; promoted
+once the evidence speaks against twice that. Every test asks only on which arm a failure fell, so what befalls both
+arms is not the candidate's. A caller who named the version was not assigned by chance and is left out. A watch is
+rebuilt from the log by reading it again.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ from penstock.statistics.rollouts import RatioTest
 TESTS = ("error", "latency", "invalid", "shift", "outcome_loss")
 REFERENCE = 200
 """Stable answers that the reference is made of; the tests that need it begin after them."""
+LATENCIES = 500
+SLOW = (0.9, 0.99)
 UNITS = 250_000
 """Routing keys remembered at one share; beyond it, decisions have long been possible."""
 _WHOLE = 2.0**64
 _CLOSE = 1e-9
 
 Failure = tuple[str, int]
-"""A test and, for `shift`, the part of the range; 0 for the others."""
+"""A test and, where it is made of several, which: the part of the range, the limit of latency."""
 
 
 class Watch:
@@ -56,7 +59,7 @@ class Watch:
         self._latencies: list[float] = []
         self._errors: list[float] = []
         self._reference = Reference(self._scores) if len(self._scores) >= REFERENCE else None
-        self._slow_s = release.guards.latency_s
+        self._slow_s: tuple[float, ...] = (release.guards.latency_s,) if release.guards.latency_s else ()
         self._seen: set[int] = set()
         self._units: dict[str, int] = {}
         self._requests: dict[str, int] = {}
@@ -142,9 +145,7 @@ class Watch:
         return (unit, share) if chosen else None
 
     def _failures(self, exchange: Exchange) -> set[Failure]:
-        failures: set[Failure] = set()
-        if self._slow_s and exchange.latency_s > self._slow_s:
-            failures.add(("latency", 0))
+        failures = {("latency", number) for number, slow in enumerate(self._slow_s) if exchange.latency_s > slow}
         if exchange.code != "ok":
             return failures | {("error", 0)}
         if not is_valid(exchange):
@@ -187,8 +188,9 @@ class Watch:
             return
         if not self._slow_s:
             self._latencies.append(exchange.latency_s)
-            if len(self._latencies) >= REFERENCE:
-                self._slow_s = _quantile(self._latencies, 0.95)
+            if len(self._latencies) >= LATENCIES:
+                self._slow_s = tuple(_quantile(self._latencies, part) for part in SLOW)
+                self._renew()
         if self._reference is None:
             self._scores.append(score_of(exchange))
             if len(self._scores) >= REFERENCE:
@@ -208,23 +210,22 @@ class Watch:
 
     def _new(self, name: str) -> RatioTest:
         guards = self.release.guards
-        if name == "shift":
-            return RatioTest(guards.shift, beyond=2.0 * guards.shift, floor=guards.floor)
-        return RatioTest(guards.margin, floor=guards.floor)
+        margin = guards.shift if name == "shift" else guards.margin
+        return RatioTest(margin, beyond=2.0 * margin, floor=guards.floor)
 
     def _measured(self, name: str) -> Measurement:
         tests = [test for (known, _), test in self._tests.items() if known == name]
         worst = max(tests, key=lambda test: test.against)
-        bins = self._reference.bins if name == "shift" and self._reference is not None else 1
+        parts = {"shift": self._reference.bins if self._reference else 1, "latency": max(len(self._slow_s), 1)}
         candidate = SHADOW if self.release.strategy == SHADOW else CANARY
         units = self._units.get(candidate, 0)
-        ready = name not in ("shift", "outcome_loss") or (name == "shift" and self._reference is not None)
+        begun = {"shift": self._reference is not None, "latency": bool(self._slow_s), "outcome_loss": False}
         return Measurement(
             endpoint=self.release.endpoint,
             release=self.release.revision,
             test=name,
-            against=worst.against / bins,
-            supporting=min(test.supporting(units) for test in tests) if ready else 0.0,
+            against=worst.against / parts.get(name, 1),
+            supporting=min(test.supporting(units) for test in tests) if begun.get(name, True) else 0.0,
             threshold=len(TESTS) / self.release.guards.alpha,
             units=dict(self._units),
             failures={STABLE: worst.failures[0], candidate: worst.failures[1]},
