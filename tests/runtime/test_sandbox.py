@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import ModelFailed, Untrusted
-from penstock.runtime.limits import Level, Limits
+from penstock.runtime.limits import Level, Quota
 from penstock.runtime.sandbox import level, run_task, start_worker
 
 ATTACKS = Path(__file__).with_name("attacks.py")
-QUICK = Limits(time_s=20.0, memory_bytes=1 << 30)
+QUICK = Quota(time_s=20.0, memory_bytes=1 << 30)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="walls are built for Linux only")
 
@@ -37,7 +37,7 @@ def scratch(tmp_path: Path) -> Path:
 def attack(scratch: Path) -> Attack:
     """Call one function of attacks.py in the sandbox."""
 
-    def call(name: str, limits: Limits = QUICK, /, *, read: tuple[Path, ...] = (), **arguments: object) -> object:
+    def call(name: str, limits: Quota = QUICK, /, *, read: tuple[Path, ...] = (), **arguments: object) -> object:
         return run_task(f"{ATTACKS}:{name}", arguments, read=read, scratch=scratch, limits=limits)
 
     return call
@@ -178,13 +178,13 @@ def test_no_descriptor_comes_along(attack: Attack, canary: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "limits", "code"),
     [
-        ("hog", Limits(time_s=30, memory_bytes=512 << 20), "runtime.memory"),
-        ("spin", Limits(time_s=1), "runtime.timeout"),
-        ("sleep", Limits(time_s=1), "runtime.timeout"),
-        ("spin", Limits(time_s=20, cpu_s=1), "runtime.died"),
-        ("threads", Limits(time_s=20, threads=16), None),
+        ("hog", Quota(time_s=30, memory_bytes=512 << 20), "runtime.memory"),
+        ("spin", Quota(time_s=1), "runtime.timeout"),
+        ("sleep", Quota(time_s=1), "runtime.timeout"),
+        ("spin", Quota(time_s=20, cpu_s=1), "runtime.died"),
+        ("threads", Quota(time_s=20, threads=16), None),
         ("many_files", QUICK, "runtime.task_failed"),
-        ("big_file", Limits(time_s=20, file_bytes=1 << 20), "runtime.task_failed"),
+        ("big_file", Quota(time_s=20, file_bytes=1 << 20), "runtime.task_failed"),
         ("crash", QUICK, "runtime.died"),
         ("leave_at_once", QUICK, "runtime.died"),
         ("leave", QUICK, "runtime.died"),
@@ -193,7 +193,7 @@ def test_no_descriptor_comes_along(attack: Attack, canary: Path) -> None:
         ("fail", QUICK, "runtime.task_failed"),
     ],
 )
-def test_too_much_ends_the_task_alone(attack: Attack, name: str, limits: Limits, code: str | None) -> None:
+def test_too_much_ends_the_task_alone(attack: Attack, name: str, limits: Quota, code: str | None) -> None:
     with pytest.raises(ModelFailed) as caught:
         attack(name, limits)
     assert code is None or caught.value.code == code
@@ -228,7 +228,7 @@ def test_a_malicious_pickle_harms_nothing(attack: Attack, canary: Path, tmp_path
 
 
 def test_libraries_with_threads_work(attack: Attack) -> None:
-    assert attack("fit_and_predict", Limits(time_s=120)) == [200, 200]
+    assert attack("fit_and_predict", Quota(time_s=120)) == [200, 200]
 
 
 def test_a_worker_talks_over_its_channel_and_ends_with_it(scratch: Path) -> None:

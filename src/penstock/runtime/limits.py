@@ -8,7 +8,7 @@ from typing import NamedTuple
 _MEBIBYTE = 1 << 20
 
 
-class Limits(NamedTuple):
+class Quota(NamedTuple):
     """How much a sandboxed process may take.
 
     Attributes:

@@ -22,12 +22,12 @@ import msgspec
 
 from penstock import errors
 from penstock.errors import BadConfig, ModelFailed, PenstockError
-from penstock.runtime.limits import Level, Limits
+from penstock.runtime.limits import Level, Quota
 from penstock.runtime.process import Confined, Hello, died, receive, spawn
 
 _ANSWER_BYTES = 256 << 20
 _START_S = 30.0
-_DEFAULT = Limits()
+_DEFAULT = Quota()
 
 
 def level() -> Level:
@@ -40,7 +40,7 @@ def _level() -> Level:
     if sys.platform != "linux":
         return Level({"limits": "walls are built for Linux only", "files": "walls are built for Linux only"})
     with TemporaryDirectory(prefix="penstock-") as scratch:
-        confined = _start("", None, read=(), scratch=Path(scratch), limits=Limits(weak=True))
+        confined = _start("", None, read=(), scratch=Path(scratch), limits=Quota(weak=True))
         confined.close()
         return confined.level
 
@@ -52,7 +52,7 @@ def run_task(
     read: Sequence[Path],
     scratch: Path,
     python: Path | None = None,
-    limits: Limits = _DEFAULT,
+    limits: Quota = _DEFAULT,
 ) -> object:
     """Call one function in a sandboxed process of its own and return its answer.
 
@@ -99,7 +99,7 @@ def start_worker(
     read: Sequence[Path],
     scratch: Path,
     python: Path | None = None,
-    limits: Limits = _DEFAULT,
+    limits: Quota = _DEFAULT,
 ) -> Confined:
     """Start a sandboxed process that stays; parameters and errors as `run_task`.
 
@@ -116,7 +116,7 @@ def _start(
     read: Sequence[Path],
     scratch: Path,
     python: Path | None = None,
-    limits: Limits = _DEFAULT,
+    limits: Quota = _DEFAULT,
     keep: bool = False,
 ) -> Confined:
     """Start the process, let it put its walls up, judge them, and let it go on."""

@@ -1,6 +1,6 @@
 """The python engine's processes: one that answers, one that waits loaded, so that a death costs a moment only.
 
-current() -> Worker    the one that answers; the spare, or a new one, when it is gone
+current() -> SandboxedModel    the one that answers; the spare, or a new one, when it is gone
 discard()              it died or hangs: the spare takes its place, a new spare starts in the background
 """
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from penstock.errors import ModelFailed, PenstockError
 from penstock.runtime.frames import Header, read_frame
-from penstock.runtime.limits import Limits
+from penstock.runtime.limits import Quota
 from penstock.runtime.process import Confined, died, exactly
 from penstock.runtime.sandbox import start_worker
 from penstock.tensors import Arrays
@@ -39,11 +39,11 @@ class Recipe(NamedTuple):
     load: object
     folder: Path
     python: Path | None
-    limits: Limits
+    limits: Quota
     load_s: float
 
 
-class Worker:
+class SandboxedModel:
     """One loaded process.
 
     Attributes:
@@ -113,7 +113,7 @@ class Worker:
         return died("the model", ending)
 
 
-def start(recipe: Recipe) -> Worker:
+def start(recipe: Recipe) -> SandboxedModel:
     """Start a process and have it load the model.
 
     Raises:
@@ -133,7 +133,7 @@ def start(recipe: Recipe) -> Worker:
     except PenstockError:
         scratch.cleanup()
         raise
-    worker = Worker(confined, scratch)
+    worker = SandboxedModel(confined, scratch)
     try:
         header, _ = worker.receive(time.monotonic() + recipe.load_s)
     except TimeoutError:
@@ -167,8 +167,8 @@ class Workers:
     def __init__(self, recipe: Recipe) -> None:
         self.deaths = 0
         self._recipe = recipe
-        self._current: Worker | None = None
-        self._spare: Worker | None = None
+        self._current: SandboxedModel | None = None
+        self._spare: SandboxedModel | None = None
         self._starting: Thread | None = None
         self._error: PenstockError | None = None
         self._closed = False
@@ -180,7 +180,7 @@ class Workers:
         current = self._current
         return current.pid if current else 0
 
-    def current(self, deadline: float) -> Worker:
+    def current(self, deadline: float) -> SandboxedModel:
         """The one that answers, started or replaced where it has to be.
 
         Raises:
@@ -221,7 +221,7 @@ class Workers:
             if worker:
                 worker.end()
 
-    def _take_spare(self, deadline: float) -> Worker | None:
+    def _take_spare(self, deadline: float) -> SandboxedModel | None:
         """The spare once it is loaded, or None if it died waiting; another starts in its place. Errors as `current`."""
         if self._spare is None and self._starting is None:
             self._prepare_spare()

@@ -20,8 +20,8 @@ from penstock.errors import DeadlineExceeded, ModelFailed, NotReady
 from penstock.packages.read import Package
 from penstock.runtime.environments import LOCK, environment
 from penstock.runtime.frames import Header, Load, pack
-from penstock.runtime.limits import Limits
-from penstock.runtime.workers import Recipe, Worker, Workers
+from penstock.runtime.limits import Quota
+from penstock.runtime.workers import Recipe, SandboxedModel, Workers
 from penstock.tensors import DTYPES, Arrays, Signature
 
 _DEATHS_BEFORE_REST = 3
@@ -73,7 +73,7 @@ class PythonEngine:
         if environments is not None and LOCK in manifest.files:
             python = environment(package.path(LOCK), environments)
         load = Load(str(package.path(manifest.entry).resolve()), manifest.kind, manifest.signature)
-        recipe = Recipe(manifest.name, msgspec.to_builtins(load), package.folder, python, Limits(), _LOAD_S)
+        recipe = Recipe(manifest.name, msgspec.to_builtins(load), package.folder, python, Quota(), _LOAD_S)
         engine = cls(manifest.name, manifest.signature, Workers(recipe))
         engine._workers.current(time.monotonic() + recipe.load_s)
         return engine
@@ -161,7 +161,7 @@ class PythonEngine:
             raise ValueError("the answer is another request's")
         return header, outputs
 
-    def _free_worker(self, deadline: float) -> Worker:
+    def _free_worker(self, deadline: float) -> SandboxedModel:
         """A worker that waits for a request; one that is late with an earlier answer is waited for, then ended."""
         worker = self._workers.current(deadline)
         while worker.busy_since:
@@ -176,7 +176,7 @@ class PythonEngine:
                 worker = self._workers.current(deadline)
         return worker
 
-    def _end_if_hung(self, worker: Worker) -> bool:
+    def _end_if_hung(self, worker: SandboxedModel) -> bool:
         """A caller's time is over; the worker is ended only when its own is over too."""
         if time.monotonic() - worker.busy_since < self.timeout_s * 0.99:
             return False
