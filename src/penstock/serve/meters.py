@@ -119,7 +119,7 @@ class Meters:
         key = msgspec.json.encode(label)[:_KEY_BYTES]
         start = _HEADER + used * _SERIES
         self._map[start : start + len(key)] = key
-        struct.pack_into("<Q", self._map, _IN_USE, min(used + 1, _MOST - 1))
+        struct.pack_into("<Q", self._map, _IN_USE, used + 1)
         return Series(self._values, _place(used))
 
 

@@ -40,13 +40,19 @@ class Recorder:
         self._thread = ThreadPoolExecutor(1, "fsync")
 
     def record(self, exchange: Exchange) -> None:
-        """Take one exchange; it is written by the next `flush`."""
-        if self._journal is not None:
-            self._frames.append(frame(_encode(exchange)))
+        """Take one exchange; it is written at the latest when the turn ends."""
+        if self._journal is None:
+            return
+        if not self._frames:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._frames.append(frame(_encode(exchange)))
 
     def when_durable(self, answer: Callable[[bool], None]) -> None:
         """Call back when everything recorded so far is on disk (True), or is known to be lost (False)."""
-        self._strict.append(answer)
+        if self._journal is None:
+            answer(False)
+        else:
+            self._strict.append(answer)
 
     def flush(self) -> None:
         """One write for the turn."""

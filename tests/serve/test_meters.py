@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from penstock.serve.exposition import exposition
+from penstock.serve.meters import EDGES_S, Label, Meters, forget_gauges, totals
+
+OK = Label("flights", "3", "stable", "ok")
+
+
+def test_counts_are_summed_over_workers(tmp_path: Path) -> None:
+    one, two = Meters(tmp_path / "a.meter"), Meters(tmp_path / "b.meter")
+    one.series(OK).add(2, 0.003)
+    two.series(OK).add(1, 99.0)
+    two.series(OK._replace(code="input.invalid")).add(0, 0.0001)
+    two.lost(5)
+    one.gauge(3, 1)
+    found = totals(tmp_path)
+    assert found.series[OK].requests == 2
+    assert found.series[OK].rows == 3
+    assert found.series[OK].buckets[3] == 1
+    assert found.series[OK].buckets[-1] == 1
+    assert (found.in_flight, found.queued, found.log_lost) == (3, 1, 5)
+
+
+def test_counts_outlive_a_killed_worker(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from penstock.serve.meters import Label, Meters\n"
+        "series = Meters(Path(sys.argv[1])).series(Label('flights', '3', 'stable', 'ok'))\n"
+        "for _ in range(1000): series.add(1, 0.001)\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    path = tmp_path / "a.meter"
+    for round_ in (1, 2):
+        assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
+        assert totals(tmp_path).series[OK].requests == 1000 * round_
+    Meters(path).gauge(4, 4)
+    forget_gauges(path)
+    assert totals(tmp_path).in_flight == 0
+
+
+def test_a_file_of_something_else_starts_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.meter"
+    path.write_bytes(os.urandom(1000))
+    assert totals(tmp_path).series == {}
+    Meters(path).series(OK).add(1, 0.1)
+    assert totals(tmp_path).series[OK].requests == 1
+
+
+def test_labels_beyond_the_room_share_a_line(tmp_path: Path) -> None:
+    meters = Meters(tmp_path / "a.meter")
+    for number in range(1500):
+        meters.series(OK._replace(version=str(number))).add(1, 0.1)
+    found = totals(tmp_path).series
+    assert sum(one.requests for one in found.values()) == 1500
+
+
+def test_exposition_is_what_prometheus_reads(tmp_path: Path) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    meters = Meters(tmp_path / "a.meter")
+    meters.series(Label('quo"te', "1", "back\\slash", "ok")).add(2, 0.003)
+    meters.series(OK._replace(code="serve.overloaded")).add(0, 0.0)
+    text = exposition(tmp_path, {"penstock_ready": 1.0}).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {sample.labels["endpoint"] for sample in families["penstock_requests"].samples} == {'quo"te', "flights"}
+    buckets = [s for s in families["penstock_latency_seconds"].samples if s.name.endswith("_bucket")]
+    assert len(buckets) == 2 * (len(EDGES_S) + 1)
+    assert [s.value for s in families["penstock_errors"].samples] == [1.0]
+    assert re.search(r"penstock_ready 1\n", text)
