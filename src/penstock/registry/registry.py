@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self, cast
 
@@ -70,19 +70,17 @@ class Registry:
             Untrusted: The signing key can be read by others.
         """
         home = make_home(folder)
-        with locked(home.lock):
+        with locked(home.lock), ExitStack() as undo:
             remove_leftovers(home.folder)
             key = load_or_create(home.keys)
             store = cast("type[Store]", load("store", "sqlite")).open(home.database)
+            undo.callback(store.close)
             registry = cls(home, store, key, clock=clock)
-            try:
-                registry._check_own_head()
-                registry.packages.clean()
-                registry.reports.clean()
-                bootstrap(home, registry)
-            except BaseException:
-                store.close()
-                raise
+            registry._check_own_head()
+            registry.packages.clean()
+            registry.reports.clean()
+            bootstrap(home, registry)
+            undo.pop_all()
         return registry
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -76,12 +76,11 @@ class SqliteStore:
         if not read_only:
             # Made by us so that it is private from its first byte; SQLite takes an empty file for a new one.
             os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        store = cls(_engine(place, read_only=read_only))
-        try:
+        with ExitStack() as undo:
+            store = cls(_engine(place, read_only=read_only))
+            undo.callback(store.close)
             store._prepare(read_only=read_only)
-        except BaseException:
-            store.close()
-            raise
+            undo.pop_all()
         return store
 
     def read(self, since: int, limit: int) -> list[Event]:
