@@ -55,7 +55,8 @@ def main() -> None:
 def _list_verbs() -> None:
     """Every verb with its one line, in the order of a model's journey."""
     typer.echo(
-        "usage: penstock VERB ...\n\nTakes trained machine-learning models into production and keeps them right there.\n"
+        "usage: penstock VERB ...\n\n"
+        "Takes trained machine-learning models into production and keeps them right there.\n"
     )
     for name, (_, text) in VERBS.items():
         typer.echo(f"  {name:<9} {text}")
