@@ -8,8 +8,10 @@ from fastapi import Query, Request
 from starlette.responses import Response
 
 from penstock.access.permissions import READ
+from penstock.app.app import App
 from penstock.app.evidence import verify_home
 from penstock.console.render import page, page_refusal, shown
+from penstock.records import Event
 from penstock.registry.events import KINDS
 from penstock.web.permissions import Route
 
@@ -33,20 +35,29 @@ def post_verify(request: Request) -> Response:
 
 
 def _context(request: Request, kind: str, subject: str, before: int) -> dict[str, object]:
-    registry = shown(request).app.registry
-    found = registry.events(kind=kind, subject=subject)
-    upto = [event for event in found if not before or event.seq < before]
-    rows = upto[-_PAGE:][::-1]
+    found, total = _events(shown(request).app, kind, subject, before)
+    rows = found[-_PAGE:][::-1]
     return {
         "events": rows,
         "kinds": sorted(KINDS),
         "kind": kind,
         "subject": subject,
-        "older": rows[-1].seq if len(upto) > _PAGE else 0,
-        "total": len(found),
+        "older": rows[-1].seq if len(found) > _PAGE else 0,
+        "total": total,
         "before": before,
         "verification": None,
     }
+
+
+def _events(app: App, kind: str, subject: str, before: int) -> tuple[list[Event], int]:
+    """The events before a number, oldest first, a page and one more where there are so many; and how many in all."""
+    if kind or subject:
+        found = app.registry.events(kind=kind, subject=subject)
+        return [event for event in found if not before or event.seq < before], len(found)
+    newest = app.state().seq
+    last = min(before - 1, newest) if before else newest
+    start = max(0, last - _PAGE - 1)
+    return (app.registry.events(start, limit=last - start) if last > start else []), newest
 
 
 ROUTES = (
