@@ -85,8 +85,7 @@ def test_workers_killed_every_two_seconds(tmp_path: Path) -> None:
         while time.monotonic() < end:
             time.sleep(EVERY_S)
             victims = plane.statuses()
-            for victim in victims if kills % 3 == 2 else victims[:1]:
-                os.kill(victim.pid, signal.SIGKILL)
+            os.kill(victims[kills % len(victims)].pid, signal.SIGKILL)
             kills += 1
         time.sleep(1.0)
         over.set()
@@ -113,6 +112,28 @@ def test_workers_killed_every_two_seconds(tmp_path: Path) -> None:
     print(
         f"{kills} kills, {len(answered)} answers, {sum(c.resets for c in clients)} resets, worst gap {max(gaps):.3f} s"
     )
+
+
+@pytest.mark.serial
+def test_all_workers_killed_at_once_leave_the_spare(tmp_path: Path) -> None:
+    plane = DataPlane(tmp_path)
+    digest = plane.add(linear_package, tmp_path / "p")
+    plane.write(route("linear", digest))
+    plane.start()
+    try:
+        plane.settled()
+        assert plane.process is not None
+        children = Path(f"/proc/{plane.process.pid}/task/{plane.process.pid}/children")
+        until(lambda: len(children.read_text().split()) == 3)
+        time.sleep(2.0)
+        for victim in plane.statuses():
+            os.kill(victim.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        assert plane.ask("POST", PATH, BODY).status == 200, "connected, waited, answered: never refused"
+        assert time.monotonic() - killed <= 1.0
+        until(lambda: len(plane.statuses()) == 2)
+    finally:
+        plane.stop()
 
 
 def test_a_stuck_worker_is_replaced(tmp_path: Path) -> None:

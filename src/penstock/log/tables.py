@@ -77,17 +77,23 @@ def compact(log: Path) -> Compacted:
 
 def prune(log: Path, *, keep_s: float = KEEP_S) -> list[Path]:
     """Remove segments that are in the tables whole and that nobody wrote to for `keep_s` seconds."""
-    removed: list[Path] = []
     with _alone(log / "tables"):
-        for kind, table in (("journal", "exchanges"), ("outcomes", "outcomes")):
-            delta = _open(log / "tables" / table)
-            for path in segments(log / kind):
-                found = path.stat()
-                done = delta is not None and (delta.transaction_version(path.name) or 0) >= found.st_size
-                if done and time.time() - found.st_mtime > keep_s:
-                    path.unlink()
-                    removed.append(path)
+        old = [
+            *_whole(log / "journal", log / "tables" / "exchanges"),
+            *_whole(log / "outcomes", log / "tables" / "outcomes"),
+        ]
+        removed = [path for path in old if time.time() - path.stat().st_mtime > keep_s]
+        for path in removed:
+            path.unlink()
     return removed
+
+
+def _whole(journal: Path, table: Path) -> list[Path]:
+    """Segments whose every byte is in the table."""
+    delta = _open(table)
+    if delta is None:
+        return []
+    return [path for path in segments(journal) if (delta.transaction_version(path.name) or 0) >= path.stat().st_size]
 
 
 def exchanges(log: Path, *, endpoint: str = "", since: float = 0.0, until: float = 0.0) -> pa.Table:

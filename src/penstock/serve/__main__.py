@@ -29,11 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         loopback = _check_address(options.host, options.behind)
         with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
-            if options.package:
-                options.run_dir = options.run_dir or scratch
-                _write_snapshot(options)
-            elif not options.run_dir:
-                raise BadConfig("there is nothing to serve", "give --package or --run-dir")
+            _choose_source(options, scratch)
             _run(options, loopback=loopback)
     except (PenstockError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
@@ -77,6 +73,19 @@ def _check_address(host: str, behind: str) -> bool:
             code="serve.unsafe_address",
         )
     return loopback and not behind
+
+
+def _choose_source(options: argparse.Namespace, scratch: str) -> None:
+    """A package of its own, or the snapshots in a folder.
+
+    Raises:
+        BadConfig: Neither was given.
+    """
+    if options.package:
+        options.run_dir = options.run_dir or scratch
+        _write_snapshot(options)
+    elif not options.run_dir:
+        raise BadConfig("there is nothing to serve", "give --package or --run-dir")
 
 
 def _write_snapshot(options: argparse.Namespace) -> None:

@@ -90,8 +90,7 @@ class Supervisor:
         while self._children or not self._ending_at:
             for key, _ in self._selector.select(TICK_S):
                 if key.fileobj is wake:
-                    for number in wake.recv(64):
-                        self._signal(number)
+                    self._wake(wake)
                 else:
                     self._hear(key.data)
             self._watch()
@@ -111,16 +110,21 @@ class Supervisor:
         self._selector.register(wake, selectors.EVENT_READ)
         return wake
 
-    def _signal(self, number: int) -> None:
-        if number == signal.SIGHUP:
-            self._to_replace = [child for child in self._children if child.number and not child.draining]
-        elif self._ending_at:
-            self._kill_all()
-        elif number in (signal.SIGTERM, signal.SIGINT):
-            self._ending_at = time.monotonic() + self._options.grace_s
-            for child in self._children:
-                child.draining = True
-                say(child.control, Message("drain"))
+    def _wake(self, wake: socket.socket) -> None:
+        for number in wake.recv(64):
+            if number == signal.SIGHUP:
+                self._to_replace = [child for child in self._children if child.number and not child.draining]
+            elif self._ending_at:
+                self._kill_all()
+            else:
+                self._end()
+
+    def _end(self) -> None:
+        """Let every worker finish what it holds."""
+        self._ending_at = time.monotonic() + self._options.grace_s
+        for child in self._children:
+            child.draining = True
+            say(child.control, Message("drain"))
 
     def _hear(self, child: Child) -> None:
         heard = hear(child.control)

@@ -189,12 +189,8 @@ class HttpConnection(asyncio.Protocol):
         self._since = monotonic()
         if self._head_bytes > self._limits.head_bytes and len(self._url) + _size(headers) > self._limits.head_bytes:
             self._refuse(_too_much_head())
-        elif b"host" not in headers and self._parser.get_http_version() != "1.0":
-            self._refuse(InvalidInput("there is no Host header", "send one", where="headers.host"))
-        elif b"transfer-encoding" in headers:
-            self._check_chunked(headers)
-        elif int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
-            self._refuse(_too_large(self._limits.body_bytes))
+            return
+        self._check_framing(headers)
         if b"expect" in headers and not self._stopped and self._transport is not None:
             self._transport.write(_CONTINUE)
 
@@ -327,8 +323,14 @@ class HttpConnection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def _check_chunked(self, headers: dict[bytes, bytes]) -> None:
-        if b"content-length" in headers:
+    def _check_framing(self, headers: dict[bytes, bytes]) -> None:
+        """Refuse what two parsers could read in two ways, and what is announced as too large."""
+        if b"host" not in headers and self._parser.get_http_version() != "1.0":
+            self._refuse(InvalidInput("there is no Host header", "send one", where="headers.host"))
+        if b"transfer-encoding" not in headers:
+            if int(headers.get(b"content-length", b"0")) > self._limits.body_bytes:
+                self._refuse(_too_large(self._limits.body_bytes))
+        elif b"content-length" in headers:
             self._refuse(InvalidInput("there are two lengths", "send Content-Length or chunks", code="input.http"))
         elif headers[b"transfer-encoding"].strip().lower() != b"chunked":
             self._refuse(InvalidInput("this transfer encoding is not spoken", "send chunked", code="input.http"))
