@@ -40,8 +40,8 @@ def test_a_silent_fault_is_found_within_a_few_hundred_answers(fault: Scores) -> 
 
 
 def test_two_equal_versions_are_never_told_apart() -> None:
-    found = [judged(Watch(release()), exchanges(2_000, seed=seed, errors=(0.02, 0.02)))[0] for seed in range(20)]
-    assert sum(map(bool, found)) <= 2
+    found = [judged(Watch(release()), exchanges(2_000, seed=seed, errors=(0.02, 0.02)))[0] for seed in range(12)]
+    assert sum(map(bool, found)) <= 1
 
 
 def test_a_retrained_model_may_move_its_scores() -> None:

@@ -169,7 +169,7 @@ def test_memory_is_bounded() -> None:
     assert np.isfinite(test.against)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 30), st.booleans(), st.floats(0.0, 1.0), st.integers(0, 100_000), st.booleans()),
@@ -178,11 +178,11 @@ def test_memory_is_bounded() -> None:
 )
 def test_any_history_gives_numbers(history: list[tuple[int, bool, float, int, bool]]) -> None:
     test = RatioTest(1.1)
-    before = 0.0
+    before = 0.5
     for unit, candidate, share, clock, first in history:
         test.fail(unit, candidate=candidate, share=share, clock=clock, first=first)
         assert before <= test.against < np.inf
         before = test.against
     assert 0.0 <= test.supporting(len(history)) < np.inf
     if not any(candidate for _, candidate, *_ in history):
-        assert test.against <= 1.0
+        assert test.against == 0.5

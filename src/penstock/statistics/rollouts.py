@@ -63,7 +63,7 @@ class RatioTest:
         self._failed: list[set[int]] = [set()]
         self._weights = np.log([_weight(0)])
         self._bets = np.zeros((1, len(RATIOS)))
-        self._peak = -np.inf
+        self._peak = float(np.log(_weight(0)))
         self._first_failures = 0
         self._support = np.zeros(len(RATIOS))
         self._odds: dict[float, tuple[Floats, Floats, Floats, Floats]] = {}
@@ -107,7 +107,7 @@ class RatioTest:
     @property
     def against(self) -> float:
         """The largest e-value so far against "no more often than `margin` times"; 0.5 before any failure."""
-        return float(np.exp(min(self._peak, _LARGEST))) if np.isfinite(self._peak) else _weight(0)
+        return float(np.exp(min(self._peak, _LARGEST)))
 
     def supporting(self, units: int) -> float:
         """E-value against "more often than `beyond` times, and on at least `floor` of its units".
