@@ -27,6 +27,8 @@ from penstock.statistics.reference import MIN_ROWS, SCORE, Reference
 
 DAY_H = 24
 SOURCES: tuple[Source, ...] = ("predictions", "outcomes")
+LATENESS_S = 3600.0
+"""Workers and callers are not in step; a window waits this long, by the rows' own time."""
 KEEP = 400
 """Windows of quality kept, a little over a year of days."""
 
@@ -144,13 +146,14 @@ class Monitor:
         return quality.with_labels(known, self.reference, window.rows)
 
 
-def open_monitor(endpoint: str, reference: Reference, *, lateness_s: float = 0.0) -> Monitor:
+def open_monitor(endpoint: str, reference: Reference, *, lateness_s: float = LATENESS_S) -> Monitor:
     """A monitor with every detector of the adapters' table.
 
     Args:
         endpoint: Whose incidents it opens.
         reference: What its version was proved on.
-        lateness_s: How far behind the latest row another may come and still count.
+        lateness_s: How far behind the latest row another may come and still count; what comes later is left out, and
+            counted in the calendars' ``late``.
     """
     watches = []
     for name in adapters.TABLE["detector"]:
