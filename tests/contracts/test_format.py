@@ -1,0 +1,110 @@
+"""One suite for every format of the table: known by content, audited without running, answers as the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import lightgbm
+import numpy as np
+import pytest
+import skops.io
+import xgboost
+from skl2onnx import to_onnx
+from sklearn.linear_model import LogisticRegression
+
+from penstock.adapters import TABLE, load
+from penstock.build.assemble import build
+from penstock.build.format import ModelFormat, detect
+from penstock.build.request import BuildRequest
+from penstock.errors import InvalidInput
+from penstock.runtime.engine import open_engine, prove
+
+ROWS = np.random.default_rng(0).normal(size=(200, 3))
+TRUTH = (ROWS[:, 0] + ROWS[:, 1] ** 2 > 0.7).astype(int)
+
+
+def write_sklearn(path: Path) -> None:
+    joblib.dump(LogisticRegression().fit(ROWS, TRUTH), path)
+
+
+def write_skops(path: Path) -> None:
+    skops.io.dump(LogisticRegression().fit(ROWS, TRUTH), path)
+
+
+def write_lightgbm(path: Path) -> None:
+    lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(ROWS, TRUTH).booster_.save_model(path)
+
+
+def write_xgboost(path: Path) -> None:
+    booster = xgboost.XGBClassifier(n_estimators=5).fit(ROWS, TRUTH).get_booster()
+    path.write_bytes(booster.save_raw("ubj"))
+
+
+def write_onnx(path: Path) -> None:
+    path.write_bytes(to_onnx(LogisticRegression().fit(ROWS, TRUTH), ROWS[:1]).SerializeToString())
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "sklearn": write_sklearn,
+    "skops": write_skops,
+    "lightgbm": write_lightgbm,
+    "xgboost": write_xgboost,
+    "onnx": write_onnx,
+}
+EXPECTED = {
+    "sklearn": LogisticRegression().fit(ROWS, TRUTH),
+    "skops": LogisticRegression().fit(ROWS, TRUTH),
+    "onnx": LogisticRegression().fit(ROWS, TRUTH),
+    "lightgbm": lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(ROWS, TRUTH),
+    "xgboost": xgboost.XGBClassifier(n_estimators=5).fit(ROWS, TRUTH),
+}
+
+
+@pytest.mark.parametrize("name", TABLE["format"])
+def test_a_file_is_known_by_its_content_alone(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model.wrong"
+    WRITERS[name](path)
+    found, _, suffix = detect(path)
+    assert found == name
+    known: ModelFormat = load("format", name)()
+    assert suffix in known.suffixes
+    for other in set(TABLE["format"]) - {name}:
+        assert not load("format", other)().sniff(path), other
+
+
+@pytest.mark.parametrize("name", TABLE["format"])
+@pytest.mark.parametrize("content", [b"", b"x", b"\x80", b"tree", bytes(5000), b"\xff" * 5000])
+def test_what_is_no_model_is_nobodys(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / "model"
+    path.write_bytes(content)
+    assert load("format", name)().sniff(path) == ""
+    with pytest.raises(InvalidInput):
+        detect(path)
+
+
+@pytest.mark.parametrize("name", TABLE["format"])
+def test_an_ordinary_model_passes_the_audit(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model"
+    WRITERS[name](path)
+    audit = load("format", name)().audit(path)
+    assert audit.refused == ()
+    assert audit.names
+
+
+@pytest.mark.parametrize("name", TABLE["format"])
+def test_it_packages_with_default_settings_and_answers_as_the_original(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model"
+    WRITERS[name](path)
+    package = build(path, BuildRequest(name="model", out=tmp_path / "out", data=ROWS, lock=False))
+    assert package.manifest.kind == name
+    assert package.manifest.engine == "onnxruntime"
+    assert package.manifest.classes == (0, 1)
+    engine = open_engine(package)
+    prove(engine, package)
+    (spec,) = package.manifest.signature.inputs
+    answers = engine.run({spec.name: ROWS.astype(np.float32 if spec.datatype == "FP32" else np.float64)})
+    assert answers["label"].tolist() == EXPECTED[name].predict(ROWS).tolist()
+    np.testing.assert_allclose(answers["probabilities"], EXPECTED[name].predict_proba(ROWS), atol=1e-5)
+    engine.close()
