@@ -71,7 +71,7 @@ def test_an_address_that_is_not_there() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.just(CANARY) | st.text(max_size=8),
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.just(CANARY) | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.just(CANARY) | st.text(max_size=8), inner, max_size=4)
     ),

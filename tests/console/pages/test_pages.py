@@ -155,7 +155,7 @@ def test_all_events_are_on_one_page_or_another(home: Home) -> None:
         text = client.get(f"/events?{query}").text
         while True:
             seen += [int(number) for number in re.findall(r'class="seq">(\d+)<', text)]
-            older = re.search(r"before=(\d+)", text)
+            older = re.search(r'href="/events\?[^"]*before=(\d+)"', text)
             if older is None:
                 break
             text = client.get(f"/events?{query}before={older[1]}").text
