@@ -109,6 +109,16 @@ async def test_a_slow_engine_leaves_the_loop() -> None:
     assert await job.answer() == [2.0]
 
 
+async def test_a_turn_takes_no_more_than_the_limit() -> None:
+    lane = open_lane(Doubling(inline=True), STACKABLE, run_s=0.0)
+    jobs = [Asked(1.0), Asked(2.0)]
+    for job in jobs:
+        lane.submit(job, 2)
+    with pytest.raises(Overloaded):
+        lane.submit(Asked(3.0), 2)
+    assert [await job.answer() for job in jobs] == [[2.0], [4.0]]
+
+
 async def test_beyond_the_limit_it_is_overloaded_and_the_dead_make_room() -> None:
     engine = Doubling(inline=False)
     engine.gate.clear()

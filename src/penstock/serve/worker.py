@@ -191,11 +191,13 @@ class Worker:
             if await self._apply(self._wanted):
                 self._file.keep(self._wanted)
             self._board.settled = True
+            first = not self._looked.is_set()
+            # The supervisor knows before anybody else can: a replacement then waits until it is loaded.
+            self._have_looked()
             self._report()
-            if not self._looked.is_set():
+            if first:
                 gc.collect()
                 gc.freeze()
-            self._have_looked()
             await self._warm(self._wanted)
 
     async def _apply(self, snapshot: Snapshot) -> bool:
