@@ -141,7 +141,7 @@ def check_ack(registry: Registry, ack: dict[str, str], events: dict[int, str]) -
         assert len(registry.reports.path(ack["report"], suffix=".html").read_bytes()) == 5006
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_nothing_acknowledged_is_lost_at_any_write_point(server: Server) -> None:
     total = server.total()
     points = [(n, mode) for n in range(1, total + 1) for mode in MODES]
