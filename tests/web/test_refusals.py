@@ -117,6 +117,15 @@ def test_the_field_at_fault_is_named(client: TestClient) -> None:
     assert (refused["error"], refused["where"]) == ("input.invalid", "[1].at")
 
 
+def test_an_unknown_field_is_refused_and_not_repeated(client: TestClient) -> None:
+    good = {"prediction": "a.0", "value": 1, "at": 1.0}
+    for path, body in ((BODIES[2], {CANARY: 1}), (BODIES[0], [good, good | {CANARY: 1}])):
+        answer = client.post(path, json=body)
+        assert (answer.status_code, answer.json()["error"]) == (422, "input.invalid")
+        assert CANARY not in answer.text
+    assert answer.json()["where"] == "[1]"
+
+
 def test_not_json_is_400_and_not_told_back(client: TestClient) -> None:
     headers = {"content-type": "application/json"}
     answer = client.post(BODIES[0], content=f'{{"{CANARY}', headers=headers)
