@@ -34,6 +34,12 @@ def test_it_signs_in_once(home: Home) -> None:
     assert COOKIE not in second.cookies
 
 
+def test_it_goes_on_to_a_page_of_ours_only(home: Home) -> None:
+    client = TestClient(home.web(), base_url="http://localhost", follow_redirects=False)
+    assert 'url=/endpoints/flights"' in client.get(f"{login_link(home.app)}&next=/endpoints/flights").text
+    assert 'url=/"' in client.get(f"{login_link(home.app)}&next=https://evil.example/").text
+
+
 def test_only_one_of_many_takes_it(home: Home) -> None:
     code = code_of(login_link(home.app))
     with ThreadPoolExecutor(8) as pool:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from console_for_tests import Home
 from penstock import errors
-from penstock.web.permissions import PUBLIC, Route, install
+from penstock.web.permissions import PUBLIC, WebRoute, install
 from penstock.web.refusals import refusal_of, status_of, unauthenticated
 
 CANARY = "canary-7f3a9b"
@@ -47,7 +47,7 @@ def test_a_fault_keeps_its_text(home: Home, caplog: pytest.LogCaptureFixture, fa
         raise fault(f"/secret/{CANARY}/file")
 
     web = home.web()
-    install(web, [Route("GET", "/fail", fail, PUBLIC)])
+    install(web, [WebRoute("GET", "/fail", fail, PUBLIC)])
     client = TestClient(web, base_url="http://localhost", raise_server_exceptions=False)
     with caplog.at_level(logging.ERROR):
         answer = client.get("/fail")
@@ -71,7 +71,11 @@ def test_an_address_that_is_not_there() -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.just(CANARY) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.just(CANARY)
+    | st.text(max_size=8),
     lambda inner: (
         st.lists(inner, max_size=4) | st.dictionaries(st.just(CANARY) | st.text(max_size=8), inner, max_size=4)
     ),

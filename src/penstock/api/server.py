@@ -26,13 +26,13 @@ from penstock.api.routes import (
     verify,
 )
 from penstock.app.app import App
-from penstock.web.callers import Door, request_id_of
-from penstock.web.permissions import Route, hold, install
+from penstock.web.callers import Doorkeeper, request_id_of
+from penstock.web.permissions import WebRoute, hold, install
 from penstock.web.refusals import json_refusal
 from penstock.web.sessions import Sessions
 from penstock.web.shield import Shield
 
-ROUTES: tuple[Route, ...] = (
+ROUTES: tuple[WebRoute, ...] = (
     *models.ROUTES,
     *endpoints.ROUTES,
     *releases.ROUTES,
@@ -46,7 +46,7 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def create(app: App, *, pages: Sequence[Route] = (), hosts: Sequence[str] = ()) -> FastAPI:
+def create(app: App, *, pages: Sequence[WebRoute] = (), hosts: Sequence[str] = ()) -> FastAPI:
     """The web server of a home; the live router is walked now and again when it starts.
 
     Args:
@@ -58,7 +58,7 @@ def create(app: App, *, pages: Sequence[Route] = (), hosts: Sequence[str] = ()) 
         BadConfig: A route declares no permission.
     """
     web = FastAPI(title="Penstock", version="1", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_started)
-    web.state.door = Door(app, Sessions())
+    web.state.door = Doorkeeper(app, Sessions())
     web.add_middleware(Shield, hosts=(app.config.api.host, *hosts))
     web.add_exception_handler(HTTPException, _no_route)
     install(web, [*ROUTES, *pages])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from penstock.console.pages import assets, endpoint, events, login, models, monitoring, overview, trace
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
-ROUTES: tuple[Route, ...] = (
+ROUTES: tuple[WebRoute, ...] = (
     *overview.ROUTES,
     *models.ROUTES,
     *monitoring.ROUTES,

@@ -48,7 +48,7 @@ class Caller:
         return may(self.identity, permission, endpoint=endpoint)
 
 
-class Door:
+class Doorkeeper:
     """Lets callers in: every request passes `admit` before anything of it is read."""
 
     def __init__(self, app: App, sessions: Sessions) -> None:

@@ -1,6 +1,6 @@
 """What every route demands: declared where it is registered, or the server does not start.
 
-    Route(method, path, answer, permission) -> install -> GuardedRoute: admit -> read the request -> answer
+    WebRoute(method, path, answer, permission) -> install -> GuardedRoute: admit -> read the request -> answer
     hold: walk the live router; anything without a declaration (a mount, a websocket, generated docs) is refused
 
 What comes in: the tables of routes of the API and of the console. What goes out: a FastAPI app none of whose
@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from penstock.access.permissions import PERMISSIONS
 from penstock.errors import BadConfig
-from penstock.web.callers import Door, request_id_of
+from penstock.web.callers import Doorkeeper, request_id_of
 from penstock.web.refusals import json_refusal
 
 PUBLIC = "public"
@@ -35,7 +35,7 @@ def _as_json(error: Exception, request: Request) -> Response:
 
 
 @dataclass(frozen=True)
-class Route:
+class WebRoute:
     """One line of a table of routes.
 
     Attributes:
@@ -56,7 +56,7 @@ class Route:
 class GuardedRoute(APIRoute):
     """A route that admits its caller before it reads anything else of the request."""
 
-    declared: Route | None = None
+    declared: WebRoute | None = None
 
     def get_route_handler(self) -> Handler:
         """Admission, then FastAPI's own handler; every error leaves through the route's `refuse`."""
@@ -66,7 +66,7 @@ class GuardedRoute(APIRoute):
             route = self.declared
             if route is None:
                 raise BadConfig("a route declares no permission", "register it with penstock.web.permissions.install")
-            door: Door = request.app.state.door
+            door: Doorkeeper = request.app.state.door
             demanded = None if route.permission == PUBLIC else route.permission
             try:
                 request.state.caller = await run_in_threadpool(door.admit, request, demanded)
@@ -77,7 +77,7 @@ class GuardedRoute(APIRoute):
         return handle
 
 
-def install(web: FastAPI, routes: Sequence[Route]) -> None:
+def install(web: FastAPI, routes: Sequence[WebRoute]) -> None:
     """Register routes, each with its permission.
 
     Raises:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from penstock.console.charts.bars import Bar, BarChart, Share, bar_chart, share_bar
+from penstock.console.charts.bars import BarChart, LimitBar, Share, bar_chart, share_bar
 from penstock.console.charts.drawing import Table
 
 
-def chart(*bars: Bar) -> str:
+def chart(*bars: LimitBar) -> str:
     table = Table("figures", ["column"], [[bar.label] for bar in bars])
     return str(bar_chart(BarChart("Drift", "of columns", bars, "limit", "nothing yet", table)))
 
 
 def test_a_bar_over_its_limit_says_so_in_words_and_shape() -> None:
-    drawn = chart(Bar("temp", 3.4, "3.4× · moved", over=True), Bar("wind", 0.2, "0.2×", over=False))
+    drawn = chart(LimitBar("temp", 3.4, "3.4× · moved", over=True), LimitBar("wind", 0.2, "0.2×", over=False))
     widths = [float(bar.attrib["width"]) for bar in ElementTree.fromstring(drawn).iter("rect")]
     assert widths[0] > widths[1]
     assert "moved" in drawn
@@ -23,7 +23,7 @@ def test_a_bar_over_its_limit_says_so_in_words_and_shape() -> None:
 
 def test_a_long_name_is_short_in_the_drawing_and_whole_in_the_table() -> None:
     name = "a_column_with_a_very_long_name"
-    drawn = chart(Bar(name, 1.0, "1×", over=False))
+    drawn = chart(LimitBar(name, 1.0, "1×", over=False))
     assert drawn.count(name) == 1
     assert "…" in drawn
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from penstock.console.charts.drawing import Table
-from penstock.console.charts.reliability import Point, Reliability, reliability_chart
+from penstock.console.charts.reliability import Point, ReliabilityChart, reliability_chart
 
 
 def chart(*points: Point) -> str:
     return str(
-        reliability_chart(Reliability("Calibration", "d", points, "said", "came", "none yet", Table("f", [], [])))
+        reliability_chart(ReliabilityChart("Calibration", "d", points, "said", "came", "none yet", Table("f", [], [])))
     )
 
 

@@ -9,7 +9,7 @@ from penstock.api.bodies import Acting
 from penstock.app.views import read_observed
 from penstock.app.watching import status
 from penstock.web.answers import answer
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def list_endpoints(caller: Acting) -> Response:
@@ -36,6 +36,6 @@ def get_endpoint(caller: Acting, endpoint: str) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/api/v1/endpoints", list_endpoints, READ),
-    Route("GET", "/api/v1/endpoints/{endpoint}", get_endpoint, READ),
+    WebRoute("GET", "/api/v1/endpoints", list_endpoints, READ),
+    WebRoute("GET", "/api/v1/endpoints/{endpoint}", get_endpoint, READ),
 )

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.web.answers import answer
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 _PAGE = 500
 
@@ -28,4 +28,4 @@ def list_events(
     return answer({"events": page, "next": page[-1].seq if len(found) > limit else 0})
 
 
-ROUTES = (Route("GET", "/api/v1/events", list_events, READ),)
+ROUTES = (WebRoute("GET", "/api/v1/events", list_events, READ),)

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.web.answers import answer
-from penstock.web.permissions import PUBLIC, Route
+from penstock.web.permissions import PUBLIC, WebRoute
 
 
 def get_health() -> Response:
@@ -29,7 +29,7 @@ def get_description(request: Request) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/api/v1/health", get_health, PUBLIC),
-    Route("GET", "/api/v1/me", get_me, READ),
-    Route("GET", "/api/v1/openapi.json", get_description, READ, schema=False),
+    WebRoute("GET", "/api/v1/health", get_health, PUBLIC),
+    WebRoute("GET", "/api/v1/me", get_me, READ),
+    WebRoute("GET", "/api/v1/openapi.json", get_description, READ, schema=False),
 )

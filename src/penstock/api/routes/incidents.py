@@ -7,7 +7,7 @@ from starlette.responses import Response
 from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.web.answers import answer
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def list_incidents(caller: Acting, endpoint: str = "", closed: bool = False) -> Response:
@@ -18,4 +18,4 @@ def list_incidents(caller: Acting, endpoint: str = "", closed: bool = False) -> 
     return answer({"incidents": [incident for incident in found if closed or not incident.closed_at]})
 
 
-ROUTES = (Route("GET", "/api/v1/incidents", list_incidents, READ),)
+ROUTES = (WebRoute("GET", "/api/v1/incidents", list_incidents, READ),)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.app.views import EndpointView, read_observed
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def get_metrics(caller: Acting) -> Response:
@@ -37,4 +37,4 @@ def _observe(registry: CollectorRegistry, endpoints: dict[str, EndpointView]) ->
             drift.labels(name, column.column).set(column.psi)
 
 
-ROUTES = (Route("GET", "/metrics", get_metrics, READ),)
+ROUTES = (WebRoute("GET", "/metrics", get_metrics, READ),)

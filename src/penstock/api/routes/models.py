@@ -13,7 +13,7 @@ from penstock.app.releasing import approve, move_alias
 from penstock.errors import NotFound
 from penstock.web.answers import answer, fields_of, hold_generation, plain
 from penstock.web.documents import document
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def list_models(caller: Acting) -> Response:
@@ -70,12 +70,12 @@ def list_datasets(caller: Acting) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/api/v1/models", list_models, READ),
-    Route("GET", "/api/v1/models/{model}", get_model, READ),
-    Route("GET", "/api/v1/models/{model}/versions/{version}", get_version, READ),
-    Route("GET", "/api/v1/models/{model}/versions/{version}/report", get_report, READ),
-    Route("POST", "/api/v1/models/{model}/versions/{version}/check", check_version, CHECK),
-    Route("POST", "/api/v1/models/{model}/versions/{version}/approvals", approve_version, APPROVE),
-    Route("PUT", "/api/v1/models/{model}/aliases/{alias}", put_alias, RELEASE),
-    Route("GET", "/api/v1/datasets", list_datasets, READ),
+    WebRoute("GET", "/api/v1/models", list_models, READ),
+    WebRoute("GET", "/api/v1/models/{model}", get_model, READ),
+    WebRoute("GET", "/api/v1/models/{model}/versions/{version}", get_version, READ),
+    WebRoute("GET", "/api/v1/models/{model}/versions/{version}/report", get_report, READ),
+    WebRoute("POST", "/api/v1/models/{model}/versions/{version}/check", check_version, CHECK),
+    WebRoute("POST", "/api/v1/models/{model}/versions/{version}/approvals", approve_version, APPROVE),
+    WebRoute("PUT", "/api/v1/models/{model}/aliases/{alias}", put_alias, RELEASE),
+    WebRoute("GET", "/api/v1/datasets", list_datasets, READ),
 )

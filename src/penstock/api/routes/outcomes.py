@@ -11,7 +11,7 @@ from penstock.access.permissions import OUTCOME
 from penstock.api.bodies import Acting, OutcomeBody
 from penstock.app.outcomes import record_outcomes
 from penstock.web.answers import answer
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 _MOST = 100_000
 Outcomes = Annotated[list[OutcomeBody], FromBody(max_length=_MOST)]
@@ -23,4 +23,4 @@ def post_outcomes(caller: Acting, endpoint: str, outcomes: Outcomes) -> Response
     return answer({"endpoint": endpoint, "recorded": recorded}, status=201)
 
 
-ROUTES = (Route("POST", "/api/v1/endpoints/{endpoint}/outcomes", post_outcomes, OUTCOME),)
+ROUTES = (WebRoute("POST", "/api/v1/endpoints/{endpoint}/outcomes", post_outcomes, OUTCOME),)

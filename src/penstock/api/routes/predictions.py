@@ -8,7 +8,7 @@ from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.app.evidence import trace
 from penstock.web.answers import answer
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def get_trace(caller: Acting, prediction: str) -> Response:
@@ -16,4 +16,4 @@ def get_trace(caller: Acting, prediction: str) -> Response:
     return answer(trace(caller.app, prediction))
 
 
-ROUTES = (Route("GET", "/api/v1/predictions/{prediction}", get_trace, READ),)
+ROUTES = (WebRoute("GET", "/api/v1/predictions/{prediction}", get_trace, READ),)

@@ -10,7 +10,7 @@ from penstock.api.bodies import Acting, Expected, ReleaseBody, RollbackBody
 from penstock.app.releasing import ReleaseRequest, release, rollback
 from penstock.errors import NotFound
 from penstock.web.answers import answer, hold_generation
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def list_releases(caller: Acting, endpoint: str) -> Response:
@@ -58,8 +58,8 @@ def _requested(caller: Acting, record: object, endpoint: str) -> Response:
 
 
 ROUTES = (
-    Route("GET", "/api/v1/endpoints/{endpoint}/releases", list_releases, READ),
-    Route("GET", "/api/v1/endpoints/{endpoint}/releases/{revision}", get_release, READ),
-    Route("POST", "/api/v1/endpoints/{endpoint}/releases", request_release, RELEASE),
-    Route("POST", "/api/v1/endpoints/{endpoint}/rollback", request_rollback, ROLLBACK),
+    WebRoute("GET", "/api/v1/endpoints/{endpoint}/releases", list_releases, READ),
+    WebRoute("GET", "/api/v1/endpoints/{endpoint}/releases/{revision}", get_release, READ),
+    WebRoute("POST", "/api/v1/endpoints/{endpoint}/releases", request_release, RELEASE),
+    WebRoute("POST", "/api/v1/endpoints/{endpoint}/rollback", request_rollback, ROLLBACK),
 )

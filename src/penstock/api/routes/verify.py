@@ -8,7 +8,7 @@ from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.app.evidence import verify_home
 from penstock.web.answers import answer, fields_of
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def get_verification(caller: Acting) -> Response:
@@ -17,4 +17,4 @@ def get_verification(caller: Acting) -> Response:
     return answer({"ok": found.ok, **fields_of(found)})
 
 
-ROUTES = (Route("GET", "/api/v1/verify", get_verification, READ),)
+ROUTES = (WebRoute("GET", "/api/v1/verify", get_verification, READ),)

@@ -17,7 +17,7 @@ _MOST = 3.0
 
 
 @dataclass(frozen=True)
-class Bar:
+class LimitBar:
     """One bar, as a multiple of its own limit; `words` stand at its end."""
 
     label: str
@@ -32,7 +32,7 @@ class BarChart:
 
     title: str
     description: str
-    bars: Sequence[Bar]
+    bars: Sequence[LimitBar]
     limit: str
     nothing: str
     table: Table
@@ -78,7 +78,7 @@ def share_bar(title: str, shares: Sequence[Share]) -> Markup:
     return element("svg", {"class": "shares", "role": "img", "aria-label": f"{title}: {described}"}, body)
 
 
-def _bar(bar: Bar, index: int, most: float) -> Markup:
+def _bar(bar: LimitBar, index: int, most: float) -> Markup:
     y = index * _ROW
     width = max(_length(min(bar.ratio, most), most), 1.5)
     tone = "bar over" if bar.over else "bar"

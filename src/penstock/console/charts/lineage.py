@@ -17,7 +17,7 @@ _WIDTH, _BOX, _HEIGHT, _GAP = 720, 200, 44, 12
 
 
 @dataclass(frozen=True)
-class Node:
+class LineageNode:
     """One box: a name, and what it is."""
 
     name: str
@@ -25,7 +25,9 @@ class Node:
     href: str = ""
 
 
-def lineage_chart(title: str, sources: Sequence[Node], middle: Node, uses: Sequence[Node]) -> Markup:
+def lineage_chart(
+    title: str, sources: Sequence[LineageNode], middle: LineageNode, uses: Sequence[LineageNode]
+) -> Markup:
     """The drawing; sources and uses stand in columns, each joined to the middle."""
     rows = max(len(sources), len(uses), 1)
     height = rows * (_HEIGHT + _GAP) - _GAP + 4
@@ -51,7 +53,7 @@ def _row(index: int, count: int, height: float) -> float:
     return (height - used) / 2 + index * (_HEIGHT + _GAP)
 
 
-def _box(node: Node, x: float, y: float, tone: str = "node") -> Markup:
+def _box(node: LineageNode, x: float, y: float, tone: str = "node") -> Markup:
     box = element("rect", {"x": x, "y": y, "width": _BOX, "height": _HEIGHT, "rx": 7, "class": tone})
     box += text(x + 12, y + 19, _short(node.name), tone="node-name")
     box += text(x + 12, y + 35, _short(node.kind), tone="node-kind")

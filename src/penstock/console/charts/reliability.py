@@ -27,7 +27,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Reliability:
+class ReliabilityChart:
     """The bins, and the words around them."""
 
     title: str
@@ -39,7 +39,7 @@ class Reliability:
     table: Table
 
 
-def reliability_chart(chart: Reliability) -> Markup:
+def reliability_chart(chart: ReliabilityChart) -> Markup:
     """The figure; a bin's dot is the larger the more it holds."""
     points = sorted((point for point in chart.points if point.count > 0), key=lambda point: point.predicted)
     if not points:
@@ -58,7 +58,7 @@ def reliability_chart(chart: Reliability) -> Markup:
     return figure(chart.title, svg(chart.title, chart.description, body, size=(_WIDTH, _HEIGHT)), table=chart.table)
 
 
-def _axes(across: Scale, up: Scale, chart: Reliability) -> Markup:
+def _axes(across: Scale, up: Scale, chart: ReliabilityChart) -> Markup:
     drawn = Markup("")
     for mark in _MARKS:
         x, y = across.place(mark), up.place(mark)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from starlette.responses import Response
 
 from penstock.errors import NotFound
-from penstock.web.permissions import PUBLIC, Route
+from penstock.web.permissions import PUBLIC, WebRoute
 
 _TYPES = {
     "console.css": "text/css; charset=utf-8",
@@ -34,4 +34,4 @@ def get_asset(name: str) -> Response:
     return Response(data, media_type=kind, headers={"cache-control": "private, max-age=60"})
 
 
-ROUTES = (Route("GET", "/static/{name}", get_asset, PUBLIC, schema=False),)
+ROUTES = (WebRoute("GET", "/static/{name}", get_asset, PUBLIC, schema=False),)

@@ -22,7 +22,7 @@ from penstock.console.render import moved, page, page_refusal, shown, words
 from penstock.records import Guards, Release, Step
 from penstock.registry.state import EndpointState, State, VersionState
 from penstock.web.answers import hold_generation
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 STRATEGIES = ("canary", "at-once", "blue-green", "shadow")
 
@@ -159,7 +159,7 @@ def _versions(state: State, known: EndpointState) -> list[VersionState]:
 
 
 ROUTES = (
-    Route("GET", "/endpoints/{endpoint}", show_endpoint, READ, page_refusal, schema=False),
-    Route("POST", "/releases", post_release, RELEASE, page_refusal, schema=False),
-    Route("POST", "/endpoints/{endpoint}/rollback", post_rollback, ROLLBACK, page_refusal, schema=False),
+    WebRoute("GET", "/endpoints/{endpoint}", show_endpoint, READ, page_refusal, schema=False),
+    WebRoute("POST", "/releases", post_release, RELEASE, page_refusal, schema=False),
+    WebRoute("POST", "/endpoints/{endpoint}/rollback", post_rollback, ROLLBACK, page_refusal, schema=False),
 )

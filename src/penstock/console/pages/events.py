@@ -13,7 +13,7 @@ from penstock.app.evidence import verify_home
 from penstock.console.render import page, page_refusal, shown
 from penstock.records import Event
 from penstock.registry.events import KINDS
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 _PAGE = 50
 
@@ -61,6 +61,6 @@ def _events(app: App, kind: str, subject: str, before: int) -> tuple[list[Event]
 
 
 ROUTES = (
-    Route("GET", "/events", show_events, READ, page_refusal, schema=False),
-    Route("POST", "/events/verify", post_verify, READ, page_refusal, schema=False),
+    WebRoute("GET", "/events", show_events, READ, page_refusal, schema=False),
+    WebRoute("POST", "/events/verify", post_verify, READ, page_refusal, schema=False),
 )

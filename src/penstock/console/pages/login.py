@@ -12,9 +12,9 @@ from penstock.console.language import COOKIE as LANGUAGE_COOKIE
 from penstock.console.language import LANGUAGES
 from penstock.console.render import THEME_COOKIE, THEMES, moved, page, page_refusal, shown
 from penstock.errors import Forbidden
-from penstock.web.callers import Door
+from penstock.web.callers import Doorkeeper
 from penstock.web.links import take_login
-from penstock.web.permissions import PUBLIC, Route
+from penstock.web.permissions import PUBLIC, WebRoute
 from penstock.web.sessions import COOKIE, LIFETIME_S, Session
 
 _YEAR_S = 365 * 86400
@@ -28,13 +28,13 @@ def show_login(
     """The form; with a one-time code, straight in."""
     if not code:
         return page(request, "login.html", {"next": _own_path(next), "wrong": ""}, caller=shown(request))
-    door: Door = request.app.state.door
+    door: Doorkeeper = request.app.state.door
     identity = take_login(door.app.home, code)
     if not identity:
         return page(request, "login.html", {"next": "/", "wrong": "login.used"}, caller=shown(request), status=403)
     # A page of ours that goes on, not a redirect: a browser sent here by another site would not send the
     # strict cookie along with the next request.
-    response = page(request, "welcome.html", {}, caller=shown(request))
+    response = page(request, "welcome.html", {"next": _own_path(next)}, caller=shown(request))
     return _signed_in(request, response, Session(identity=identity, expires_at=time.time() + LIFETIME_S))
 
 
@@ -44,7 +44,7 @@ def post_login(
     next: Annotated[str, Form(max_length=500)] = "/",
 ) -> Response:
     """Sign in with a token; the browser keeps a session, never the token."""
-    door: Door = request.app.state.door
+    door: Doorkeeper = request.app.state.door
     token = token.strip()
     try:
         identity = door.identity_of(token)
@@ -57,7 +57,7 @@ def post_login(
 
 def post_logout(request: Request) -> Response:
     """Forget the session here and in the browser."""
-    door: Door = request.app.state.door
+    door: Doorkeeper = request.app.state.door
     door.sessions.end(request.cookies.get(COOKIE, ""))
     response = moved("/login")
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
@@ -80,7 +80,7 @@ def post_settings(
 
 
 def _signed_in(request: Request, response: Response, session: Session) -> Response:
-    door: Door = request.app.state.door
+    door: Doorkeeper = request.app.state.door
     secure = request.url.scheme == "https"
     cookie = door.sessions.start(session)
     age = int(session.expires_at - time.time())
@@ -100,8 +100,8 @@ def _own_path(wanted: str) -> str:
 
 
 ROUTES = (
-    Route("GET", "/login", show_login, PUBLIC, page_refusal, schema=False),
-    Route("POST", "/login", post_login, PUBLIC, page_refusal, schema=False),
-    Route("POST", "/logout", post_logout, PUBLIC, page_refusal, schema=False),
-    Route("POST", "/settings", post_settings, PUBLIC, page_refusal, schema=False),
+    WebRoute("GET", "/login", show_login, PUBLIC, page_refusal, schema=False),
+    WebRoute("POST", "/login", post_login, PUBLIC, page_refusal, schema=False),
+    WebRoute("POST", "/logout", post_logout, PUBLIC, page_refusal, schema=False),
+    WebRoute("POST", "/settings", post_settings, PUBLIC, page_refusal, schema=False),
 )

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from penstock.access.permissions import APPROVE, CHECK, READ
 from penstock.app.checking import check, report
 from penstock.app.releasing import approve
-from penstock.console.charts.lineage import Node, lineage_chart
+from penstock.console.charts.lineage import LineageNode, lineage_chart
 from penstock.console.language import Texts
 from penstock.console.pages.states import badge_of_outcome, badge_of_verdict
 from penstock.console.render import moved, page, page_refusal, shown, words
@@ -20,7 +20,7 @@ from penstock.registry.state import State, VersionState
 from penstock.web.answers import hold_generation
 from penstock.web.callers import Caller
 from penstock.web.documents import document
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def list_models(request: Request) -> Response:
@@ -109,24 +109,26 @@ def _endpoints_of(state: State, known: VersionState) -> list[str]:
 
 def _lineage(state: State, known: VersionState, manifest: Manifest, t: Texts) -> str:
     version = known.version
-    sources = [Node(d.name, f"{t.named('role', d.role)} · {d.rows:,}") for d in version.datasets or manifest.datasets]
+    sources = [
+        LineageNode(d.name, f"{t.named('role', d.role)} · {d.rows:,}") for d in version.datasets or manifest.datasets
+    ]
     if commit := manifest.source.get("commit", ""):
-        sources.append(Node(commit[:12], t("lineage.code")))
+        sources.append(LineageNode(commit[:12], t("lineage.code")))
     if manifest.lock_digest:
-        sources.append(Node(manifest.lock_digest.removeprefix("sha256:")[:12], t("lineage.lock")))
+        sources.append(LineageNode(manifest.lock_digest.removeprefix("sha256:")[:12], t("lineage.lock")))
     if version.parent:
-        sources.append(Node(version.parent, t("lineage.parent")))
-    uses = [Node(name, t("lineage.endpoint"), f"/endpoints/{name}") for name in _endpoints_of(state, known)]
-    middle = Node(version.ref, t("lineage.version"))
+        sources.append(LineageNode(version.parent, t("lineage.parent")))
+    uses = [LineageNode(name, t("lineage.endpoint"), f"/endpoints/{name}") for name in _endpoints_of(state, known)]
+    middle = LineageNode(version.ref, t("lineage.version"))
     return lineage_chart(t("lineage.title", {"ref": version.ref}), sources, middle, uses)
 
 
 _VERSION = "/models/{model}/versions/{version}"
 ROUTES = (
-    Route("GET", "/models", list_models, READ, page_refusal, schema=False),
-    Route("GET", "/models/{model}", show_model, READ, page_refusal, schema=False),
-    Route("GET", _VERSION, show_version, READ, page_refusal, schema=False),
-    Route("GET", f"{_VERSION}/report", show_report, READ, page_refusal, schema=False),
-    Route("POST", f"{_VERSION}/check", post_check, CHECK, page_refusal, schema=False),
-    Route("POST", f"{_VERSION}/approvals", post_approval, APPROVE, page_refusal, schema=False),
+    WebRoute("GET", "/models", list_models, READ, page_refusal, schema=False),
+    WebRoute("GET", "/models/{model}", show_model, READ, page_refusal, schema=False),
+    WebRoute("GET", _VERSION, show_version, READ, page_refusal, schema=False),
+    WebRoute("GET", f"{_VERSION}/report", show_report, READ, page_refusal, schema=False),
+    WebRoute("POST", f"{_VERSION}/check", post_check, CHECK, page_refusal, schema=False),
+    WebRoute("POST", f"{_VERSION}/approvals", post_approval, APPROVE, page_refusal, schema=False),
 )

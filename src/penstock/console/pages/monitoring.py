@@ -9,14 +9,14 @@ from starlette.responses import Response
 from penstock.access.permissions import READ
 from penstock.app.views import ColumnDrift, EndpointView, read_observed
 from penstock.console import writing
-from penstock.console.charts.bars import Bar, BarChart, bar_chart
+from penstock.console.charts.bars import BarChart, LimitBar, bar_chart
 from penstock.console.charts.drawing import Table
 from penstock.console.charts.lines import Curve, LineChart, line_chart
-from penstock.console.charts.reliability import Point, Reliability, reliability_chart
+from penstock.console.charts.reliability import Point, ReliabilityChart, reliability_chart
 from penstock.console.language import Texts
 from penstock.console.pages.states import badge_of_endpoint, badge_of_severity
 from penstock.console.render import page, page_refusal, shown, words
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def show_monitoring(request: Request, endpoint: str) -> Response:
@@ -99,7 +99,7 @@ def calibration_chart(view: EndpointView, t: Texts) -> Markup:
     headings = [t("chart.predicted"), t("chart.came_true"), t("chart.count")]
     rows = [[f"{p.predicted:.3f}", f"{p.observed:.3f}", writing.count(p.count)] for p in view.calibration]
     return reliability_chart(
-        Reliability(
+        ReliabilityChart(
             title=t("chart.calibration"),
             description=t("chart.calibration_about"),
             points=[Point(point.predicted, point.observed, point.count) for point in view.calibration],
@@ -111,10 +111,10 @@ def calibration_chart(view: EndpointView, t: Texts) -> Markup:
     )
 
 
-def _bar(column: ColumnDrift, t: Texts) -> Bar:
+def _bar(column: ColumnDrift, t: Texts) -> LimitBar:
     ratio = _ratio(column)
     words = t("chart.moved" if column.moved else "chart.still", {"times": f"{ratio:.2g}"})
-    return Bar(column.column, ratio, words, column.moved)
+    return LimitBar(column.column, ratio, words, column.moved)
 
 
 def _figures(column: ColumnDrift) -> list[str]:
@@ -125,4 +125,4 @@ def _ratio(column: ColumnDrift) -> float:
     return max(column.psi, 0.0) / column.limit if column.limit > 0 else (2.0 if column.moved else 0.0)
 
 
-ROUTES = (Route("GET", "/endpoints/{endpoint}/monitoring", show_monitoring, READ, page_refusal, schema=False),)
+ROUTES = (WebRoute("GET", "/endpoints/{endpoint}/monitoring", show_monitoring, READ, page_refusal, schema=False),)

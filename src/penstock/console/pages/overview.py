@@ -17,7 +17,7 @@ from penstock.console.pages.states import Badge, awaits_approval, badge_of_endpo
 from penstock.console.render import page, page_refusal, shown, words
 from penstock.records import Variant
 from penstock.registry.state import EndpointState, State
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 _STALE_S = 15.0
 _NEWEST = 8
@@ -34,7 +34,7 @@ class Attention:
 
 
 @dataclass(frozen=True)
-class Card:
+class EndpointCard:
     """One endpoint in short."""
 
     name: str
@@ -114,14 +114,14 @@ def _release(name: str, endpoint: EndpointState, t: Texts) -> list[Attention]:
     return found
 
 
-def _card(name: str, endpoint: EndpointState, observed: Observed, t: Texts) -> Card:
+def _card(name: str, endpoint: EndpointState, observed: Observed, t: Texts) -> EndpointCard:
     view = observed.endpoints.get(name, EndpointView(endpoint=name, release=0))
     spark = sparkline(view.throughput.at, view.throughput.values, t("overview.spark", {"endpoint": name}))
-    return Card(name, badge_of_endpoint(endpoint), endpoint.live, view, spark, len(endpoint.open_incidents()))
+    return EndpointCard(name, badge_of_endpoint(endpoint), endpoint.live, view, spark, len(endpoint.open_incidents()))
 
 
 def _stale(observed: Observed) -> bool:
     return observed.at < time.time() - _STALE_S
 
 
-ROUTES = (Route("GET", "/", overview, READ, page_refusal, schema=False),)
+ROUTES = (WebRoute("GET", "/", overview, READ, page_refusal, schema=False),)

@@ -12,7 +12,7 @@ from penstock.app.evidence import trace
 from penstock.console.pages.states import badge_of_verdict
 from penstock.console.render import page, page_refusal, shown
 from penstock.errors import NotFound
-from penstock.web.permissions import Route
+from penstock.web.permissions import WebRoute
 
 
 def show_trace(request: Request, prediction: Annotated[str, Query(max_length=200)] = "") -> Response:
@@ -28,4 +28,4 @@ def show_trace(request: Request, prediction: Annotated[str, Query(max_length=200
     return page(request, "trace.html", context, caller=caller)
 
 
-ROUTES = (Route("GET", "/trace", show_trace, READ, page_refusal, schema=False),)
+ROUTES = (WebRoute("GET", "/trace", show_trace, READ, page_refusal, schema=False),)
