@@ -18,7 +18,8 @@ from skl2onnx.common.shape_calculator import (
     calculate_linear_regressor_output_shapes,
 )
 
-from penstock.build.forests import forest_of, label_nodes, nodes_of
+from penstock.build.forest_nodes import label_nodes, nodes_of
+from penstock.build.forests import forest_of
 
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]}
 FAMILIES = {

@@ -21,7 +21,8 @@ from penstock.adapters import TABLE, load
 from penstock.errors import BadConfig, InvalidInput
 from penstock.tensors import Arrays, TensorSpec
 
-HEAD_BYTES = 4096
+HEAD_BYTES = 1 << 20
+"""More than a block of bz2, which cannot be opened in part."""
 Specs = tuple[TensorSpec, ...]
 Compiled = Callable[[], bytes]
 

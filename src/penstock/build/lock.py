@@ -9,6 +9,7 @@ index never gets into them, and an index that does not answer within seconds onl
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -129,17 +130,8 @@ def _pin(name: str, number: str) -> str:
 def _from_index(pins: Mapping[str, str]) -> dict[str, str]:
     """Hashes by pin, from whatever index pip is set up with; empty where none answers in time."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet"]
-    command += [
-        "--disable-pip-version-check",
-        "--no-input",
-        "--retries",
-        "0",
-        "--timeout",
-        "3",
-        "--only-binary",
-        ":all:",
-    ]
-    command += ["--report", "-", *(_pin(*one) for one in sorted(pins.items()))]
+    command += ["--disable-pip-version-check", "--no-input", "--retries", "0", "--timeout", "3"]
+    command += ["--only-binary", ":all:", "--report", "-", *(_pin(*one) for one in sorted(pins.items()))]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_INDEX_S, check=True)
         report = msgspec.json.decode(done.stdout, type=_Report)
@@ -156,11 +148,7 @@ def _from_index(pins: Mapping[str, str]) -> dict[str, str]:
 def _cache_file() -> Path:
     """Where hashes are remembered: by version, this Python and this platform."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (
-        base
-        / "penstock"
-        / f"hashes-{sys.platform}-{os.uname().machine}-{sys.version_info[0]}.{sys.version_info[1]}.json"
-    )
+    return base / "penstock" / f"hashes-{platform.machine()}-{sys.implementation.cache_tag}.json"
 
 
 def _read_cache() -> dict[str, str]:
