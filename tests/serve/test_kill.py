@@ -166,9 +166,11 @@ def test_when_the_supervisor_dies_its_workers_finish_and_end(tmp_path: Path) -> 
         wire.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (PATH.encode(), len(BODY)))
         wire.sendall(BODY.encode())
         assert wire.recv(65536).startswith(b"HTTP/1.1 200")
+    # A new one takes over at once: same port, same folder, same log, no half frames.
+    port = plane.port
+    plane.start("--port", str(port), workers=1)
+    assert plane.port == port
     until(lambda: not any(alive(pid) for pid in pids))
-    # A new one takes over: same folder, same log, no half frames.
-    plane.start(workers=1)
     plane.settled(workers=1)
     assert plane.ask("POST", PATH, BODY).status == 200
     plane.stop()

@@ -9,6 +9,7 @@ SIGTERM drains, a second one ends; SIGHUP replaces the workers one by one.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import signal
@@ -27,6 +28,7 @@ from penstock.serve.snapshots import write_whole
 BACKLOG = 2048
 TICK_S = 0.2
 START_S = 60.0
+BIND_S = 5.0
 MODULE = "penstock.serve.worker"
 
 
@@ -220,7 +222,9 @@ class Supervisor:
         return child
 
     def _announce(self) -> None:
-        """Tell where the socket listens."""
+        """Tell where the socket listens, and forget the workers of a supervisor before us."""
+        for left in (self._run / "workers").glob("*.json"):
+            left.unlink(missing_ok=True)
         host, port = self._listening.getsockname()[:2]
         record = {
             "pid": os.getpid(),
@@ -237,7 +241,16 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
+    patience = time.monotonic() + BIND_S
+    while True:
+        try:
+            listening.bind((host, port))
+            break
+        except OSError as error:
+            # The workers of a supervisor that was killed hold its port until they have finished.
+            if error.errno != errno.EADDRINUSE or time.monotonic() > patience:
+                raise
+            time.sleep(0.05)
     listening.listen(BACKLOG)
     listening.setblocking(False)
     return listening
