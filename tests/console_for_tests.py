@@ -168,8 +168,8 @@ def _flights(registry: Registry, who: dict[str, Identity], folder: Path) -> None
     step = Step(
         endpoint="flights", revision=3, phase="warming", variants=(variants[0],), reason="loading beside flights@1"
     )
-    put(registry, "release.stepped", msgspec.structs.replace(step, at=time.time() - 300), by=system)
-    for share, age, units in ((0.1, 240, 118), (0.5, 90, 1240)):
+    put(registry, "release.stepped", msgspec.structs.replace(step, at=MAY), by=system)
+    for share, day, units in ((0.1, 1, 118), (0.5, 6, 1240)):
         parts = (_part(variants[0], "stable", 1 - share), _part(variants[2], "canary", share))
         step = Step(
             endpoint="flights",
@@ -178,7 +178,7 @@ def _flights(registry: Registry, who: dict[str, Identity], folder: Path) -> None
             variants=parts,
             reason=f"{units} units and nothing against it: share to {share:.0%}",
             measured={"units": units, "error": 0.4, "latency": 1.2},
-            at=time.time() - age,
+            at=MAY + day * 86400,
         )
         put(registry, "release.stepped", step, by=system)
     assert shifting
@@ -191,7 +191,7 @@ def _flights(registry: Registry, who: dict[str, Identity], folder: Path) -> None
         action="retrain",
         reason="log loss rose by 0.021 against the reference; outcomes of 12,400 predictions are there",
         evidence={"e_value": 48.2, "outcomes": 12400},
-        at=time.time(),
+        at=MAY + 60 * 86400,
     )
     put(registry, "proposal.made", proposal, by=system)
 
@@ -268,7 +268,7 @@ def _release(
 def _settle(
     registry: Registry, by: Identity, revision: int, outcome: str, variants: tuple[Variant, ...], reason: str = ""
 ) -> None:
-    at = time.time() - 80000 / revision
+    at = MAY - 86400 * (10 - revision)
     step = Step(endpoint="flights", revision=revision, phase=outcome, variants=variants, reason=reason, at=at)  # type: ignore[arg-type]
     put(registry, "release.stepped", step, by=by)
     settled = Settled(endpoint="flights", revision=revision, outcome=outcome, reason=reason, at=at)  # type: ignore[arg-type]

@@ -59,6 +59,7 @@ class LineChart:
     Attributes:
         write: A value as people read it.
         threshold: A horizontal line with its label; None draws none.
+        least: The axis reaches at least this far, so that next to nothing does not look like much.
         zero: Whether the axis begins at zero.
         width: Of the drawing, in its own units; the text is 11.5 of them high.
         log: Whether it is logarithmic; values outside 1e-3 .. 1e12 stand at the edge.
@@ -73,6 +74,7 @@ class LineChart:
     figures: str
     time: str
     threshold: tuple[float, str] | None = None
+    least: float = 0.0
     zero: bool = True
     log: bool = False
     width: int = WIDTH
@@ -132,6 +134,7 @@ def _finite(value: float | None, *, log: bool) -> float | None:
 def _marks(chart: LineChart, curves: Sequence[Curve]) -> list[float]:
     known = [v for curve in curves for values in (curve.values, curve.low, curve.high) for v in values if v is not None]
     known += [chart.threshold[0]] if chart.threshold else []
+    known += [chart.least] if chart.least else []
     if chart.log:
         return log_ticks(min([*known, 1.0]), max([*known, 10.0]))
     return ticks(min([*known, 0.0]) if chart.zero else min(known), max(known))

@@ -51,7 +51,7 @@ def reliability_chart(chart: ReliabilityChart) -> Markup:
     body += path(places, "curve tone0")
     most = max(point.count for point in points)
     for place, point in zip(places, points, strict=True):
-        radius = round(2.5 + 5.5 * (point.count / most) ** 0.5, 1)
+        radius = round(2.5 + 4 * (point.count / most) ** 0.5, 1)
         words = f"{point.predicted:.3f} → {point.observed:.3f} · n={point.count}"
         tone = {"cx": place[0], "cy": place[1], "r": radius, "class": "bin tone0"}
         body += element("circle", tone, element("title", {}, words))

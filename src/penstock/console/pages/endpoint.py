@@ -87,9 +87,9 @@ def post_rollback(
 def traffic_charts(view: EndpointView, t: Texts) -> list[Markup]:
     """Requests, latency and errors over time."""
     kinds = (
-        ("throughput", view.throughput, writing.rate, 0),
-        ("latency", view.latency, writing.duration, 1),
-        ("errors", view.error_rate, writing.percent, 2),
+        ("throughput", view.throughput, writing.rate, 1.0),
+        ("latency", view.latency, writing.duration, 0.001),
+        ("errors", view.error_rate, writing.percent, 0.01),
     )
     return [
         line_chart(
@@ -97,6 +97,7 @@ def traffic_charts(view: EndpointView, t: Texts) -> list[Markup]:
                 title=t(f"chart.{name}"),
                 description=t(f"chart.{name}_about"),
                 curves=[Curve(t(f"chart.{name}"), series.at, series.values, tone=tone)],
+                least=least,
                 write=write,
                 nothing=t("chart.no_traffic"),
                 figures=t("chart.figures"),
@@ -104,7 +105,7 @@ def traffic_charts(view: EndpointView, t: Texts) -> list[Markup]:
                 width=360,
             )
         )
-        for name, series, write, tone in kinds
+        for tone, (name, series, write, least) in enumerate(kinds)
     ]
 
 

@@ -106,12 +106,17 @@ def _release(name: str, endpoint: EndpointState, t: Texts) -> list[Attention]:
         settled = endpoint.settled.get(current.revision)
         title = t(f"attention.{badge.text.removeprefix('phase.')}", {"endpoint": name, "release": current.revision})
         found.append(Attention(badge, title, settled.reason if settled else "", f"/endpoints/{name}#rollout"))
-    if endpoint.proposals and (current is None or endpoint.proposals[-1].at > current.at):
+    if endpoint.proposals and endpoint.proposals[-1].at > _last_step_at(endpoint):
         newest = endpoint.proposals[-1]
         title = t("attention.proposal", {"endpoint": name, "action": t.named("action", newest.action)})
         href = f"/endpoints/{name}/monitoring#proposals"
         found.append(Attention(Badge("busy", "attention.waiting"), title, newest.reason, href))
     return found
+
+
+def _last_step_at(endpoint: EndpointState) -> float:
+    """Event time of the latest release's last step: what was proposed before it has had its answer."""
+    return max((step.at for step in endpoint.steps_of(len(endpoint.releases))), default=0.0)
 
 
 def _card(name: str, endpoint: EndpointState, observed: Observed, t: Texts) -> EndpointCard:
