@@ -35,6 +35,8 @@ from penstock.console.charts.scale import Scale, log_ticks, thin, ticks, time_ti
 
 Values = Sequence[float | None]
 _LOG_FLOOR, _LOG_CEILING = 1e-3, 1e12
+# Beyond it a figure is an accident, and the arithmetic of ticks overflows.
+_MOST = 1e15
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def _usable(curve: Curve, *, log: bool) -> Curve:
 def _finite(value: float | None, *, log: bool) -> float | None:
     if value is None or math.isnan(value):
         return None
-    return min(max(value, _LOG_FLOOR), _LOG_CEILING) if log else (value if math.isfinite(value) else None)
+    return min(max(value, _LOG_FLOOR), _LOG_CEILING) if log else (value if abs(value) < _MOST else None)
 
 
 def _marks(chart: LineChart, curves: Sequence[Curve]) -> list[float]:
