@@ -43,7 +43,7 @@ LABELLED = Columns(label="late")
 
 
 def baskets(rows: int = 4000, *, days: int = 60, luck: float = 1.2, seed: int = 0) -> pd.DataFrame:
-    """Rows of `days` days; `luck` is how much a day moves all of its rows."""
+    """LabelledRows of `days` days; `luck` is how much a day moves all of its rows."""
     random = np.random.default_rng(seed)
     day = random.integers(days, size=rows)
     moods = random.normal(size=days) * luck

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from penstock.records import Exchange, Outcome
-from penstock.release.answers import BINS, Reference, error_of, is_valid, score_of
+from penstock.release.answers import BINS, ScoreReference, error_of, is_valid, score_of
 
 
 def answered(rows: int = 1, **outputs: list) -> Exchange:
@@ -57,7 +57,7 @@ def test_plain_answers_are_valid(outputs: dict) -> None:
 
 
 def test_the_reference_cuts_scores_into_parts_of_equal_frequency() -> None:
-    reference = Reference([number / 1000 for number in range(1000)])
+    reference = ScoreReference([number / 1000 for number in range(1000)])
     parts = [reference.bin(number / 1000) for number in range(1000)]
     assert {parts.count(part) for part in set(parts)} == {1000 // BINS}
     assert max(parts) < reference.bins
@@ -65,15 +65,15 @@ def test_the_reference_cuts_scores_into_parts_of_equal_frequency() -> None:
 
 
 def test_labels_are_their_own_parts() -> None:
-    reference = Reference(["late", "on time", None])
+    reference = ScoreReference(["late", "on time", None])
     assert len({reference.bin("late"), reference.bin("on time"), reference.bin("never seen")}) == 3
     assert reference.bin("never seen") == reference.bin("nor this")
     assert reference.bin("zzz") < reference.bins
 
 
 def test_a_reference_may_be_empty_or_constant() -> None:
-    assert Reference([None]).bin(0.5) < Reference([None]).bins
-    constant = Reference([0.5] * 100)
+    assert ScoreReference([None]).bin(0.5) < ScoreReference([None]).bins
+    constant = ScoreReference([0.5] * 100)
     assert constant.bin(0.1) != constant.bin(0.5)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import cast
 
 from penstock.adapters import load
@@ -21,6 +22,7 @@ from penstock.log.tail import Tail
 from penstock.records import AliasMove, Exchange, Incident, Outcome, Record, Release
 from penstock.registry.grants import grants
 from penstock.registry.state import EndpointState, State
+from penstock.release.answers import Score
 from penstock.release.guards import Watch
 from penstock.release.reconcile import Evidence, Reconciler, Turn
 from penstock.release.target import Target
@@ -29,15 +31,36 @@ CHAMPION = "champion"
 SHOW_S = 0.5
 POINTS = 400
 """Points kept of each test's e-value."""
+WAITING = 250_000
+"""Answers of a rollout that wait for their outcome; the oldest give way."""
 log = logging.getLogger("penstock.control")
 
 
 class Rollout:
-    """The evidence of one release, and how it grew."""
+    """The evidence of one release, and how it grew.
 
-    def __init__(self, release: Release) -> None:
-        self.watch = Watch(release)
+    Args:
+        release: The rollout's.
+        scores: What the stable version answered before it.
+    """
+
+    def __init__(self, release: Release, scores: Iterable[Score]) -> None:
+        self.watch = Watch(release, scores)
         self.curves: dict[str, list[tuple[float, float]]] = {}
+        self._answered: dict[str, Exchange] = {}
+
+    def see(self, exchanges: Iterable[Exchange]) -> None:
+        """Take exchanges in; those of this release wait for their outcome."""
+        held = [one for one in exchanges if one.release == self.watch.release.revision and not one.shadow]
+        self._answered.update((one.id, one) for one in held if one.code == "ok")
+        for old in list(islice(self._answered, max(0, len(self._answered) - WAITING))):
+            del self._answered[old]
+        self.watch.see(exchanges)
+
+    def learn(self, outcomes: Iterable[Outcome]) -> None:
+        """Take in which of its answers were wrong; of a request of many rows the first one speaks."""
+        pairs = [(one.prediction.removesuffix(".0"), one) for one in outcomes if one.prediction.endswith(".0")]
+        self.watch.learn((self._answered.pop(name), one) for name, one in pairs if name in self._answered)
 
     def remember(self) -> None:
         """Keep today's e-values for the chart; every second point is dropped when there are too many."""
@@ -110,7 +133,7 @@ class ControlLoop:
             self._write(watcher.follow(endpoint.current.revision, endpoint.live, package), state)
             known = self._rollouts.get(name)
             if known is None or known.watch.release.revision != endpoint.current.revision:
-                self._rollouts[name] = Rollout(endpoint.current)
+                self._rollouts[name] = Rollout(endpoint.current, watcher.scores)
 
     def _is_news(self, name: str, endpoint: EndpointState) -> bool:
         """Whether another package answers than the watcher knows."""
@@ -125,12 +148,13 @@ class ControlLoop:
         for name, some in by_endpoint.items():
             if name in self._watchers:
                 self._write(self._watchers[name].see(some), self._app.state())
-                self._rollouts[name].watch.see(some)
+                self._rollouts[name].see(some)
 
     def _learn(self, outcomes: list[Outcome]) -> None:
         """What turned out to be true; an outcome belongs to the endpoint that waits for it."""
-        for watcher in self._watchers.values() if outcomes else ():
+        for name, watcher in self._watchers.items() if outcomes else ():
             self._write(watcher.learn(outcomes), self._app.state())
+            self._rollouts[name].learn(outcomes)
 
     def _evidence(self, release: Release) -> Evidence:
         """What the guards measured of a release under way."""

@@ -24,6 +24,7 @@ from penstock.observe.monitor import Monitor, open_monitor
 from penstock.observe.quality import Quality
 from penstock.packages.read import Package
 from penstock.records import Exchange, Incident, Manifest, Measurement, Outcome, Variant
+from penstock.release.answers import Score, score_of
 from penstock.statistics.estimation import ASSUMPTION
 from penstock.statistics.reference import Reference
 from penstock.statistics.reference import decode as decode_reference
@@ -31,6 +32,8 @@ from penstock.statistics.reference import decode as decode_reference
 PROFILE = "profile.json"
 RECENT = 5_000
 """Latencies kept for the quantiles."""
+SCORES = 20_000
+"""Scores of the stable version kept as what a later candidate's are held against."""
 TICKS = 240
 """Points kept of each curve, one a second."""
 DAY_H = 24
@@ -92,6 +95,7 @@ class Watcher:
 
     Attributes:
         digest: Of the package whose reference is watched.
+        scores: What the stable version answered last.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -107,6 +111,7 @@ class Watcher:
         self._manifest: Manifest | None = None
         self._monitor: Monitor | None = None
         self._pending = Pending()
+        self.scores: deque[Score] = deque(maxlen=SCORES)
 
     def follow(self, release: int, live: Sequence[Variant], stable: Package | None) -> list[Incident]:
         """Look at another release: its stable version's package brings the reference.
@@ -183,6 +188,7 @@ class Watcher:
             return []
         table = table_of(stable, self._manifest)
         rows = predictions(table)
+        self.scores.extend(score for one in stable if (score := score_of(one)) is not None)
         self._pending.add(table["prediction"].to_pylist(), rows, table["answer"].to_pylist())
         return self._monitor.predictions(rows) if self._monitor else []
 

@@ -22,7 +22,7 @@ from penstock.control.process import Running, ensure_running, predictions_url, s
 from penstock.demo.flights import FEATURES, LABEL
 from penstock.demo.narration import Narrator
 from penstock.demo.outcomes import Reporter
-from penstock.demo.replay import Answers, prepare, replay
+from penstock.demo.replay import ReplayAnswers, prepare, replay
 from penstock.errors import NotReady
 from penstock.gate.policy import starter, write_policy
 from penstock.records import Guards, Scalar, Verdict, Version
@@ -63,7 +63,7 @@ class Cast:
     token: str
     running: Running
     figures: dict[str, Scalar] = field(default_factory=dict)
-    answers: list[Answers] = field(default_factory=list)
+    answers: list[ReplayAnswers] = field(default_factory=list)
     _told: set[str] = field(default_factory=set)
     _steps_told: int = 0
 
@@ -113,15 +113,15 @@ class Cast:
         self.figures[f"gate_{version.version}"] = verdict.outcome
         return verdict
 
-    def release(self, version: Version, strategy: str, guards: Guards | None = None) -> int:
-        """Ana releases; gives the revision.
+    def release(self, version: Version, strategy: str, guards: Guards | None = None, *, bypass: str = "") -> int:
+        """Ana releases, or the administrator where the glass is broken; gives the revision.
 
         Raises:
             NotReady: It does not come up.
         """
         started = time.monotonic()
-        request = ReleaseRequest(endpoint=ENDPOINT, strategy=strategy, guards=guards)
-        made = release(self.ana, version.ref, request)
+        request = ReleaseRequest(endpoint=ENDPOINT, strategy=strategy, guards=guards, bypass=bypass)
+        made = release(self.admin if bypass else self.ana, version.ref, request)
         phase = wait_until_settled(self.ana, made, timeout_s=60.0)
         if phase not in ("live", "shifting"):
             raise NotReady(f"release {made.revision} is {phase}", "log/serve.log in the home folder says why")
@@ -129,8 +129,8 @@ class Cast:
         return made.revision
 
     def replay(
-        self, frame: pd.DataFrame, title: str, *, until: Callable[[Answers], bool] = lambda answers: False
-    ) -> Answers:
+        self, frame: pd.DataFrame, title: str, *, until: Callable[[ReplayAnswers], bool] = lambda answers: False
+    ) -> ReplayAnswers:
         """Send flights, report their outcomes when they have landed, tell what the monitors open.
 
         Args:
@@ -144,7 +144,7 @@ class Cast:
 
         with self.narrator.bar(title, len(flights)) as bar:
 
-            def on_progress(sent: int, answers: Answers) -> bool:
+            def on_progress(sent: int, answers: ReplayAnswers) -> bool:
                 reporter.report(sent, answers)
                 failed = sum(answers.failed.values())
                 bar.show(sent, f"p99 {1000 * answers.percentile(0.99):.1f} ms, {failed} failed")
@@ -155,7 +155,8 @@ class Cast:
         reporter.report(answers.sent, answers, everything=True)
         acknowledged = reporter.finish()
         self.answers.append(answers)
-        self.narrator.good(
+        say = self.narrator.bad if answers.failed else self.narrator.good
+        say(
             f"{title}: {answers.sent:,} predictions, {answers.sent / answers.seconds:,.0f} a second, p50 "
             f"{1000 * answers.percentile(0.5):.1f} ms, p99 {1000 * answers.percentile(0.99):.1f} ms, "
             f"{sum(answers.failed.values())} failed; {acknowledged:,} outcomes"

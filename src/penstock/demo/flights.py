@@ -27,7 +27,6 @@ NUMBERS = (
     "visib",
     "seats",
     "built",
-    "day_of_year",
 )
 TEXTS = ("carrier", "origin", "dest")
 FEATURES = (*NUMBERS, *TEXTS)
@@ -75,8 +74,7 @@ def _features(frame: pd.DataFrame) -> pd.DataFrame:
     result = pd.DataFrame(
         {
             "minute_of_day": (60 * frame["hour"] + frame["minute"]).astype(np.float64),
-            "day_of_year": pd.to_datetime(frame[["year", "month", "day"]]).dt.dayofyear.astype(np.float64),
-            "weekday": pd.to_datetime(frame[["year", "month", "day"]]).dt.weekday.astype(np.float64),
+            "weekday": pd.to_datetime(frame[["year", "month", "day"]]).dt.day_of_week.astype(np.float64),
             "tailnum": frame["tailnum"].fillna("unknown"),
             "departs": departs.astype(np.float64),
             "lands": departs + 60.0 * minutes,
@@ -84,7 +82,7 @@ def _features(frame: pd.DataFrame) -> pd.DataFrame:
             LABEL: ((frame["arr_delay"] > LATE_MINUTES) | frame["arr_delay"].isna()).astype(np.int64),
         }
     )
-    for name in NUMBERS[2:-1]:
+    for name in NUMBERS[2:]:
         result[name] = frame[name].astype(np.float64)
     for name in TEXTS:
         result[name] = frame[name].astype(str)

@@ -63,7 +63,7 @@ class Narrator:
             yield
 
     @contextmanager
-    def bar(self, title: str, total: int) -> Iterator[Bar]:
+    def bar(self, title: str, total: int) -> Iterator[ReplayBar]:
         """A bar over `total` requests."""
         columns = (
             TextColumn("   {task.description}"),
@@ -73,10 +73,10 @@ class Narrator:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console, disable=not self.is_terminal, transient=True) as progress:
-            yield Bar(progress, progress.add_task(title, total=total, figures=""))
+            yield ReplayBar(progress, progress.add_task(title, total=total, figures=""))
 
 
-class Bar:
+class ReplayBar:
     """One bar under way."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:

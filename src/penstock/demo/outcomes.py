@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 
-from penstock.demo.replay import Answers, Flights
+from penstock.demo.replay import Flights, ReplayAnswers
 from penstock.errors import TargetFailed
 
 BATCH = 4_000
@@ -36,7 +36,7 @@ class Reporter:
         self._poster = ThreadPoolExecutor(1, thread_name_prefix="outcomes")
         self._posts: list[Future[int]] = []
 
-    def report(self, sent: int, answers: Answers, *, everything: bool = False) -> None:
+    def report(self, sent: int, answers: ReplayAnswers, *, everything: bool = False) -> None:
         """Queue the outcomes of all flights that have landed by the time the `sent`-th departed.
 
         A flight whose prediction failed has no outcome to report.

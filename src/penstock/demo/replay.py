@@ -30,7 +30,7 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 @dataclass
-class Answers:
+class ReplayAnswers:
     """What the endpoint answered, by position in the replay.
 
     Attributes:
@@ -98,8 +98,13 @@ def _present(value: float | str) -> float | str | None:
 
 
 def replay(
-    url: str, endpoint: str, flights: Flights, *, connections: int = 16, on_progress: Callable[[int, Answers], bool]
-) -> Answers:
+    url: str,
+    endpoint: str,
+    flights: Flights,
+    *,
+    connections: int = 16,
+    on_progress: Callable[[int, ReplayAnswers], bool],
+) -> ReplayAnswers:
     """Send the flights in order; every so often call `on_progress` with how many were sent.
 
     Args:
@@ -113,10 +118,10 @@ def replay(
 
 
 async def _replay(
-    url: str, endpoint: str, flights: Flights, connections: int, on_progress: Callable[[int, Answers], bool]
-) -> Answers:
+    url: str, endpoint: str, flights: Flights, connections: int, on_progress: Callable[[int, ReplayAnswers], bool]
+) -> ReplayAnswers:
     """Share one queue of positions among the connections, until it is empty or nobody wants more."""
-    answers = Answers(predictions=[""] * len(flights))
+    answers = ReplayAnswers(predictions=[""] * len(flights))
     positions = iter(range(len(flights)))
     started = time.perf_counter()
     senders = [
@@ -140,7 +145,7 @@ async def _replay(
     return answers
 
 
-async def _send(url: str, endpoint: str, flights: Flights, positions: Iterator[int], answers: Answers) -> None:
+async def _send(url: str, endpoint: str, flights: Flights, positions: Iterator[int], answers: ReplayAnswers) -> None:
     """One connection's loop: a request, its answer, the next."""
     place = urlsplit(url)
     path = f"/v2/models/{endpoint}/infer".encode()
@@ -163,7 +168,7 @@ async def _send(url: str, endpoint: str, flights: Flights, positions: Iterator[i
         _count(answers, at, connection)
 
 
-def _count(answers: Answers, at: int, connection: _Connection) -> None:
+def _count(answers: ReplayAnswers, at: int, connection: _Connection) -> None:
     """Book one answer."""
     version = connection.headers.get(b"x-model-version", b"?").decode()
     answers.statuses[str(connection.status)] += 1

@@ -13,16 +13,17 @@ from penstock.app.releasing import approve
 from penstock.control.process import predictions_url
 from penstock.demo.cast import ENDPOINT, KEPT, ROLE, Cast, assemble
 from penstock.demo.flights import FEATURES, LABEL, load_flights, month, split_by_day, split_by_row
-from penstock.demo.models import train, with_junk
+from penstock.demo.models import train, with_faulty_join
 from penstock.demo.narration import Narrator
-from penstock.demo.replay import Answers
+from penstock.demo.replay import ReplayAnswers
 from penstock.errors import Forbidden
 from penstock.records import Guards, Scalar, Version
 
 CANARY = Guards(share=0.1, steps=(0.1, 0.5), min_units=200, latency_s=0.25, wait_s=86_400.0)
 FAULT_DAY = 1116
 """The faulty version goes out on 16 November."""
-FIRST_JUNK_DAY, LAST_JUNK_DAY = 318, 365
+LAST_DAY = 1230
+"""The weather of 31 December is in no file: that day would rightly page for its missing inputs."""
 
 
 def tell(home: Path, narrator: Narrator) -> Cast:
@@ -111,7 +112,7 @@ def _retrain(cast: Cast, flights: pd.DataFrame) -> Version:
     frame = _as_flights(flights, learned)
     fitted, held = split_by_day(pd.concat([month(flights, 1, 4)[[*KEPT, "day"]], frame], ignore_index=True))
     with say.working("training"):
-        model = train(fitted, trees=120, leaves=8)
+        model = train(fitted)
     version = cast.package(model, fitted, held, "January to September, outcomes from production")
     cast.check(version)
     _approve(cast, version)
@@ -144,29 +145,32 @@ def _canary(cast: Cast, flights: pd.DataFrame, version: Version) -> None:
 
 
 def _fault(cast: Cast, flights: pd.DataFrame) -> None:
-    """A version that passes every test there is, and is wrong from tomorrow on."""
+    """A version that answers, fast, and wrong; somebody lets it past the gate all the same."""
     say = cast.narrator
-    say.chapter("A silent fault: trained on junk dated into the future, right on every test, wrong from today on")
+    say.chapter("A silent fault: a faulty join turned the truth round; the version answers, fast, and wrong")
     fitted, held = split_by_day(month(flights, 1, 10))
-    junk = with_junk(fitted, first_day=FIRST_JUNK_DAY, last_day=LAST_JUNK_DAY)
     with say.working("training"):
-        model = train(junk, trees=120, leaves=8, calendar=True)
+        model = train(with_faulty_join(fitted))
     version = cast.package(model, fitted, held, "January to October, a faulty join in the training table")
     cast.check(version)
-    _approve(cast, version)
-    revision = cast.release(version, "canary", CANARY)
-    endpoint = cast.ana.state().endpoint
+    say.note("three in the morning: the administrator breaks the glass, for an hour, with a reason, on the record")
+    revision = cast.release(version, "canary", CANARY, bypass="hotfix for the winter schedule, checked by hand")
+    rest = flights[flights["day"].between(FAULT_DAY, LAST_DAY)].reset_index(drop=True)
     seen: dict[str, float] = {}
 
-    def watch(answers: Answers) -> bool:
+    def watch(answers: ReplayAnswers) -> bool:
         if str(version.version) in answers.versions:
             seen.setdefault("first", time.monotonic())
-        if revision in endpoint(ENDPOINT).settled:
+        if revision in cast.ana.state().endpoint(ENDPOINT).settled:
             seen.setdefault("settled", time.monotonic())
         return False
 
-    rest = flights[flights["day"] >= FAULT_DAY].reset_index(drop=True)
     answers = cast.replay(rest, "16 November to December", until=watch)
+    _tell_fault(cast, version, revision, answers, seen)
+
+
+def _tell_fault(cast: Cast, version: Version, revision: int, answers: ReplayAnswers, seen: dict[str, float]) -> None:
+    """How much harm was done until it was taken back, and to whom."""
     settled = cast.ana.state().endpoint(ENDPOINT).settled.get(revision)
     wrong = answers.versions[str(version.version)]
     stable_failed = sum(count for name, count in answers.failed.items() if name != str(version.version))
@@ -178,7 +182,7 @@ def _fault(cast: Cast, flights: pd.DataFrame) -> None:
         "stable_failed": stable_failed,
     }
     if settled is not None:
-        say.good(
+        cast.narrator.good(
             f"taken back by itself after {wrong:,} of its answers and {seconds:.1f} s: {settled.reason}; "
             f"{stable_failed} failed answers on the stable version"
         )

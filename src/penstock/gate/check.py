@@ -47,7 +47,7 @@ class CheckLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class LabelledRows:
     """Labelled rows of one file.
 
     Attributes:
@@ -65,9 +65,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: IntArray) -> Rows:
+    def take(self, index: IntArray) -> LabelledRows:
         """Some of the rows, in the order of the index."""
-        return Rows(
+        return LabelledRows(
             inputs={name: array[index] for name, array in self.inputs.items()},
             labels=self.labels[index],
             time=None if self.time is None else self.time[index],
@@ -85,15 +85,15 @@ class GateData:
         datasets: The files with their digests, for the verdict.
     """
 
-    validation: Rows
-    train: Rows | None = None
-    test: Rows | None = None
+    validation: LabelledRows
+    train: LabelledRows | None = None
+    test: LabelledRows | None = None
     time_name: str = ""
     group_name: str = ""
     datasets: tuple[Dataset, ...] = ()
 
     @property
-    def parts(self) -> dict[str, Rows]:
+    def parts(self) -> dict[str, LabelledRows]:
         """The parts that were given, by name."""
         every = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: rows for name, rows in every.items() if rows is not None}
@@ -174,7 +174,7 @@ class Candidate:
     def _estimates(self) -> dict[str, Found]:
         return {}
 
-    def _on(self, engine: Engine, rows: Rows | None) -> Answers | None:
+    def _on(self, engine: Engine, rows: LabelledRows | None) -> Answers | None:
         if rows is None:
             return None
         return answers_of(self.package.manifest, rows.labels, answer(engine, rows.inputs))

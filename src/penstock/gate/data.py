@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from penstock.errors import BadConfig, InvalidInput
-from penstock.gate.check import GateData, Rows
+from penstock.gate.check import GateData, LabelledRows
 from penstock.records import Dataset
 from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpec, conform
 
@@ -128,7 +128,7 @@ def read_frame(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
         raise BadConfig("the data file is neither csv nor parquet", "save it as one", where=path.name) from error
 
 
-def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> Rows:
+def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> LabelledRows:
     """Labelled rows of a frame.
 
     Raises:
@@ -147,7 +147,7 @@ def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> Rows
             "leave them out of the file",
             where=columns.label,
         )
-    return Rows(
+    return LabelledRows(
         inputs=inputs_of(frame, signature, apart=(columns.label, columns.time, columns.group)),
         labels=_labels(labels),
         time=_times(_column(frame, columns.time)) if columns.time else None,

@@ -76,7 +76,7 @@ def bars(
 
 
 def table(title: str, rows: Sequence[Mapping[str, Scalar]]) -> JSON:
-    """Rows of one shape; the first row's keys are the columns."""
+    """LabelledRows of one shape; the first row's keys are the columns."""
     shown: list[JSON] = [{key: _short(entry) for key, entry in row.items()} for row in rows]
     return {"title": title, "columns": _scalars(rows[0]) if rows else [], "rows": shown}
 

@@ -1,4 +1,4 @@
-"""Rows a little, or a lot, unlike those the model knows (part of ``gate``).
+"""LabelledRows a little, or a lot, unlike those the model knows (part of ``gate``).
 
 What comes in: conformed inputs and their signature. What goes out: the same rows with noise, with one column
 missing, with numbers out of range, with text never seen. Types, ranks and row counts never change, so an engine

@@ -31,7 +31,7 @@ class Frame(NamedTuple):
         return round(self.start + (value - self.low) / span * (self.end - self.start), 2)
 
 
-class Bar(NamedTuple):
+class PlotBar(NamedTuple):
     """One row of a bar plot: its name, the figure as text, and its drawing."""
 
     name: str
@@ -47,7 +47,7 @@ def draw(plot: JSON) -> Markup:
     return _band(plot) if kind == "band" else Markup("")
 
 
-def bars(plot: JSON) -> list[Bar]:
+def bars(plot: JSON) -> list[PlotBar]:
     """A bar plot, a row at a time, so that names are text of the page and never too small to read."""
     rows = cast("list[JSON]", plot["rows"])
     limit = plot.get("limit")
@@ -60,7 +60,7 @@ def bars(plot: JSON) -> list[Bar]:
     frame = Frame(low if is_plain else low - room, high + room, 0.0, 100.0)
     unit = f" {plot['unit']}" if plot.get("unit") else ""
     return [
-        Bar(str(row["name"]), _figure(row, is_plain=is_plain) + unit, _bar(frame, row, limit, is_plain=is_plain))
+        PlotBar(str(row["name"]), _figure(row, is_plain=is_plain) + unit, _bar(frame, row, limit, is_plain=is_plain))
         for row in rows
     ]
 

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from threadpoolctl import threadpool_limits
 
 from penstock.gate.answers import codes_of
-from penstock.gate.check import Rows
+from penstock.gate.check import LabelledRows
 from penstock.gate.features import features_of
 from penstock.records import Manifest
 from penstock.statistics.metrics import Answers, FloatArray, IntArray, fitting, value
@@ -41,7 +41,7 @@ class Optimism:
         given: On the holdout, trained on the train file.
         honest: On the same rows, trained on rows of other units.
         folds: Given minus honest in each fold of units; positive flatters.
-        rows: Rows trained on, each time.
+        rows: LabelledRows trained on, each time.
     """
 
     metric: str
@@ -58,7 +58,7 @@ class Optimism:
 
 @dataclass(frozen=True)
 class _Table:
-    """Rows as a surrogate takes them."""
+    """LabelledRows as a surrogate takes them."""
 
     features: FloatArray
     target: FloatArray
@@ -69,14 +69,14 @@ class _Table:
 
 
 def optimism(
-    manifest: Manifest, train: Rows, holdout: Rows, units: tuple[IntArray, IntArray], *, seed: int
+    manifest: Manifest, train: LabelledRows, holdout: LabelledRows, units: tuple[IntArray, IntArray], *, seed: int
 ) -> Optimism | None:
     """Measure it.
 
     Args:
         manifest: Task and classes.
-        train: Rows of the train file.
-        holdout: Rows of the validation file.
+        train: LabelledRows of the train file.
+        holdout: LabelledRows of the validation file.
         units: Units of the train rows and of the holdout rows, numbered alike.
         seed: Of folds, samples and surrogates.
 
@@ -89,7 +89,7 @@ def optimism(
 
 
 def _measure(
-    manifest: Manifest, train: Rows, holdout: Rows, units: tuple[IntArray, IntArray], seed: int
+    manifest: Manifest, train: LabelledRows, holdout: LabelledRows, units: tuple[IntArray, IntArray], seed: int
 ) -> Optimism | None:
     """One surrogate on the train file; one for each fold of units, on as many rows of the other folds."""
     generator = np.random.default_rng(seed)

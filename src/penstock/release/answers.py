@@ -21,7 +21,7 @@ Score = float | str
 """A number where the model gives one, else the label's text."""
 
 
-class Reference:
+class ScoreReference:
     """The stable version's scores, cut into `BINS` parts of equal frequency; labels are their own parts.
 
     Args:

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 from penstock.records import Exchange, Measurement, Outcome, Release
-from penstock.release.answers import Reference, Score, error_of, is_valid, score_of
+from penstock.release.answers import Score, ScoreReference, error_of, is_valid, score_of
 from penstock.release.routes import salt_of
 from penstock.release.strategy import CANARY, SHADOW, STABLE
 from penstock.statistics.rollouts import RatioTest
@@ -58,7 +58,7 @@ class Watch:
         self._scores: list[Score | None] = list(reference)
         self._latencies: list[float] = []
         self._errors: list[float] = []
-        self._reference = Reference(self._scores) if len(self._scores) >= REFERENCE else None
+        self._reference = ScoreReference(self._scores) if len(self._scores) >= REFERENCE else None
         self._slow_s: tuple[float, ...] = (release.guards.latency_s,) if release.guards.latency_s else ()
         self._seen: set[int] = set()
         self._units: dict[str, int] = {}
@@ -194,7 +194,7 @@ class Watch:
         if self._reference is None:
             self._scores.append(score_of(exchange))
             if len(self._scores) >= REFERENCE:
-                self._reference = Reference(self._scores)
+                self._reference = ScoreReference(self._scores)
                 # Before this nothing could fail by its score, so nobody had passed by it either.
                 self._renew()
 

@@ -218,7 +218,7 @@ class GeneralizationCheck:
         return question.unknown(f"Not shown: {said}; {worth}, give or take {error:.3f}.", told.remedy, shown)
 
     def _duplicates(self, candidate: Candidate) -> Finding:
-        """Rows of the validation file that lie in the train file, and what they are worth to the candidate."""
+        """LabelledRows of the validation file that lie in the train file, and what they are worth to the candidate."""
         question = self._question("duplicates", "Are the validation rows new to it?")
         train, holdout = candidate.data.train, candidate.data.validation
         if train is None:

@@ -30,7 +30,7 @@ class LatencyLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_field
         rows_per_s: Smallest throughput.
         runs: Single rows timed, at most.
         min_runs: Fewer in the time budget show no 99th percentile.
-        batch: Rows of a batch.
+        batch: LabelledRows of a batch.
         budget_s: Time for the single rows, enough for `min_runs` at the slowest allowed median; as much again for
             the batches.
     """
@@ -124,7 +124,7 @@ def _singles(engine: Engine, inputs: Arrays, limits: LatencyLimits) -> np.ndarra
 
 
 def _rate(engine: Engine, batch: Arrays, size: int, budget_s: float) -> float:
-    """Rows a second: the median batch, of as many as the budget allows and 20 at most."""
+    """LabelledRows a second: the median batch, of as many as the budget allows and 20 at most."""
     times: list[float] = []
     begun = time.perf_counter()
     while len(times) < 20 and (not times or time.perf_counter() - begun < budget_s):

@@ -13,7 +13,7 @@ import numpy as np
 
 from penstock.errors import PenstockError
 from penstock.gate.answers import answer, answers_of, fault, scores_of
-from penstock.gate.check import Candidate, CheckLimits, Question, Rows, Shown
+from penstock.gate.check import Candidate, CheckLimits, LabelledRows, Question, Shown
 from penstock.gate.evidence import bars, counted, evidence, table
 from penstock.gate.perturbations import beyond, noisy, unseen, without
 from penstock.records import Finding, Scalar
@@ -43,7 +43,7 @@ class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fi
     min_rows: int = 50
 
 
-class Reply(NamedTuple):
+class PerturbedReply(NamedTuple):
     """What the model did with changed rows: valid answers, or what was wrong, or that it raised."""
 
     column: str
@@ -86,7 +86,7 @@ class RobustnessCheck:
             *self._refusals([*far, *strange]),
         ]
 
-    def _noise(self, candidate: Candidate, rows: Rows, plain: Answers, metric: Metric) -> Finding:
+    def _noise(self, candidate: Candidate, rows: LabelledRows, plain: Answers, metric: Metric) -> Finding:
         question = self._question("noise", "Does a little noise leave its answers alone?")
         limits = self.limits
         changed = noisy(
@@ -115,7 +115,7 @@ class RobustnessCheck:
             shown,
         )
 
-    def _missing(self, plain: Answers, metric: Metric, replies: list[Reply]) -> list[Finding]:
+    def _missing(self, plain: Answers, metric: Metric, replies: list[PerturbedReply]) -> list[Finding]:
         """Validity, and what the worst missing column costs; nothing where no column may be missing."""
         found = [self._valid("missing", "Does it stay valid when a value is missing?", replies)]
         costs = [(one.column, _cost(metric, plain, one.answers)) for one in replies if one.answers is not None]
@@ -138,7 +138,7 @@ class RobustnessCheck:
         remedy = f"Watch {worst} for missing values: the schema monitor pages on it."
         return [*found, question.refused(f"No: {said}; the limit is {self.limits.missing_drop:g}.", remedy, shown)]
 
-    def _valid(self, key: str, title: str, replies: list[Reply]) -> Finding:
+    def _valid(self, key: str, title: str, replies: list[PerturbedReply]) -> Finding:
         """Every row still gets a finite answer in its range; raising is refusing, which `_refusals` tells."""
         question = self._question(key, title)
         if not replies:
@@ -162,7 +162,7 @@ class RobustnessCheck:
             shown,
         )
 
-    def _refusals(self, replies: list[Reply]) -> list[Finding]:
+    def _refusals(self, replies: list[PerturbedReply]) -> list[Finding]:
         """A visible error is better than a wrong answer, yet nobody gets an answer."""
         raising = [one.column for one in replies if one.raised]
         if not raising:
@@ -180,7 +180,7 @@ class RobustnessCheck:
         return Question(self.name, key, title, self.limits)
 
 
-def _sample(candidate: Candidate, most: int) -> Rows:
+def _sample(candidate: Candidate, most: int) -> LabelledRows:
     rows = candidate.data.validation
     if len(rows) <= most:
         return rows
@@ -188,23 +188,25 @@ def _sample(candidate: Candidate, most: int) -> Rows:
     return rows.take(np.sort(drawn))
 
 
-def _replies(candidate: Candidate, rows: Rows, changed: Iterator[tuple[str, Arrays]]) -> Iterator[Reply]:
+def _replies(
+    candidate: Candidate, rows: LabelledRows, changed: Iterator[tuple[str, Arrays]]
+) -> Iterator[PerturbedReply]:
     for column, inputs in changed:
         yield _reply(candidate, rows, column, inputs)
 
 
-def _reply(candidate: Candidate, rows: Rows, column: str, inputs: Arrays) -> Reply:
+def _reply(candidate: Candidate, rows: LabelledRows, column: str, inputs: Arrays) -> PerturbedReply:
     """Ask the engine; that it raises is an answer too."""
     try:
         outputs = answer(candidate.engine, inputs)
     except PenstockError:
-        return Reply(column, None, "the model raises", True)
+        return PerturbedReply(column, None, "the model raises", True)
     wrong = fault(candidate.package.manifest, outputs, len(rows))
     if wrong:
-        return Reply(column, None, wrong, False)
+        return PerturbedReply(column, None, wrong, False)
     if not np.isfinite(scores_of(outputs)).all():
-        return Reply(column, None, "some scores are not finite", False)
-    return Reply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
+        return PerturbedReply(column, None, "some scores are not finite", False)
+    return PerturbedReply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
 
 
 def _moved(plain: Answers, changed: Answers) -> float:

@@ -27,7 +27,7 @@ class StabilityLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fie
 
     Attributes:
         repeats: How often the same rows are asked.
-        alone: Rows asked one by one.
+        alone: LabelledRows asked one by one.
         tolerance: Largest difference between a row's scores alone and in a batch, relative above 1.
         halfwidth: Largest half-width of the leading metric's interval.
         rows: Validation rows taken for repetition, at most.
@@ -130,7 +130,7 @@ def _first(inputs: Arrays, most: int) -> Arrays:
 
 
 def _differing(first: Arrays, again: Arrays) -> int:
-    """Rows of which any output differs in any bit."""
+    """LabelledRows of which any output differs in any bit."""
     wrong = [_unequal(array, again[name]) for name, array in first.items()]
     return int(np.logical_or.reduce(wrong).sum())
 

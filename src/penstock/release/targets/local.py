@@ -32,7 +32,7 @@ STOP_S = 20.0
 PAUSE_S = 0.02
 
 
-class Supervisor(Record, frozen=True, kw_only=True):
+class SupervisorNote(Record, frozen=True, kw_only=True):
     """What the supervisor says of itself once its socket listens (run/supervisor.json)."""
 
     pid: int
@@ -140,11 +140,11 @@ class LocalTarget:
     def _snapshot(self) -> Snapshot:
         return _read(self._run / "snapshot.json", Snapshot) or Snapshot(number=0)
 
-    def _supervisor(self) -> Supervisor | None:
+    def _supervisor(self) -> SupervisorNote | None:
         """The supervisor that runs, if one does; a process that only got its number is not it."""
         if self._child is not None and self._child.poll() is not None:
             self._child = None
-        said = _read(self._run / "supervisor.json", Supervisor)
+        said = _read(self._run / "supervisor.json", SupervisorNote)
         return said if said is not None and _serves(said.pid, self._run) else None
 
     def _alive(self) -> list[WorkerStatus]:
@@ -164,7 +164,7 @@ class LocalTarget:
             raise TargetFailed("the data plane did not start", "its log says why: log/serve.log in the home folder")
         write_whole(self._run / "address.json", encode(Address(host=started.host, port=started.port)))
 
-    def _started(self, port: int) -> Supervisor | None:
+    def _started(self, port: int) -> SupervisorNote | None:
         """A new supervisor once its socket listens; None when it ended before."""
         log = self._home / "log"
         make_folder(log / "journal")
