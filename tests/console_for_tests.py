@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from chain_for_tests import put
 from packages_for_tests import flights_like
@@ -84,6 +85,17 @@ class Home:
     def web(self) -> FastAPI:
         """A fresh web server, console included."""
         return create(self.app, pages=ROUTES)
+
+    def client(self, who: str) -> TestClient:
+        """A program that comes with somebody's token."""
+        headers = {"authorization": f"Bearer {self.tokens[who]}"}
+        return TestClient(self.web(), base_url="http://localhost", headers=headers)
+
+    def visitor(self, who: str, language: str = "en") -> TestClient:
+        """A browser in which somebody signed in."""
+        client = TestClient(self.web(), base_url="http://localhost", headers={"accept-language": language})
+        client.post("/login", data={"token": self.tokens[who]}, headers={"origin": "http://localhost"})
+        return client
 
 
 def seeded_home(folder: Path) -> Home:

@@ -10,3 +10,9 @@ from console_for_tests import Home, seeded_home
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return seeded_home(tmp_path_factory.mktemp("seeded"))
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Changed by the tests, each in a part of its own."""
+    return seeded_home(tmp_path_factory.mktemp("changed"))

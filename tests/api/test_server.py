@@ -154,10 +154,3 @@ def test_an_undeclared_route_stops_the_start(home: Home, forget: object) -> None
     forget(web)
     with pytest.raises(BadConfig, match="declares no permission"), TestClient(web):
         pass
-
-
-def test_the_description_tells_each_permission(home: Home, client: TestClient) -> None:
-    headers = {"authorization": f"Bearer {home.tokens['vera']}"}
-    paths = client.get("/api/v1/openapi.json", headers=headers).json()["paths"]
-    assert paths["/api/v1/endpoints/{endpoint}/rollback"]["post"]["x-permission"] == "rollback"
-    assert "/" not in paths

@@ -89,7 +89,7 @@ def traffic_charts(view: EndpointView, t: Texts) -> list[Markup]:
     kinds = (
         ("throughput", view.throughput, writing.rate, 1.0),
         ("latency", view.latency, writing.duration, 0.001),
-        ("errors", view.error_rate, writing.percent, 0.01),
+        ("errors", view.error_rate, writing.percent, 0.002),
     )
     return [
         line_chart(
