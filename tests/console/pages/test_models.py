@@ -1,0 +1,26 @@
+"""Models and versions: who may press what, the report in its sandbox."""
+
+from __future__ import annotations
+
+from console_for_tests import Home
+from penstock.console.language import TABLES
+
+
+def test_nobody_is_offered_to_approve_their_own_work(home: Home) -> None:
+    home.app.registry.add_identity("otto", ("operator", "approver"), by=home.app.identity)
+    try:
+        text = home.visitor("otto").get("/models/flights/versions/4").text
+    finally:
+        home.app.registry.add_identity("otto", ("operator",), by=home.app.identity)
+    assert TABLES["en"]["approval.own"] in text
+    assert "approval-form" not in text
+
+
+def test_a_refused_version_is_not_offered_for_release(home: Home) -> None:
+    assert 'action="/releases"' not in home.visitor("root").get("/models/taxi/versions/1").text
+
+
+def test_the_report_is_shown_in_a_sandbox(home: Home) -> None:
+    answer = home.visitor("vera").get("/models/flights/versions/4/report")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "flights" in answer.text
