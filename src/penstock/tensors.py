@@ -95,21 +95,14 @@ def conform(signature: Signature, arrays: Mapping[str, Array]) -> Arrays:
     Raises:
         InvalidInput: With the field's path; the message never holds a value.
     """
-    names = signature.input_names()
-    for name in arrays:
-        if name not in names:
-            # The name is the caller's own text, so it is not repeated.
-            raise InvalidInput(
-                "an input has a name that the model does not know",
-                f"the model's inputs are {', '.join(names)}",
-                where=f"inputs[{list(arrays).index(name)}].name",
-            )
     conformed: Arrays = {}
     rows = -1
     for spec in signature.inputs:
-        if spec.name not in arrays:
+        given = arrays.get(spec.name)
+        if given is None:
+            _refuse_unknown(signature, arrays)
             raise InvalidInput("the input is missing", "send every input of the model", where=f"inputs.{spec.name}")
-        array = _conform_one(spec, arrays[spec.name])
+        array = _conform_one(spec, given)
         if rows not in (-1, len(array)):
             raise InvalidInput(
                 f"the input has {len(array)} rows and an earlier one {rows}",
@@ -118,32 +111,51 @@ def conform(signature: Signature, arrays: Mapping[str, Array]) -> Arrays:
             )
         rows = len(array)
         conformed[spec.name] = array
+    if len(arrays) != len(conformed):
+        _refuse_unknown(signature, arrays)
     if rows == 0:
-        raise InvalidInput("the request has no rows", "send at least one", where=f"inputs.{names[0]}.shape")
+        raise InvalidInput(
+            "the request has no rows", "send at least one", where=f"inputs.{signature.inputs[0].name}.shape"
+        )
     return conformed
+
+
+def _refuse_unknown(signature: Signature, arrays: Mapping[str, Array]) -> None:
+    """Refuse a name that is not the model's; it is the caller's own text, so it is not repeated."""
+    names = signature.input_names()
+    for index, name in enumerate(arrays):
+        if name not in names:
+            raise InvalidInput(
+                "an input has a name that the model does not know",
+                f"the model's inputs are {', '.join(names)}",
+                where=f"inputs[{index}].name",
+            )
 
 
 def _conform_one(spec: TensorSpec, array: Array) -> Array:
     """One array in its spec's type and rank."""
-    where = f"inputs.{spec.name}"
     wanted = DTYPES[spec.datatype]
     if array.dtype != wanted:
         if array.dtype.kind not in "iub" or not np.can_cast(array.dtype, wanted, "same_kind"):
             raise InvalidInput(
                 f"the datatype is {datatype_of(array.dtype)} and the model wants {spec.datatype}",
                 f"send {spec.datatype}",
-                where=f"{where}.datatype",
+                where=f"inputs.{spec.name}.datatype",
             )
         array = array.astype(wanted)
-    array = _shaped(spec, array, where)
+    # Most arrays have their spec's very shape: that is one comparison.
+    if spec.shape[:1] != (-1,) or array.shape[1:] != spec.shape[1:] or array.ndim != len(spec.shape):
+        array = _shaped(spec, array)
+    if not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array)
     if spec.datatype == "BYTES":
-        return _texts(spec, array, where)
+        return _texts(spec, array)
     if spec.datatype in FLOATS:
-        _require_present(spec, array, where)
+        _require_present(spec, array)
     return array
 
 
-def _shaped(spec: TensorSpec, array: Array, where: str) -> Array:
+def _shaped(spec: TensorSpec, array: Array) -> Array:
     """The array in its spec's rank, every fixed dimension as declared."""
     if array.ndim == len(spec.shape) - 1 and spec.shape[-1] == 1:
         array = array.reshape(*array.shape, 1)
@@ -156,12 +168,12 @@ def _shaped(spec: TensorSpec, array: Array, where: str) -> Array:
         raise InvalidInput(
             f"the shape is {list(array.shape)} and the model wants {list(spec.shape)}",
             "-1 stands for any number of rows",
-            where=f"{where}.shape",
+            where=f"inputs.{spec.name}.shape",
         )
-    return np.ascontiguousarray(array)
+    return array
 
 
-def _require_present(spec: TensorSpec, array: Array, where: str) -> None:
+def _require_present(spec: TensorSpec, array: Array) -> None:
     """Refuse missing numbers where the model was never trained on them, and infinite ones anywhere."""
     # One product finds almost always that all is well, at a third of the price: NaN and infinity survive it.
     if isfinite(np.vdot(cast(Floats, array), cast(Floats, array))):
@@ -172,18 +184,20 @@ def _require_present(spec: TensorSpec, array: Array, where: str) -> None:
         raise InvalidInput(
             "a value is infinite" if spec.nullable else "a value is missing or not finite, and the model wants each",
             "fill it in before you send it",
-            where=f"{where}.data[{row}]",
+            where=f"inputs.{spec.name}.data[{row}]",
         )
 
 
-def _texts(spec: TensorSpec, array: Array, where: str) -> Array:
+def _texts(spec: TensorSpec, array: Array) -> Array:
     """The array with missing texts (None) as "", or a refusal where they may not be missing."""
     flat = array.ravel().tolist()
     if None not in flat:
         return array
     if not spec.nullable:
         row = flat.index(None) // max(len(flat) // len(array), 1)
-        raise InvalidInput("a text is missing", "fill it in before you send it", where=f"{where}.data[{row}]")
+        raise InvalidInput(
+            "a text is missing", "fill it in before you send it", where=f"inputs.{spec.name}.data[{row}]"
+        )
     filled = np.empty(len(flat), object)
     filled[:] = ["" if text is None else text for text in flat]
     return filled.reshape(array.shape)

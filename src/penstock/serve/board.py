@@ -21,7 +21,7 @@ PREDICT = "predict"
 READ = "read"
 
 
-class Endpoint:
+class ServedEndpoint:
     """A route with its models.
 
     Attributes:
@@ -51,7 +51,7 @@ class Board:
     """
 
     def __init__(self, *, loopback: bool) -> None:
-        self.endpoints: dict[str, Endpoint] = {}
+        self.endpoints: dict[str, ServedEndpoint] = {}
         self.expected: frozenset[str] = frozenset()
         self.grants: dict[str, Grant] = {}
         self.number = 0
@@ -64,19 +64,19 @@ class Board:
         self.grants = {grant.token_sha256: grant for grant in snapshot.grants}
         self.expected = frozenset(route.endpoint for route in snapshot.routes)
 
-    def lay(self, snapshot: Snapshot, models: Mapping[str, Model]) -> dict[str, Endpoint]:
+    def lay(self, snapshot: Snapshot, models: Mapping[str, Model]) -> dict[str, ServedEndpoint]:
         """The endpoints of a snapshot, not yet live.
 
         Raises:
             BadConfig: A release's thresholds do not fit its model.
         """
         return {
-            route.endpoint: Endpoint(route, models, public=route.public and self._loopback)
+            route.endpoint: ServedEndpoint(route, models, public=route.public and self._loopback)
             for route in snapshot.routes
             if any(not variant.shadow for variant in route.variants)
         }
 
-    def move(self, endpoints: dict[str, Endpoint], number: int) -> None:
+    def move(self, endpoints: dict[str, ServedEndpoint], number: int) -> None:
         """Make them live."""
         self.endpoints = endpoints
         self.number = number
@@ -85,7 +85,7 @@ class Board:
         """Whether this worker takes requests and every endpoint it should have answers."""
         return self.settled and not self.draining and self.expected <= self.endpoints.keys()
 
-    def endpoint(self, name: str) -> Endpoint:
+    def endpoint(self, name: str) -> ServedEndpoint:
         """An endpoint by name.
 
         Raises:
@@ -99,7 +99,7 @@ class Board:
             raise NotReady("the endpoint is still loading", "ask again in a moment")
         raise unknown_endpoint()
 
-    def authorize(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], now: float) -> str:
+    def authorize(self, endpoint: ServedEndpoint, headers: Mapping[bytes, bytes], now: float) -> str:
         """Who asks, where they may; empty for nobody in particular on a public route.
 
         Raises:
@@ -124,7 +124,7 @@ class Board:
         grant = self.grants.get(sha256(token.strip()).hexdigest())
         return None if grant is None or (grant.expires_at and now >= grant.expires_at) else grant
 
-    def visible(self, headers: Mapping[bytes, bytes], now: float) -> dict[str, Endpoint | None]:
+    def visible(self, headers: Mapping[bytes, bytes], now: float) -> dict[str, ServedEndpoint | None]:
         """Endpoints a caller may see, those on their way as None."""
         grant = self.grant(headers, now)
         names = dict.fromkeys(sorted(self.endpoints.keys() | self.expected))

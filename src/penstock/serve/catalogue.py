@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.errors import Forbidden
-from penstock.serve.board import PREDICT, READ, Board, Endpoint, unauthenticated
+from penstock.serve.board import PREDICT, READ, Board, ServedEndpoint, unauthenticated
 from penstock.serve.exposition import CONTENT_TYPE, exposition
 from penstock.serve.meters import Totals, totals
 from penstock.serve.protocol import Call, Card, Catalogue, Reply
@@ -41,7 +41,7 @@ def metrics(board: Board, meters: Path, call: Call) -> Reply:
     return Reply(200, exposition(meters, own), CONTENT_TYPE)
 
 
-def _card(name: str, endpoint: Endpoint | None, counted: Totals | None) -> Card:
+def _card(name: str, endpoint: ServedEndpoint | None, counted: Totals | None) -> Card:
     if endpoint is None:
         return Card(name)
     platform = PLATFORMS.get(endpoint.manifest.engine, endpoint.manifest.engine)

@@ -45,7 +45,7 @@ class Label(NamedTuple):
     code: str
 
 
-class Series:
+class CounterSeries:
     """One line of counters in the mapped file."""
 
     __slots__ = ("_at", "_values")
@@ -88,12 +88,12 @@ class Meters:
         self.folder = path.parent
         self._map = _open(path)
         self._values = memoryview(self._map).cast("q")
-        self._series: dict[Label, Series] = {}
+        self._series: dict[Label, CounterSeries] = {}
         for index, (label, _) in enumerate(_lines(self._map)):
-            self._series[label] = Series(self._values, _place(index))
+            self._series[label] = CounterSeries(self._values, _place(index))
         self.gauge(0, 0)
 
-    def series(self, label: Label) -> Series:
+    def series(self, label: Label) -> CounterSeries:
         """The counters of a label; beyond the file's room all new labels share the last line."""
         found = self._series.get(label)
         if found is None:
@@ -112,7 +112,7 @@ class Meters:
         """Count a failed fsync."""
         self._values[_SYNC_FAILURES] += 1
 
-    def _new(self, label: Label) -> Series:
+    def _new(self, label: Label) -> CounterSeries:
         used = min(_in_use(self._map), _MOST - 1)
         if used == _MOST - 1:
             label = Label("", "", "", "more")
@@ -120,7 +120,7 @@ class Meters:
         start = _HEADER + used * _SERIES
         self._map[start : start + len(key)] = key
         struct.pack_into("<Q", self._map, _IN_USE, used + 1)
-        return Series(self._values, _place(used))
+        return CounterSeries(self._values, _place(used))
 
 
 class Totals(NamedTuple):

@@ -19,7 +19,7 @@ class Outbox(Protocol):
         """Send all that is ready."""
 
 
-class Turn:
+class LoopTurn:
     """Collects whoever has something to send in this turn."""
 
     def __init__(self, recorder: Recorder) -> None:

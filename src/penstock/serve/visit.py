@@ -13,7 +13,7 @@ from time import perf_counter
 from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError, Unready
 from penstock.records import Column, Exchange
 from penstock.serve.batcher import Job, Result
-from penstock.serve.board import Endpoint
+from penstock.serve.board import ServedEndpoint
 from penstock.serve.meters import Label, Meters, Series
 from penstock.serve.protocol import Call, Prediction, Reply, Request, ServingProtocol, refuse, seconds
 from penstock.serve.recorder import Recorder
@@ -53,7 +53,7 @@ class Visit(Job):
 
     __slots__ = ("_answer", "_arm", "_call", "_desk", "_endpoint", "_protocol", "_request", "id", "share", "subject")
 
-    def __init__(self, desk: Desk, own_id: str, *, call: Call, endpoint: Endpoint, answer: Answer) -> None:
+    def __init__(self, desk: Desk, own_id: str, *, call: Call, endpoint: ServedEndpoint, answer: Answer) -> None:
         super().__init__({}, 0, 0.0)
         self.id = own_id
         self.subject = ""
@@ -199,7 +199,7 @@ class Visit(Job):
 
     def _shadow(self) -> None:
         for arm in self._endpoint.shadows:
-            copy = Shadow(self, arm)
+            copy = ShadowCopy(self, arm)
             try:
                 copy.arrays = conform(arm.model.manifest.signature, self._request.arrays)
                 arm.model.lane.submit(copy, self._endpoint.route.limits.queue)
@@ -207,7 +207,7 @@ class Visit(Job):
                 copy.finish(error)
 
 
-class Shadow(Job):
+class ShadowCopy(Job):
     """The copy of a request that a shadow gets: recorded under the same id, answered to nobody."""
 
     __slots__ = ("_arm", "_started", "_visit")

@@ -38,7 +38,7 @@ from penstock.serve.meters import Meters
 from penstock.serve.models import Shelf
 from penstock.serve.recorder import Recorder
 from penstock.serve.snapshots import SnapshotFile, write_whole
-from penstock.serve.turn import Turn
+from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
 POLL_S = 0.05
@@ -128,7 +128,7 @@ class Worker:
         recorder = Recorder(journal, meters)
         self._desk = Desk(recorder, meters)
         flow = Flow(self._board, self._desk, tuple(load("protocol", name)() for name in TABLE["protocol"]))
-        self._door = Door(flow, Turn(recorder), options.http)
+        self._door = Door(flow, LoopTurn(recorder), options.http)
         self._start(recorder.run())
         self._start(self._door.sweep())
         self._report()

@@ -13,7 +13,7 @@ from time import monotonic
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.http import HttpConnection, HttpState
 from penstock.serve.listeners.limits import HttpLimits
-from penstock.serve.turn import Turn
+from penstock.serve.turn import LoopTurn
 
 _LOG = logging.getLogger("penstock.serve")
 
@@ -27,7 +27,7 @@ class Door:
         limits: Sizes and times.
     """
 
-    def __init__(self, flow: Flow, turn: Turn, limits: HttpLimits) -> None:
+    def __init__(self, flow: Flow, turn: LoopTurn, limits: HttpLimits) -> None:
         self.state = HttpState(flow, turn, limits)
         self._listening: socket.socket | None = None
         self._accepting: set[asyncio.Task[object]] = set()

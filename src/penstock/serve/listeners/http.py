@@ -25,7 +25,7 @@ from penstock.serve.flow import Flow
 from penstock.serve.listeners.heads import Heads
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.protocol import Call, Reply, refuse
-from penstock.serve.turn import Turn
+from penstock.serve.turn import LoopTurn
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CLOSE = b"connection: close\r\n"
@@ -51,7 +51,7 @@ class HttpState:
         closing: Every connection is let go after its next answer.
     """
 
-    def __init__(self, flow: Flow, turn: Turn, limits: HttpLimits) -> None:
+    def __init__(self, flow: Flow, turn: LoopTurn, limits: HttpLimits) -> None:
         self.flow = flow
         self.turn = turn
         self.limits = limits
