@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 from penstock.errors import NotFound
 from penstock.records import Variant
-from penstock.serve.meters import Series
+from penstock.serve.meters import CounterSeries
 from penstock.serve.models import Model
 
 
@@ -31,7 +31,7 @@ class Arm:
         self.model = model
         self.until = until
         self.version = str(variant.version)
-        self.series: dict[str, Series] = {}
+        self.series: dict[str, CounterSeries] = {}
         self.headers = b"x-model-version: %d\r\nx-variant: %s\r\n" % (variant.version, variant.name.encode())
 
 

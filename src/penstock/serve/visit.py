@@ -14,7 +14,7 @@ from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError, Unr
 from penstock.records import Column, Exchange
 from penstock.serve.batcher import Job, Result
 from penstock.serve.board import ServedEndpoint
-from penstock.serve.meters import Label, Meters, Series
+from penstock.serve.meters import CounterSeries, Label, Meters
 from penstock.serve.protocol import Call, Prediction, Reply, Request, ServingProtocol, refuse, seconds
 from penstock.serve.recorder import Recorder
 from penstock.serve.router import Arm, choose, pinned
@@ -156,7 +156,7 @@ class Visit(Job):
         else:
             self._answer(reply)
 
-    def _series(self, code: str) -> Series:
+    def _series(self, code: str) -> CounterSeries:
         arm = self._arm
         name = self._endpoint.route.endpoint
         if arm is None:
