@@ -16,7 +16,7 @@ from dataplane_for_tests import until
 from penstock.errors import Conflict, TargetFailed
 from penstock.records import Route, Snapshot, decode
 from penstock.release.target import Wish
-from penstock.release.targets.local import LocalTarget, Supervisor
+from penstock.release.targets.local import LocalTarget, SupervisorNote
 
 NOTHING = Wish()
 EMPTY = Wish(routes=(Route(endpoint="e", release=1, variants=()),))
@@ -95,7 +95,7 @@ def test_started_adopted_and_started_again_where_it_was(tmp_path: Path) -> None:
         home.wish(1)
         control.until(control.ended(1))
         first = target.observe()
-        supervisor = decode((home.folder / "run" / "supervisor.json").read_bytes(), Supervisor)
+        supervisor = decode((home.folder / "run" / "supervisor.json").read_bytes(), SupervisorNote)
         assert first.url.endswith(str(supervisor.port))
         assert first.ready == (home.digests[0],)
 
