@@ -149,6 +149,7 @@ class ControlLoop:
             if name in self._watchers:
                 self._write(self._watchers[name].see(some), self._app.state())
                 self._rollouts[name].see(some)
+                self._rollouts[name].remember()
 
     def _learn(self, outcomes: list[Outcome]) -> None:
         """What turned out to be true; an outcome belongs to the endpoint that waits for it."""

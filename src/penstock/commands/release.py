@@ -10,6 +10,7 @@ from penstock.app.opening import open_app
 from penstock.app.releasing import ReleaseRequest, plan_release, release, wait_until_settled
 from penstock.commands.screen import DEFAULT_HOME, UNKNOWN, As, DryRun, Home, Json, answering, out, progress, show
 from penstock.control.process import ensure_running, predictions_url
+from penstock.web.links import console_link
 
 
 def run(
@@ -44,15 +45,16 @@ def run(
             made = release(app, ref, wish)
             step("loading it, and proving its golden examples")
             settled = wait_until_settled(app, made, timeout_s=wait_s)
+        console = console_link(app, running.console)
         answer = {
             "endpoint": made.endpoint,
             "url": predictions_url(home),
             "release": made.revision,
             "version": made.variants[-1].version if strategy == "shadow" else app.resolve(ref).version.version,
             "phase": settled,
-            "console": running.console,
+            "console": console,
         }
-        show(answer, json=json, text=lambda: _tell(made.endpoint, predictions_url(home), settled, running.console))
+        show(answer, json=json, text=lambda: _tell(made.endpoint, predictions_url(home), settled, console))
         if settled not in ("live", "shifting"):
             raise typer.Exit(UNKNOWN)
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from penstock.access.files import make_folder, write_whole
-from penstock.access.identities import require
+from penstock.access.identities import may, require
 from penstock.access.permissions import ADMIN
 from penstock.app.app import App
 from penstock.errors import Corrupt
@@ -66,3 +66,8 @@ def _clear(folder: Path) -> None:
         with suppress(OSError):
             if path.stat().st_mtime < time.time() - LIFETIME_S:
                 path.unlink()
+
+
+def console_link(app: App, console: str) -> str:
+    """The console's address; for who may administer, one that signs them in, once."""
+    return f"{console}{login_link(app)}" if may(app.identity, ADMIN) else console
