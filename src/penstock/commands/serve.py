@@ -1,0 +1,68 @@
+"""`penstock serve`: one package answers, with no control plane; the process becomes the data plane itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.app.opening import open_app
+from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, show
+from penstock.packages.keys import PUBLIC
+from penstock.packages.manifest import MANIFEST
+
+MODULE = "penstock.serve"
+
+
+def run(
+    package: Annotated[str, typer.Argument(help="A package's folder, or NAME, NAME@3 or NAME@champion of a home.")],
+    name: Annotated[str, typer.Option(help="Its endpoint; the model's name by default.")] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer.")] = 2,
+    behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS stands before it.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File of the token that callers must send.")] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Where predictions are recorded; nowhere by default.")] = None,
+    home: Home = DEFAULT_HOME,
+    token: As = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, run nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Answer predictions from one package until told to stop; SIGTERM finishes what is held first.
+
+    Example: penstock serve churn@1 --port 8471
+    """
+    with answering(json=json):
+        command = [sys.executable, "-m", MODULE, "--host", host, "--port", str(port), "--workers", str(workers)]
+        command += _source(package, home, token)
+        places = {"--name": name, "--behind": behind, "--token-file": token_file, "--log-dir": log_dir}
+        command += [str(word) for pair in places.items() if pair[1] for word in pair]
+        if dry_run:
+            show({"command": command}, json=json, text=lambda: typer.echo(" ".join(command)))
+            return
+        sys.stdout.flush()
+        os.execv(command[0], command)
+
+
+def _source(package: str, home: Path, token: str) -> list[str]:
+    """Where the package lies, and whose signature it must bear: a home's own packages bear that home's.
+
+    Raises:
+        NotFound: It is neither a package's folder nor a version of the home.
+    """
+    if (Path(package) / MANIFEST).is_file():
+        return ["--package", package]
+    app = open_app(home, token=token)
+    known = app.resolve(package)
+    folder = app.registry.packages.path(known.version.digest)
+    return [
+        "--package",
+        str(folder),
+        "--keys",
+        str(app.home / "keys" / PUBLIC),
+        "--environments",
+        str(app.home / "environments"),
+    ]
