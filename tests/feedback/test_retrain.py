@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from penstock.errors import BadConfig, TargetFailed
-from penstock.feedback.retrain import retrain
+from penstock.errors import BadConfig, NotReady, TargetFailed
+from penstock.feedback.retrain import Terms, retrain
 
 JOINED = pa.table({"prediction": ["p.0"], "label": [1.0]})
 FACTS = {"endpoint": "e", "reason": "because"}
@@ -62,12 +63,32 @@ def test_it_is_stopped_with_all_it_started(tmp_path: Path) -> None:
         "child.wait()\n",
     )
     with pytest.raises(TargetFailed, match="stopped after"):
-        retrain(command, JOINED, tmp_path / "run", limit_s=8.0, facts=FACTS)
+        retrain(command, JOINED, tmp_path / "run", facts=FACTS, terms=Terms(limit_s=8.0))
     child = int((tmp_path / "pid").read_text())
     deadline = time.monotonic() + 10
     while _runs(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _runs(child)
+
+
+def test_it_is_stopped_with_the_control_plane(tmp_path: Path) -> None:
+    stopped = threading.Event()
+    command = script(tmp_path, "import time; print('here', flush=True); time.sleep(600)")
+    threading.Thread(target=_when_there, args=(tmp_path / "run" / "train.log", stopped), daemon=True).start()
+    with pytest.raises(NotReady):
+        retrain(command, JOINED, tmp_path / "run", facts=FACTS, terms=Terms(limit_s=60.0, stopped=stopped))
+
+
+def test_it_runs_where_it_is_told_with_our_own_python(tmp_path: Path) -> None:
+    script(tmp_path, "import os, sys; open(os.environ['PENSTOCK_MODEL'], 'w').write(sys.executable)")
+    found = retrain("python train.py", JOINED, tmp_path / "run", facts=FACTS, terms=Terms(folder=tmp_path))
+    assert Path(found.model).read_text() == sys.executable
+
+
+def _when_there(log: Path, stopped: threading.Event) -> None:
+    while not (log.is_file() and log.read_text()):
+        time.sleep(0.02)
+    stopped.set()
 
 
 @pytest.mark.parametrize("command", ["", "python 'unclosed", "/no/such/program"])

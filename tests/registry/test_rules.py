@@ -187,6 +187,15 @@ def test_one_incident_a_cause(registry: Registry, who: Who) -> None:
     put(registry, "incident.opened", incident(), by=who["penstock"])
 
 
+def test_an_open_incident_may_become_more_severe_but_not_less(registry: Registry, who: Who) -> None:
+    put(registry, "incident.opened", incident(), by=who["penstock"])
+    put(registry, "incident.opened", msgspec.structs.replace(incident(), severity="page"), by=who["penstock"])
+    for severity in ("page", "ticket", "record"):
+        with pytest.raises(Conflict):
+            put(registry, "incident.opened", msgspec.structs.replace(incident(), severity=severity), by=who["penstock"])
+    assert [one.severity for one in registry.state().endpoint("e").open_incidents().values()] == ["page"]
+
+
 def test_a_revoked_token_is_never_issued_again(registry: Registry, who: Who) -> None:
     record = TokenRecord(token_sha256=token_sha256(new_token()), identity="eve")
     put(registry, "token.issued", record, by=who["root"])

@@ -3,6 +3,7 @@
     journals -> tail -> watchers (incidents) -> guards (measurements) -> reconcile (steps) -> events; views -> run/
 
 Everything a turn knows is rebuilt from the log and the registry, so the process around it may die at any point.
+Beside the turns, in threads of their own, the journals are compacted into tables.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import cast
 
 from penstock.adapters import load
 from penstock.app.app import App
+from penstock.app.compaction import Compaction
+from penstock.app.incidents import news_of
 from penstock.app.views import Observed, Series, write_observed
 from penstock.app.watcher import Watcher
 from penstock.errors import Conflict
@@ -95,6 +98,7 @@ class ControlLoop:
         self._outcomes = Tail(app.home / "log" / "outcomes", Outcome)
         self._watchers: dict[str, Watcher] = {}
         self._rollouts: dict[str, Rollout] = {}
+        self._compaction = Compaction(app.home / "log")
         self._shown_at = 0.0
         self._reconciler = Reconciler(
             self.target,
@@ -118,7 +122,12 @@ class ControlLoop:
             if one.settled is not None and one.settled.outcome == "live":
                 self._crown(one.endpoint, one.revision)
         self._show()
+        self._compaction.turn()
         return turns
+
+    def stop(self) -> None:
+        """The last turn is over: finish what runs beside the turns."""
+        self._compaction.finish()
 
     def _follow(self, state: State) -> None:
         """Look at what is released now: each endpoint's stable version, each rollout under way."""
@@ -173,17 +182,16 @@ class ControlLoop:
             self._append("alias.moved", f"model/{live.model}", move, None)
 
     def _write(self, incidents: Iterable[Incident], state: State) -> None:
-        """Record what the monitors opened or closed, unless a turn before a restart did so already."""
+        """Record what is news of what the monitors opened or closed."""
         for incident in incidents:
             endpoint = state.endpoints.get(incident.endpoint, EndpointState())
-            known = endpoint.incidents.get(incident.cause)
-            if known is not None and known.opened_at >= incident.opened_at and known.closed_at >= incident.closed_at:
+            news = news_of(endpoint.incidents.get(incident.cause), incident)
+            if news is None:
                 continue
-            kind = "incident.closed" if incident.closed_at else "incident.opened"
             try:
-                self._append(kind, f"endpoint/{incident.endpoint}/incidents", incident, None)
+                self._append(news[0], f"endpoint/{incident.endpoint}/incidents", news[1], None)
             except Conflict as conflict:
-                log.info("%s of %s was recorded before: %s", kind, incident.cause, conflict.message)
+                log.info("%s of %s: somebody was faster: %s", news[0], incident.cause, conflict.message)
             state = self._app.state()
 
     def _append(self, kind: str, subject: str, record: Record, expect: int | None) -> object:

@@ -33,6 +33,7 @@ class PackageRequest:
         group: Column that says who; empty without.
         parameters: What the trainer says of the model.
         source: Where the code came from.
+        parent: Digest of the package it grew out of.
         allow_code: A pickle may name code outside the known libraries.
     """
 
@@ -44,6 +45,7 @@ class PackageRequest:
     group: str = ""
     parameters: dict[str, Scalar] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
+    parent: str = ""
     allow_code: bool = False
 
 
@@ -83,6 +85,7 @@ def package(
                 datasets=datasets,
                 parameters=request.parameters | {"label": request.label, "time": request.time, "group": request.group},
                 source=request.source,
+                parent=request.parent,
                 allow_code=request.allow_code,
                 progress=on_step,
             ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,7 @@ def digest_of(path: Path) -> str:
 def _kept(frame: pd.DataFrame, folder: Path) -> Path:
     """Write a frame under its content's name."""
     folder.mkdir(parents=True, exist_ok=True)
-    scratch = folder / "incoming.tmp"
+    # Of this writer alone: two may keep a table at once.
+    scratch = folder / f"incoming-{os.getpid()}-{threading.get_ident()}.tmp"
     frame.rename(columns=str).to_parquet(scratch, index=False)
     return scratch.replace(folder / f"{digest_of(scratch).removeprefix('sha256:')}.parquet")

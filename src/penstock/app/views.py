@@ -79,6 +79,7 @@ class EndpointView(Record, frozen=True, kw_only=True):
         latency: p99 in seconds, by wall clock.
         measurements: The guards of the rollout under way (or the last one).
         evidence: Test name to its e-value over event time, for the chart of the rollout.
+        calibration: Of the stable version's latest outcomes; of what it was proved on until enough of them came.
         assumption: What the label-free estimate rests on.
     """
 

@@ -25,6 +25,7 @@ from penstock.observe.quality import Quality
 from penstock.packages.read import Package
 from penstock.records import Exchange, Incident, Manifest, Measurement, Outcome, Variant
 from penstock.release.answers import Score, score_of
+from penstock.statistics.calibration import reliability
 from penstock.statistics.estimation import ASSUMPTION
 from penstock.statistics.reference import Reference
 from penstock.statistics.reference import decode as decode_reference
@@ -34,6 +35,9 @@ RECENT = 5_000
 """Latencies kept for the quantiles."""
 SCORES = 20_000
 """Scores of the stable version kept as what a later candidate's are held against."""
+LABELLED = 20_000
+"""Rows kept whose outcome is known, for the reliability diagram; fewer than `SHOWN` show nothing yet."""
+SHOWN = 200
 TICKS = 240
 """Points kept of each curve, one a second."""
 DAY_H = 24
@@ -111,6 +115,7 @@ class Watcher:
         self._manifest: Manifest | None = None
         self._monitor: Monitor | None = None
         self._pending = Pending()
+        self._labelled: deque[tuple[float, float]] = deque(maxlen=LABELLED)
         self.scores: deque[Score] = deque(maxlen=SCORES)
 
     def follow(self, release: int, live: Sequence[Variant], stable: Package | None) -> list[Incident]:
@@ -125,6 +130,7 @@ class Watcher:
         self.digest = stable.digest
         closed = self._monitor.open_incidents() if self._monitor else []
         self._manifest = stable.manifest
+        self._labelled.clear()
         reference = _reference(stable)
         self._monitor = open_monitor(self.endpoint, reference) if reference else None
         return [replace(one, closed_at=max(self.watermark, one.opened_at)) for one in closed]
@@ -150,7 +156,11 @@ class Watcher:
         if self._manifest is None:
             return []
         rows = self._pending.take(outcomes, self._manifest.classes)
-        return self._monitor.outcomes(rows) if self._monitor and rows is not None else []
+        if rows is None:
+            return []
+        known = np.isfinite(rows.scores) & np.isfinite(rows.labels)
+        self._labelled.extend(zip(rows.scores[known].tolist(), rows.labels[known].tolist(), strict=True))
+        return self._monitor.outcomes(rows) if self._monitor else []
 
     def view(self, measurements: tuple[Measurement, ...], evidence: dict[str, Series]) -> EndpointView:
         """All of it, for people to look at, beside what the rollout's guards know."""
@@ -174,7 +184,7 @@ class Watcher:
             evidence=evidence,
             drift=_drift(monitor) if monitor else (),
             quality=tuple(chain.from_iterable(_points(one) for one in monitor.history)) if monitor else (),
-            calibration=_calibration(monitor) if monitor else (),
+            calibration=self._calibration(),
             assumption=ASSUMPTION if monitor else "",
         )
 
@@ -191,6 +201,14 @@ class Watcher:
         self.scores.extend(score for one in stable if (score := score_of(one)) is not None)
         self._pending.add(table["prediction"].to_pylist(), rows, table["answer"].to_pylist())
         return self._monitor.predictions(rows) if self._monitor else []
+
+    def _calibration(self) -> tuple[CalibrationPoint, ...]:
+        """The stable version's latest outcomes by score; what it was proved on until enough of them came."""
+        bins = self._monitor.reference.reliability if self._monitor else ()
+        if self._manifest is not None and self._manifest.classes and len(self._labelled) >= SHOWN:
+            scores, labels = zip(*self._labelled, strict=True)
+            bins = reliability(scores, labels)
+        return tuple(CalibrationPoint(predicted=one.score, observed=one.frequency, count=one.rows) for one in bins)
 
     def _variant(self, variant: Variant) -> VariantView:
         """One variant's traffic in this release."""
@@ -247,11 +265,3 @@ def _points(quality: Quality) -> list[QualityPoint]:
             )
         )
     return points
-
-
-def _calibration(monitor: Monitor) -> tuple[CalibrationPoint, ...]:
-    """The reference's own bins; production's are drawn over them once outcomes come."""
-    return tuple(
-        CalibrationPoint(predicted=one.score, observed=one.frequency, count=one.rows)
-        for one in monitor.reference.reliability
-    )

@@ -64,6 +64,7 @@ def serve(home: Path) -> None:
         _announce(home, place, server)
         server.run(sockets=[listener])
         turning.join(timeout=5.0)
+        loop.stop()
 
 
 def _announce(home: Path, place: Running, server: uvicorn.Server) -> None:

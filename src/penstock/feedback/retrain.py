@@ -3,10 +3,9 @@
 What comes in: a command line as the user wrote it, and the joined data. What goes out: a `Retrained` that says where
 the new model and the log are. The command learns where things are from its environment:
 
-    PENSTOCK_DATA      parquet file of predictions with their outcomes (``label``, ``input.<name>`` ...)
+    PENSTOCK_DATA      parquet file of what production taught: inputs and outcomes
     PENSTOCK_MODEL     where it must leave the new model
-    PENSTOCK_ENDPOINT  whose model it is
-    PENSTOCK_REASON    why it was called
+    PENSTOCK_<FACT>    every fact the caller tells: ENDPOINT, REASON, LABEL, INPUTS ...
 
 What it leaves is a candidate like any other: it goes through package, gate and rollout.
 """
@@ -17,18 +16,37 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from penstock.errors import BadConfig, TargetFailed
+from penstock.errors import BadConfig, NotReady, TargetFailed
 from penstock.records import Record
 
 SECRETS = ("PENSTOCK_TOKEN", "PENSTOCK_KEY")
 TAIL = 2000
+LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a training command runs under.
+
+    Attributes:
+        limit_s: Time after which it is stopped, with all it started.
+        folder: Where it runs; None where we do.
+        stopped: Once set, it is stopped too.
+    """
+
+    limit_s: float = 3600.0
+    folder: Path | None = None
+    stopped: threading.Event = field(default_factory=threading.Event)
 
 
 class Retrained(Record, frozen=True, kw_only=True):
@@ -51,36 +69,39 @@ def retrain(
     joined: pa.Table,
     folder: Path,
     *,
-    suffix: str = ".joblib",
-    limit_s: float = 3600.0,
     facts: Mapping[str, str],
+    terms: Terms | None = None,
 ) -> Retrained:
     """Run a training command and wait for it.
 
     Args:
-        command: As one types it; no shell reads it, so pipes and wildcards mean nothing.
+        command: As one types it; no shell reads it, so pipes and wildcards mean nothing. ``python`` is the one that
+            Penstock runs in.
         joined: Written to ``data.parquet`` for it.
         folder: Everything of this run lies there; made if it is not there.
-        suffix: Of the model's file.
-        limit_s: Time after which it is stopped, with all it started.
-        facts: More to tell it, by name: ``endpoint``, ``reason``; ``PENSTOCK_`` is put before each.
+        facts: What to tell it, by name: ``endpoint``, ``reason``; ``PENSTOCK_`` is put before each.
+        terms: Time limit, working folder, and how to stop it.
 
     Raises:
         BadConfig: The command cannot be read or is not there.
         TargetFailed: It failed, ran out of time, or left no model; the end of its log is in the message.
+        NotReady: It was stopped before it ended.
     """
+    terms = terms or Terms()
     arguments = _arguments(command)
     folder.mkdir(parents=True, exist_ok=True)
-    data, model, log = folder / "data.parquet", folder / f"model{suffix}", folder / "train.log"
+    data, model, log = folder / "data.parquet", folder / "model.joblib", folder / "train.log"
     pq.write_table(joined, data, compression="zstd")
     inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
     told = {f"PENSTOCK_{name.upper()}": value for name, value in facts.items()}
     environment = {**inherited, **told, "PENSTOCK_DATA": str(data), "PENSTOCK_MODEL": str(model)}
     started = time.monotonic()
     with log.open("wb") as out:
-        code = _run(arguments, environment, out.fileno(), limit_s)
+        code = _run(arguments, environment, out.fileno(), terms)
+    if terms.stopped.is_set():
+        raise NotReady("the training command was stopped with the control plane", "it runs again with the next one")
     if code is None:
-        raise _failed(f"the training command was stopped after {limit_s:g} s", log)
+        raise _failed(f"the training command was stopped after {terms.limit_s:g} s", log)
     if code:
         raise _failed(f"the training command ended with {code}", log)
     if not model.exists():
@@ -95,11 +116,11 @@ def _arguments(command: str) -> list[str]:
         raise BadConfig(f"the training command cannot be read: {error}", "check its quotes") from error
     if not arguments:
         raise BadConfig("the training command is empty", "write it as you would type it")
-    return arguments
+    return [sys.executable, *arguments[1:]] if arguments[0] == "python" else arguments
 
 
-def _run(arguments: list[str], environment: Mapping[str, str], out: int, limit_s: float) -> int | None:
-    """The exit code; None if it ran out of time. Its whole process group is stopped then."""
+def _run(arguments: list[str], environment: Mapping[str, str], out: int, terms: Terms) -> int | None:
+    """The exit code; None if it ran out of time or was stopped. Its whole process group is stopped then."""
     try:
         process = subprocess.Popen(
             arguments,
@@ -108,13 +129,15 @@ def _run(arguments: list[str], environment: Mapping[str, str], out: int, limit_s
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=terms.folder,
         )
     except OSError as error:
         raise BadConfig(f"the training command did not start: {error.strerror}", "check that it is there") from error
+    deadline = time.monotonic() + terms.limit_s
     try:
-        return process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return None
+        while process.poll() is None and time.monotonic() < deadline and not terms.stopped.wait(LOOK_S):
+            pass
+        return process.poll()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

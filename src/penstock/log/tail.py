@@ -36,11 +36,14 @@ class Tail(Generic[T]):
         """Everything whole that was written since the last call; segments by age, each in its order."""
         found: list[T] = []
         for path in segments(self._folder):
-            if path.name in self.damaged or path.stat().st_size <= max(self.offsets.get(path.name, 0), len(HEADER)):
-                continue
             try:
+                if path.name in self.damaged or path.stat().st_size <= max(self.offsets.get(path.name, 0), len(HEADER)):
+                    continue
                 payloads, self.offsets[path.name] = read_segment(path, self.offsets.get(path.name, 0))
                 found += [self._decode(payload) for payload in payloads]
+            except FileNotFoundError:
+                # It was pruned since the folder was listed: all of it is in the tables.
+                continue
             except (Corrupt, msgspec.DecodeError) as error:
                 self.damaged[path.name] = str(error)
         return found

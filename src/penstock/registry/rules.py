@@ -42,6 +42,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ALIAS = re.compile(rf"(?![0-9]+$){NAME}")
 _READ_AGAIN = "read the state again, then decide again"
 _SHARE_ERROR = 1e-6
+_SEVERITY = ("record", "ticket", "page")
+"""An open incident is opened again only to say that it became more severe."""
 
 
 class Case(NamedTuple):
@@ -190,7 +192,8 @@ def _release_settled(record: Settled, case: Case) -> None:
 def _incident_opened(record: Incident, case: Case) -> None:
     if record.closed_at:
         raise InvalidInput("an incident is not opened closed", "leave closed_at out", where="record.closed_at")
-    if record.cause in case.state.endpoints.get(record.endpoint, EndpointState()).open_incidents():
+    known = case.state.endpoints.get(record.endpoint, EndpointState()).open_incidents().get(record.cause)
+    if known is not None and _SEVERITY.index(record.severity) <= _SEVERITY.index(known.severity):
         raise Conflict("an incident of this cause is open already", "close it first, or leave it open")
 
 

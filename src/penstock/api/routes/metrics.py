@@ -17,9 +17,11 @@ def get_metrics(caller: Acting) -> Response:
     registry = CollectorRegistry()
     Gauge("penstock_events", "Events in the chain.", registry=registry).set(state.seq)
     Gauge("penstock_workers_ready", "Workers that answer.", registry=registry).set(observed.workers_ready)
-    incidents = Gauge("penstock_incidents_open", "Incidents that are open.", ["endpoint"], registry=registry)
+    incidents = Gauge("penstock_incidents_open", "Incidents open.", ["endpoint", "severity"], registry=registry)
     for name, endpoint in state.endpoints.items():
-        incidents.labels(name).set(len(endpoint.open_incidents()))
+        severities = [one.severity for one in endpoint.open_incidents().values()]
+        for severity in ("page", "ticket", "record"):
+            incidents.labels(name, severity).set(severities.count(severity))
     _observe(registry, observed.endpoints)
     return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -35,6 +37,21 @@ def _observe(registry: CollectorRegistry, endpoints: dict[str, EndpointView]) ->
         latency.labels(name).set(view.p99_s)
         for column in view.drift:
             drift.labels(name, column.column).set(column.psi)
+    _tell_quality(registry, endpoints)
+
+
+def _tell_quality(registry: CollectorRegistry, endpoints: dict[str, EndpointView]) -> None:
+    """The latest day's figures; an estimate that labels contradict is left out, so that nobody alerts on it."""
+    labels = ["endpoint", "metric"]
+    estimated = Gauge("penstock_quality_estimated", "Without labels; absent where invalid.", labels, registry=registry)
+    realised = Gauge("penstock_quality_realised", "By the labels of the last labelled day.", labels, registry=registry)
+    for name, view in endpoints.items():
+        for metric, point in {one.metric: one for one in view.quality}.items():
+            if point.valid and point.estimated is not None:
+                estimated.labels(name, metric).set(point.estimated)
+        known = {one.metric: one.realised for one in view.quality if one.realised is not None}
+        for metric, value in known.items():
+            realised.labels(name, metric).set(value)
 
 
 ROUTES = (WebRoute("GET", "/metrics", get_metrics, READ),)
