@@ -93,7 +93,7 @@ def _checked(train: pd.DataFrame, validation: pd.DataFrame, folder: object) -> V
     encode = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     model = make_pipeline(
         make_column_transformer((encode, list(TEXTS)), remainder="passthrough"),
-        HistGradientBoostingClassifier(max_iter=60, random_state=0),
+        HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=8, min_samples_leaf=100, random_state=0),
     ).fit(train[list(FEATURES)], train[LABEL])
     data = gate_data({"train": train, "validation": validation}, SIGNATURE, Columns(label=LABEL, time="departs"))
     engine = make.FunctionEngine(lambda rows: model.predict_proba(rows)[:, 1])

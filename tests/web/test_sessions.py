@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from penstock.web.sessions import Session, Sessions
 
-SESSION = Session(identity="anna", token="pst_secret", expires_at=time.time() + 60)
+SESSION = Session(identity="anna", token="pst_secret", expires_at=time.time() + 86_400)
 
 
 def test_a_session_is_found_until_it_ends() -> None:

@@ -33,7 +33,7 @@ _COLUMNS = (
 _FIND = f"SELECT {_COLUMNS} FROM exchanges WHERE prediction = ? AND NOT shadow"  # noqa: S608 (no value of a caller's)
 
 
-class Answered(Record, frozen=True, kw_only=True):
+class LoggedPrediction(Record, frozen=True, kw_only=True):
     """One row of the inference log: who answered, when, what went in and what came out."""
 
     prediction: str
@@ -61,7 +61,7 @@ class Trace(Record, frozen=True, kw_only=True):
     """
 
     prediction: str
-    line: Answered
+    line: LoggedPrediction
     release: Release | None = None
     version: Version | None = None
     package: str = ""
@@ -93,7 +93,7 @@ def trace(app: App, prediction: str) -> Trace:
     return _behind(app, line)
 
 
-def _find(app: App, prediction: str) -> Answered | None:
+def _find(app: App, prediction: str) -> LoggedPrediction | None:
     """The prediction's line in the log, the journals included."""
     compact(app.home / "log")
     with views(app.home / "log") as connection:
@@ -103,7 +103,7 @@ def _find(app: App, prediction: str) -> Answered | None:
         return None
     known = dict(zip(_COLUMNS.split(", "), row, strict=True))
     known |= {name: msgspec.json.decode(known[name]) for name in ("inputs", "outputs")}
-    return msgspec.convert(known, Answered)
+    return msgspec.convert(known, LoggedPrediction)
 
 
 def _outcomes(app: App, prediction: str) -> tuple[Outcome, ...]:
@@ -119,7 +119,7 @@ def _outcomes(app: App, prediction: str) -> tuple[Outcome, ...]:
     )
 
 
-def _behind(app: App, line: Answered) -> Trace:
+def _behind(app: App, line: LoggedPrediction) -> Trace:
     """What the registry and the package say of the version that answered."""
     state = app.state()
     known = state.version(line.model, line.version)
@@ -146,7 +146,7 @@ def _behind(app: App, line: Answered) -> Trace:
     )
 
 
-def _events(app: App, line: Answered, version: Version) -> dict[str, str]:
+def _events(app: App, line: LoggedPrediction, version: Version) -> dict[str, str]:
     """The events the trace rests on: kind -> ``seq hash``; of approvals and steps the newest."""
     found: dict[str, str] = {}
     for event in app.registry.events(subject=f"model/{line.model}"):

@@ -29,16 +29,20 @@ from penstock.serve.turn import LoopTurn
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _CLOSE = b"connection: close\r\n"
+LINGER_S = 1.0
+LINGER_BYTES = 4 << 20
+"""How long, and for how much, a refused client is listened to before its connection ends."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Slot:
     """A request's place in the order of answers."""
 
-    __slots__ = ("close", "head_only", "job", "reply")
+    __slots__ = ("close", "head_only", "job", "linger", "reply")
 
-    def __init__(self, *, close: bool, head_only: bool) -> None:
+    def __init__(self, *, close: bool, head_only: bool, linger: bool = False) -> None:
         self.close = close
+        self.linger = linger
         self.head_only = head_only
         self.reply: Reply | None = None
         self.job: Job | None = None
@@ -113,6 +117,7 @@ class HttpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         if self._stopped:
+            self._pour_away(len(data))
             return
         if not self._in_body:
             if not self._head_bytes:
@@ -243,11 +248,12 @@ class HttpConnection(asyncio.Protocol):
         """Write every answer that is next in order."""
         self._sending = False
         parts: list[bytes] = []
-        close = False
+        close = linger = False
         slots = self._slots
         while slots and slots[0].reply is not None and not close:
             slot = slots.popleft()
             close = slot.close or self._state.closing
+            linger = slot.linger
             parts += _bytes_of(slot, close=close)
         transport = self._transport
         if transport is None:
@@ -255,7 +261,9 @@ class HttpConnection(asyncio.Protocol):
         if parts:
             self._since = monotonic()
             transport.write(b"".join(parts))
-        if close or (self._stopped and not slots):
+        if linger:
+            self._linger(transport)
+        elif close or (self._stopped and not slots):
             transport.close()
         elif self._paused:
             self._go_on_reading()
@@ -303,12 +311,30 @@ class HttpConnection(asyncio.Protocol):
         """Answer what came so far with a refusal, after the answers before it, and close."""
         if self._stopped:
             return
-        slot = Slot(close=True, head_only=False)
+        slot = Slot(close=True, head_only=False, linger=True)
         self._slots.append(slot)
         self._stop_reading()
         self._in_body = False
         self._head_bytes = 0
         self._fill(slot, refuse(error))
+
+    def _linger(self, transport: asyncio.Transport) -> None:
+        """Close gently: a client that is still sending would otherwise be reset before it has read the refusal.
+
+        RFC 9112, section 9.6: half-close, read and throw away for a moment, then close.
+        """
+        transport.write_eof()
+        self._body_bytes = 0
+        if self._paused:
+            self._paused = False
+            transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_S, transport.close)
+
+    def _pour_away(self, size: int) -> None:
+        """Bytes that nobody wants any more; too many of them end it."""
+        self._body_bytes += size
+        if self._body_bytes > LINGER_BYTES and self._transport is not None:
+            self._transport.abort()
 
     def _stop_reading(self, *, finally_: bool = True) -> None:
         self._stopped = self._stopped or finally_
