@@ -6,11 +6,18 @@ One command is one call into `penstock.app`; what a verb does, takes and prints 
 
 from __future__ import annotations
 
+import json
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from typing import cast
 
 import typer
+
+MISUSED = cast(
+    "type[Exception]", next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+)
+"""What typer raises for words it cannot take; it gives the class no public name."""
 
 VERBS = {
     "demo": ("demo", "The whole journey of a model on real data, narrated."),
@@ -44,11 +51,24 @@ def main() -> None:
     elif words[0] in VERBS:
         verb = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
         verb.command(help=None)(import_module(f"penstock.commands.{VERBS[words[0]][0]}").run)
-        verb(args=words[1:], prog_name=f"penstock {words[0]}")
+        _run(verb, words[0], words[1:])
     else:
         near = get_close_matches(words[0], VERBS, n=1)
         typer.echo(f"no  there is no verb of that name{f'; did you mean {near[0]}?' if near else ''}", err=True)
         typer.echo("    try penstock --help", err=True)
+        sys.exit(2)
+
+
+def _run(verb: typer.Typer, name: str, words: list[str]) -> None:
+    """Run a verb; a script that asked for JSON gets JSON also for words that the verb does not know."""
+    if "--json" not in words:
+        verb(args=words, prog_name=f"penstock {name}")
+        return
+    try:
+        sys.exit(verb(args=words, prog_name=f"penstock {name}", standalone_mode=False))
+    except MISUSED as error:
+        problem = {"error": "cli.usage", "message": str(error), "hint": f"penstock {name} --help", "where": ""}
+        typer.echo(json.dumps(problem), err=True)
         sys.exit(2)
 
 

@@ -10,7 +10,8 @@ import pytest
 from console_for_tests import Home
 from penstock.errors import Conflict, InvalidInput
 from penstock.records import Variant
-from penstock.web.answers import answer, hold_generation, plain
+from penstock.app.plain import plain
+from penstock.web.answers import answer, hold_generation
 
 
 @dataclass

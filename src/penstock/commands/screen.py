@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,8 @@ import msgspec
 import typer
 from rich.console import Console
 
-from penstock.errors import PenstockError, Refused, Unready
+from penstock.app.plain import plain
+from penstock.errors import PenstockError, Refused, TargetFailed, Unready
 
 YES, REFUSED, ERROR, UNKNOWN = 0, 1, 2, 3
 
@@ -38,7 +40,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def show(answer: object, *, json: bool, text: Callable[[], None]) -> None:
     """Print an answer: as JSON, or by calling `text`, which prints for people."""
     if json:
-        sys.stdout.write(msgspec.json.encode(answer).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(plain(answer)).decode() + "\n")
     else:
         text()
 
@@ -48,18 +50,43 @@ def answering(*, json: bool = False) -> Iterator[None]:
     """Turn an error into what a person or a script can act on, and the right exit code."""
     try:
         yield
+    except (typer.Exit, BrokenPipeError):
+        raise
     except PenstockError as error:
-        if json:
-            problem = {"error": error.code, "message": error.message, "hint": error.hint, "where": error.where}
-            sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
-        else:
-            err.print(f"[red bold]no[/] {_plain(error.where)}{': ' if error.where else ''}{_plain(error.message)}")
-            if error.hint:
-                err.print(f"[dim]   try[/] {_plain(error.hint)}")
-        code = REFUSED if isinstance(error, Refused) else UNKNOWN if isinstance(error, Unready) else ERROR
-        raise typer.Exit(code) from error
+        raise _told(error, json=json) from error
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except OSError as error:
+        where = str(error.filename or "")
+        raise _told(
+            TargetFailed(
+                error.strerror or type(error).__name__, "look at the place it names", where=where, code="cli.system"
+            ),
+            json=json,
+        ) from error
+    # The boundary to whoever typed: a fault of ours must not end with the exit code of a refusal.
+    except Exception as error:
+        if not json:
+            traceback.print_exc()
+        fault = TargetFailed(f"{type(error).__name__}: {error}", "this is a fault of Penstock's own", code="cli.fault")
+        raise _told(fault, json=json) from error
+
+
+def tell(error: PenstockError, *, json: bool) -> None:
+    """Print an error: as one JSON object, or for people."""
+    if json:
+        problem = {"error": error.code, "message": error.message, "hint": error.hint, "where": error.where}
+        sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
+        return
+    err.print(f"[red bold]no[/] {_plain(error.where)}{': ' if error.where else ''}{_plain(error.message)}")
+    if error.hint:
+        err.print(f"[dim]   try[/] {_plain(error.hint)}")
+
+
+def _told(error: PenstockError, *, json: bool) -> typer.Exit:
+    """Print it; what is left is to exit with its code."""
+    tell(error, json=json)
+    return typer.Exit(REFUSED if isinstance(error, Refused) else UNKNOWN if isinstance(error, Unready) else ERROR)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def run(
             show({"command": command}, json=json, text=lambda: typer.echo(" ".join(command)))
             return
         sys.stdout.flush()
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # noqa: S606 (a shell is just what it must not pass through)
 
 
 def _source(package: str, home: Path, token: str) -> list[str]:

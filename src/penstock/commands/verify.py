@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from penstock.app.evidence import verify_home
+from penstock.app.plain import fields_of
 from penstock.commands.screen import DEFAULT_HOME, REFUSED, Home, Json, answering, out, show
 
 
@@ -24,7 +25,7 @@ def run(
     with answering(json=json):
         found = verify_home(home, public_key=public_key, head=head)
         show(
-            found,
+            {"ok": found.ok, **fields_of(found)},
             json=json,
             text=lambda: out.print(
                 f"[green]✓[/] {found.events:,} events and {found.packages:,} packages are as they were written"

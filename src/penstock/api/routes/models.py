@@ -9,9 +9,10 @@ from starlette.responses import Response
 from penstock.access.permissions import APPROVE, CHECK, READ, RELEASE
 from penstock.api.bodies import Acting, AliasBody, ApprovalBody, Expected
 from penstock.app.checking import check, report
+from penstock.app.plain import fields_of, plain
 from penstock.app.releasing import approve, move_alias
 from penstock.errors import NotFound
-from penstock.web.answers import answer, fields_of, hold_generation, plain
+from penstock.web.answers import answer, hold_generation
 from penstock.web.documents import document
 from penstock.web.permissions import WebRoute
 

@@ -7,7 +7,8 @@ from starlette.responses import Response
 from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
 from penstock.app.evidence import verify_home
-from penstock.web.answers import answer, fields_of
+from penstock.app.plain import fields_of
+from penstock.web.answers import answer
 from penstock.web.permissions import WebRoute
 
 
