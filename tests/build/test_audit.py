@@ -30,7 +30,7 @@ GADGETS = (
     "joblib.load", "joblib.numpy_pickle.load", "numpy.load", "numpy.f2py.crackfortran.myeval", "numpy.fromfile",
     "numpy.testing._private.utils.runstring", "numpy.lib._npyio_impl.load", "sklearn.externals.array_api_compat.X",
     "sklearn.datasets.load_svmlight_file", "sklearn.utils._testing.Temp", "sklearn.tests.test_x.Y",
-    "sklearn.utils.validation.check_array", "pandas.read_pickle", "pandas.eval", "pandas.io.pickle.read_pickle",
+    "sklearn.utils.validation.check_memory", "pandas.read_pickle", "pandas.eval", "pandas.io.pickle.read_pickle",
     "pandas.core.computation.eval.eval", "torch.load", "timeit.timeit", "timeit.Timer", "code.InteractiveInterpreter",
     "webbrowser.open", "shutil.rmtree", "socket.socket", "ctypes.CDLL", "cProfile.run", "pdb.run", "pip.main",
     "functools.reduce", "operator.methodcaller", "operator.attrgetter", "types.FunctionType", "types.CodeType",

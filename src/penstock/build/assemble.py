@@ -29,7 +29,7 @@ from penstock.build.profile import measure
 from penstock.build.request import BuildRequest
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
-from penstock.errors import ModelFailed, NotFound, Untrusted
+from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
 from penstock.packages.digests import sha256_bytes, sha256_file
 from penstock.packages.golden import decode_golden
 from penstock.packages.manifest import FORMAT, MANIFEST
@@ -44,6 +44,8 @@ ORIGINAL = "model/original"
 PROFILE = "profile.json"
 PARITY = "parity.json"
 MAX_GRAPH_BYTES = 2 << 30
+_BEYOND = "the compiled graph answers such rows all the same, as if the value were of no category or of any size"
+_ALIKE = "the package refuses such rows as the original does"
 
 
 def build(model: object, request: BuildRequest) -> Package:
@@ -109,7 +111,12 @@ def _examine(file: Path, given: Given | None, place: Path, *, allow_code: bool) 
     data = ""
     if given is not None:
         data = str(place / "given" / "rows.parquet")
-        given.frame.head(MAX_SCORED_ROWS).to_parquet(data, index=False)
+        try:
+            given.frame.head(MAX_SCORED_ROWS).to_parquet(data, index=False)
+        except (TypeError, ValueError) as error:  # Arrow's errors are these
+            raise InvalidInput(
+                "the data has a column of several kinds, or two of one name", "make each column one kind", where="data"
+            ) from error
     task = Task(model=str(file), data=data, allow_code=allow_code)
     answer = run_task(ENTRY, msgspec.to_builtins(task), read=[place / "given"], scratch=place / "scratch")
     try:
@@ -139,6 +146,8 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     decode_golden(golden, examined.signature)
     (folder / GOLDEN).write_bytes(golden)
     report = {"parity": examined.parity, "engine": examined.engine, "seconds": examined.seconds}
+    if examined.refused:
+        report |= {"refused": examined.refused, "then": _BEYOND if examined.engine == "onnxruntime" else _ALIKE}
     (folder / PARITY).write_bytes(encode(report))
 
 
@@ -155,6 +164,8 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
     files = {name: FileEntry(sha256=sha256_file(folder / name), size=size) for name, size in scan(folder).items()}
     compiled = examined.engine == "onnxruntime"
     notes = {"code_allowed": ", ".join(examined.code)} if examined.code else {}
+    if examined.refused:
+        notes["refused"] = f"{'; '.join(examined.refused)}; {_BEYOND if compiled else _ALIKE}"
     if missing:
         notes["lock_without_hashes"] = ", ".join(missing)
     return Manifest(

@@ -54,6 +54,9 @@ _NAMES = frozenset(
         "pandas.core.arrays.categorical.Categorical pandas.core.arrays.string_.StringArray",
         "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked pandas.core.arrays.string_arrow.ArrowStringArray",
         "threading.Lock functools.partial",
+        # Functions that fitted models of scikit-learn hold: they look at arrays and at columns' types, no more.
+        "sklearn.utils.validation.check_array sklearn.compose._column_transformer.make_column_selector",
+        "numpy.number numpy.integer numpy.signedinteger numpy.unsignedinteger numpy.floating numpy.inexact",
     }
 )
 _ALLOWED = frozenset(name for line in _NAMES for name in line.split())

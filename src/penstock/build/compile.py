@@ -141,6 +141,8 @@ def _without_gaps(model: object) -> object:
         statistics = getattr(part, "statistics_", None)
         if statistics is not None and np.asarray(statistics).dtype.kind == "O":
             part.missing_values = ""  # type: ignore[attr-defined]
+        if getattr(part, "flatten_transform", False):  # of a vote: how it transforms, which nobody asks it to
+            part.flatten_transform = False  # type: ignore[attr-defined]
     return model
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from penstock.build.compile import candidates
+from penstock.build.fidelity import require_faithful
 from penstock.build.format import Compiled, Specs
 from penstock.build.schema import infer_inputs
 from penstock.build.thresholds import threshold_rows
@@ -36,8 +37,11 @@ class EstimatorModel:
         return tuple(one if isinstance(one, str | int | bool) else str(one) for one in values.tolist())
 
     def inputs(self, frame: pd.DataFrame | None) -> Specs:
-        """One input a column, or one matrix."""
-        return infer_inputs(self.estimator, frame)
+        """One input a column, or one matrix; refuses data that would mean something else as arrays."""
+        inputs = infer_inputs(self.estimator, frame)
+        if frame is not None:
+            require_faithful(self.estimator, inputs, frame)
+        return inputs
 
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:
         """What the estimator says."""

@@ -18,10 +18,13 @@ import numpy as np
 import pandas as pd
 
 from penstock.build.format import Original, Specs, detect
-from penstock.build.parity import Rows, check_graph, complete, rows_to_compare, run_session
+from penstock.build.parity import check_graph, run_session, unsteady
+from penstock.build.probes import OF_THE_DATA, Rows, answered_row, rows_to_compare
+from penstock.build.reasons import reason_of
+from penstock.build.refusals import answer_those
 from penstock.build.schema import row_count, take, to_arrays, with_nullable
 from penstock.build.synthetic import synthetic_rows
-from penstock.errors import Untrusted
+from penstock.errors import ModelFailed, Untrusted
 from penstock.packages.golden import Golden, encode_golden
 from penstock.records import Parity
 from penstock.tensors import DTYPES, Arrays, Signature, TensorSpec, datatype_of
@@ -29,6 +32,7 @@ from penstock.tensors import DTYPES, Arrays, Signature, TensorSpec, datatype_of
 GRAPH = "model.onnx"
 GOLDEN = "golden.json"
 SCORES = "scores.npz"
+KEPT = "numbers of the rows"
 GOLDEN_ROWS = 32
 MAX_SCORED_ROWS = 200_000
 
@@ -59,6 +63,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
         parity: Of the graph that is used, or of the best that is not.
         modules: Top-level packages that the model really uses.
         code: Names beyond the allow-list that were let through.
+        refused: Which rows the original itself refuses, in words; they were not compared.
         seconds: Time by step.
     """
 
@@ -70,6 +75,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     parity: Parity
     modules: tuple[str, ...]
     code: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     seconds: dict[str, float] = {}
 
 
@@ -98,12 +104,13 @@ def examine(arguments: object, scratch: Path) -> object:
     inputs, data = _rows(original, frame)
     clock.lap("signature")
     rows = rows_to_compare(original, inputs, data)
-    expected = original.answer(inputs, rows.arrays)
     clock.lap("answers")
-    graph, parity = _compiled(original, inputs, rows, expected)
+    graph, parity = _compiled(original, inputs, rows)
+    if not graph:
+        _require_steady(original, inputs, rows)
     clock.lap("compile")
-    outputs = _outputs(expected, graph)
-    (scratch / GOLDEN).write_bytes(_golden(rows, expected, outputs))
+    outputs = _outputs(rows.expected, graph)
+    (scratch / GOLDEN).write_bytes(_golden(rows, outputs))
     if graph:
         (scratch / GRAPH).write_bytes(graph)
     if frame is not None:
@@ -118,6 +125,7 @@ def examine(arguments: object, scratch: Path) -> object:
         parity=parity,
         modules=_modules(audit.names),
         code=audit.refused,
+        refused=rows.refused,
         seconds=clock.laps,
     )
     return msgspec.to_builtins(found)
@@ -141,29 +149,36 @@ def _rows(original: Original, frame: pd.DataFrame | None) -> tuple[Specs, Arrays
     """The inputs, and rows that fit them."""
     inputs = original.inputs(frame)
     data = synthetic_rows(original, inputs) if frame is None else to_arrays(frame, inputs)
-    return with_nullable(original.answer, inputs, take(complete(data), slice(0, 1))), data
+    return with_nullable(original.answer, inputs, answered_row(original, inputs, data)), data
 
 
-def _compiled(original: Original, inputs: Specs, rows: Rows, expected: Arrays) -> tuple[bytes, Parity]:
+def _compiled(original: Original, inputs: Specs, rows: Rows) -> tuple[bytes, Parity]:
     """The first graph that answers as the original does, or nothing and the reason."""
-    outputs = _outputs(expected, b"graph")
+    outputs = _outputs(rows.expected, b"graph")
     best: Parity | None = None
     for compile_graph in original.graphs(inputs, outputs):
         try:
             graph = compile_graph()
-            parity = check_graph(graph, rows, expected)
+            parity = check_graph(graph, rows)
         except Exception as error:
             sys.excepthook(*sys.exc_info())
-            parity = _not_compiled(rows, f"{type(error).__name__}: {error}")
+            parity = _not_compiled(reason_of(error))
         if parity.passed:
             return graph, parity
         best = best if best is not None and best.max_error <= parity.max_error else parity
-    return b"", best or _not_compiled(rows, "there is no converter for it")
+    return b"", best or _not_compiled("there is no converter for it")
 
 
-def _not_compiled(rows: Rows, why: str) -> Parity:
+def _require_steady(original: Original, inputs: Specs, rows: Rows) -> None:
+    """Refuse a model whose answer to a row hangs on the rows beside it, or on chance: no engine can be held to it."""
+    how = unsteady(lambda part: original.answer(inputs, part), rows.arrays, rows.expected)
+    if how:
+        raise ModelFailed(f"the model {how}", "fix its seed; turn categories into numbers by a step of a pipeline")
+
+
+def _not_compiled(why: str) -> Parity:
     """No graph at all."""
-    reason = " ".join(f"it does not compile: {why}".split())[:400]
+    reason = f"it does not compile: {why}"
     return Parity(rows=0, threshold_rows=0, label_flips=0, max_error=1e300, tolerance=1e-5, passed=False, reason=reason)
 
 
@@ -179,13 +194,14 @@ def _outputs(expected: Arrays, graph: bytes) -> Specs:
     )
 
 
-def _golden(rows: Rows, expected: Arrays, outputs: Specs) -> bytes:
+def _golden(rows: Rows, outputs: Specs) -> bytes:
     """Examples: most from the data, the others from every kind of hard row."""
+    expected = rows.expected
     finite = np.ones(len(rows.origins), dtype=np.bool_)
     for array in (*rows.arrays.values(), *expected.values()):
         if array.dtype.kind == "f":
             finite &= ~np.isinf(array).reshape(len(array), -1).any(axis=1)
-    plain = np.array([origin.endswith("of the data") for origin in rows.origins])
+    plain = np.array([origin.endswith(OF_THE_DATA) for origin in rows.origins])
     chosen = np.concatenate([_spread(np.flatnonzero(finite & plain)), _spread(np.flatnonzero(finite & ~plain))])
     types = {spec.name: DTYPES[spec.datatype] for spec in outputs}
     answers = {name: array[chosen].astype(types[name]) for name, array in expected.items()}
@@ -199,13 +215,16 @@ def _spread(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tupl
 
 
 def _score(original: Original, inputs: Specs, data: Arrays, graph: bytes, place: Path) -> None:
-    """Answers on all rows, by the engine that will give them."""
+    """Answers on all rows, by the engine that will give them; those that it refuses are left out."""
     part = take(data, slice(0, min(row_count(data), MAX_SCORED_ROWS)))
-    names = tuple(original.answer(inputs, take(part, slice(0, 1))))
-    answers = run_session(graph, part, names) if graph else original.answer(inputs, part)
-    numbers = {name: array for name, array in answers.items() if array.dtype.kind != "O"}
-    texts = {name: array.astype(str) for name, array in answers.items() if array.dtype.kind == "O"}
-    np.savez(place, allow_pickle=False, **numbers, **texts)
+    names = tuple(original.answer(inputs, answered_row(original, inputs, part)))
+
+    def ask(rows: Arrays) -> Arrays:
+        return run_session(graph, rows, names) if graph else original.answer(inputs, rows)
+
+    found = answer_those(ask, part)
+    texts = {name: array.astype(str) for name, array in found.answers.items() if array.dtype.kind == "O"}
+    np.savez(place, allow_pickle=False, **{**found.answers, **texts, KEPT: found.kept})
 
 
 def _modules(names: tuple[str, ...]) -> tuple[str, ...]:

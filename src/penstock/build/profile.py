@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from penstock.build.examine import Examined
+from penstock.build.examine import KEPT, Examined
 from penstock.build.rows import Given
 from penstock.statistics.reference import Reference, make_reference
 from penstock.tensors import Arrays, TensorSpec
@@ -26,21 +26,21 @@ def measure(given: Given, examined: Examined, answers: bytes) -> Reference:
     Args:
         given: The rows.
         examined: The signature and classes.
-        answers: Outputs by name, as ``.npz`` without objects.
+        answers: Outputs by name, as ``.npz`` without objects, and which rows they are of.
     """
     with np.load(BytesIO(answers), allow_pickle=False) as stored:
         outputs: Arrays = {name: stored[name] for name in stored.files}
-    if examined.classes:
-        scores, right = _classified(examined, outputs, given.labels)
-    else:
-        scores, right = _predicted(outputs, given.labels)
+    kept = outputs.pop(KEPT).astype(np.int64)
+    frame = given.frame.iloc[kept]
+    labels = None if given.labels is None else given.labels.iloc[kept].reset_index(drop=True)
+    scores, right = _classified(examined, outputs, labels) if examined.classes else _predicted(outputs, labels)
     columns = {
-        name: _values(given.frame[name], spec)[: len(scores)]
+        name: _values(frame[name], spec)
         for spec in examined.signature.inputs
         for name in spec.columns or (spec.name,)
-        if name in given.frame
+        if name in frame
     }
-    times = None if given.times is None else given.times[: len(scores)]
+    times = None if given.times is None else given.times[kept]
     task = "classification" if examined.classes else "regression"
     return make_reference(columns, scores=scores, labels=right, times=times, task=task)  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ def _predicted(outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Float
     scores = predicted.reshape(len(predicted), -1)[:, 0]
     if labels is None:
         return scores, None
-    return scores, pd.to_numeric(labels, errors="coerce").to_numpy(dtype=np.float64)[: len(scores)]
+    return scores, pd.to_numeric(labels, errors="coerce").to_numpy(dtype=np.float64)
 
 
 def _classified(examined: Examined, outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Floats | None]:
@@ -61,10 +61,9 @@ def _classified(examined: Examined, outputs: Arrays, labels: pd.Series | None) -
     scores = chances[:, 1] if two else chances.max(axis=1)
     if labels is None:
         return scores, None
-    truth = labels.iloc[: len(scores)]
     wanted = pd.Series([examined.classes[1]] * len(scores)) if two else pd.Series(outputs["label"].astype(object))
-    right = (_texts(truth) == _texts(wanted)).astype(np.float64)
-    right[truth.isna().to_numpy()] = np.nan
+    right = (_texts(labels) == _texts(wanted)).astype(np.float64)
+    right[labels.isna().to_numpy()] = np.nan
     return scores, right
 
 

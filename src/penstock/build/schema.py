@@ -102,7 +102,7 @@ def with_nullable(ask: Ask, inputs: Specs, row: Arrays) -> Specs:
         inputs: Its inputs.
         row: One complete row.
     """
-    open_specs = tuple(replace(spec, nullable=_can_be_missing(spec)) for spec in inputs)
+    open_specs = tuple(replace(spec, nullable=can_be_missing(spec)) for spec in inputs)
     holes = list(_holes(inputs, row))
     if not holes or _answers(ask, open_specs, stack(holes)):
         return open_specs
@@ -111,12 +111,12 @@ def with_nullable(ask: Ask, inputs: Specs, row: Arrays) -> Specs:
     found = inputs
     for spec in inputs:
         tried = tuple(replace(one, nullable=True) if one.name == spec.name else one for one in inputs)
-        if _can_be_missing(spec) and all(_answers(ask, tried, hole) for hole in _holes((spec,), row)):
+        if can_be_missing(spec) and all(_answers(ask, tried, hole) for hole in _holes((spec,), row)):
             found = tuple(replace(one, nullable=True) if one.name == spec.name else one for one in found)
     return found
 
 
-def _can_be_missing(spec: TensorSpec) -> bool:
+def can_be_missing(spec: TensorSpec) -> bool:
     """Only text and floats have a value that means "none"."""
     return spec.datatype == "BYTES" or spec.datatype in FLOATS
 
@@ -124,7 +124,7 @@ def _can_be_missing(spec: TensorSpec) -> bool:
 def _holes(specs: Sequence[TensorSpec], row: Arrays) -> Iterator[Arrays]:
     """The row again and again, each time without one value."""
     for spec in specs:
-        if not _can_be_missing(spec):
+        if not can_be_missing(spec):
             continue
         for column in range(row[spec.name].shape[1]):
             array = row[spec.name].copy()

@@ -22,7 +22,7 @@ def synthetic_rows(original: Original, inputs: Specs) -> Arrays:
     for spec in inputs:
         shape = (ROWS, *(1 if size == -1 else size for size in spec.shape[1:]))
         if spec.datatype == "BYTES":
-            choices = np.array([*known.get(spec.name, ()), "other"], dtype=object)
+            choices = np.array(known.get(spec.name) or ("other",), dtype=object)
             rows[spec.name] = choices[random.integers(0, len(choices), shape)]
         elif spec.datatype == "BOOL":
             rows[spec.name] = random.random(shape) < 0.5

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from penstock.build.refusals import answer_those
 from penstock.build.schema import row_count, take
 from penstock.build.trees import tables_of
 from penstock.runtime.original import table
@@ -77,14 +78,21 @@ def _lines(model: object, steps: Sequence[object], inputs: Sequence[TensorSpec],
         return {at: (*place, 1.0, 0.0) for at, place in enumerate(order) if place in places}
     if not places:
         return {}
-    low, middle, high = (_transformed(model, steps, inputs, _probe(rows, places, value)) for value in (0.0, 1.0, 3.0))
+    low, middle, high = (_seen(model, steps, inputs, _probe(rows, places, value)) for value in (0.0, 1.0, 3.0))
     lines: dict[int, Line] = {}
-    for at, place in enumerate(places):
+    for at in sorted(low.keys() & middle.keys() & high.keys()):
         slope = middle[at] - low[at]
         straight = np.isclose(high[at] - low[at], 3 * slope, rtol=1e-9, atol=1e-12) & (slope != 0)
         for feature in np.flatnonzero(straight):
-            lines[int(feature)] = (*place, float(slope[feature]), float(low[at][feature]))
+            lines[int(feature)] = (*places[at], float(slope[feature]), float(low[at][feature]))
     return lines
+
+
+def _seen(model: object, steps: Sequence[object], inputs: Sequence[TensorSpec], rows: Arrays) -> dict[int, Floats]:
+    """What the estimator sees of each row; rows that a step before it refuses are left out."""
+    found = answer_those(lambda some: {"seen": _transformed(model, steps, inputs, some)}, rows)
+    seen = found.answers.get("seen", np.zeros((0, 0)))
+    return dict(zip(found.kept.tolist(), seen.astype(np.float64), strict=True))
 
 
 def _probe(rows: Arrays, places: Sequence[tuple[str, int]], value: float) -> Arrays:

@@ -76,7 +76,8 @@ def load_original(path: Path, kind: str) -> object:
             "save the fitted estimator or pipeline itself",
             code="build.no_model",
         )
-    return model
+    # A search over settings answers as the best of what it tried.
+    return getattr(model, "best_estimator_", model)
 
 
 def is_classifier(model: object) -> bool:
@@ -97,7 +98,11 @@ def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Arra
         none, ``scores`` (``(rows, K)``; two classes as minus and plus the distance). Else ``prediction``
         (``(rows,)``, or ``(rows, targets)``).
     """
-    rows = table(model, specs, arrays)
+    return answer_table(model, table(model, specs, arrays))
+
+
+def answer_table(model: object, rows: object) -> Arrays:
+    """Ask the model for rows as it was fitted on them: a DataFrame or an array; see `answer`."""
     final, rows = _last_step(model, rows)
     predicted = np.asarray(final.predict(rows))
     if not is_classifier(model):
@@ -150,14 +155,14 @@ def _column(pandas: object, spec: TensorSpec, array: Array, categorical: bool) -
 
 
 def _wants_categories(model: object) -> bool:
-    """Whether it took its text columns as pandas categories."""
+    """Whether it took its text columns as pandas categories, directly or behind steps that passed them on."""
     steps = getattr(model, "steps", None)
     final = steps[-1][1] if steps else model
-    if len(steps or ()) > 1:
-        return False  # a step before it saw the columns first
     lightgbm = getattr(getattr(final, "booster_", getattr(final, "booster", None)), "pandas_categorical", None)
-    gradient = getattr(final, "is_categorical_", None)
-    return bool(lightgbm) or gradient is not None or bool(getattr(final, "enable_categorical", False))
+    if lightgbm or bool(getattr(final, "enable_categorical", False)):
+        return True
+    by_type = getattr(final, "categorical_features", None) == "from_dtype"
+    return by_type and getattr(final, "is_categorical_", None) is not None
 
 
 def _last_step(model: object, rows: object) -> tuple[Estimator, object]:
