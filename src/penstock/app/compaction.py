@@ -67,5 +67,5 @@ class Compaction:
             return
         for name, why in damaged.items():
             if self._told.get(name) != why:
-                log.error("%s cannot be read on: %s", name, why)
+                log.error("a segment cannot be read on: %s", why)
         self._told = damaged

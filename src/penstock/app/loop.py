@@ -3,7 +3,7 @@
     journals -> tail -> watchers (incidents) -> guards (measurements) -> reconcile (steps) -> events; views -> run/
 
 Everything a turn knows is rebuilt from the log and the registry, so the process around it may die at any point.
-Beside the turns, in threads of their own, the journals are compacted into tables.
+Beside the turns, in threads of their own: journals become tables, incidents become proposals and retrainings.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from penstock.adapters import load
 from penstock.app.app import App
 from penstock.app.compaction import Compaction
 from penstock.app.incidents import news_of
+from penstock.app.retraining import Feedback
 from penstock.app.views import Observed, Series, write_observed
 from penstock.app.watcher import Watcher
 from penstock.errors import Conflict
@@ -99,6 +100,7 @@ class ControlLoop:
         self._watchers: dict[str, Watcher] = {}
         self._rollouts: dict[str, Rollout] = {}
         self._compaction = Compaction(app.home / "log")
+        self._feedback = Feedback(app)
         self._shown_at = 0.0
         self._reconciler = Reconciler(
             self.target,
@@ -123,10 +125,13 @@ class ControlLoop:
                 self._crown(one.endpoint, one.revision)
         self._show()
         self._compaction.turn()
+        watermarks = {name: watcher.watermark for name, watcher in self._watchers.items() if watcher.watermark}
+        self._feedback.turn(self._app.state(), watermarks)
         return turns
 
     def stop(self) -> None:
         """The last turn is over: finish what runs beside the turns."""
+        self._feedback.finish()
         self._compaction.finish()
 
     def _follow(self, state: State) -> None:
