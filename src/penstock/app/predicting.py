@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from penstock.app.app import App
-from penstock.app.views import read_observed
+from penstock.app.plane import look
 from penstock.errors import InvalidInput, ModelFailed, NotReady
 from penstock.tensors import FLOATS, Signature, TensorSpec
 
@@ -66,7 +66,7 @@ def predict(app: App, endpoint: str, rows: pd.DataFrame, *, key: str = "") -> Pr
         InvalidInput: A column is missing or does not fit.
     """
     live = app.state().endpoint(endpoint).live
-    url = read_observed(app.home).url
+    url = look(app.home).url
     if not live or not url:
         raise NotReady("nothing answers at this endpoint yet", "penstock status says how far its release is")
     signature = app.open_package(live[0].digest).manifest.signature

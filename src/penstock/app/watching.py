@@ -1,10 +1,11 @@
-"""What runs, and how it does: the registry's wish beside what the control plane last saw."""
+"""What runs, and how it does: the registry's wish, the data plane now, and what the control plane last counted."""
 
 from __future__ import annotations
 
 from penstock.access.identities import require
 from penstock.access.permissions import READ
 from penstock.app.app import App
+from penstock.app.plane import look
 from penstock.app.views import EndpointView, Observed, read_observed
 from penstock.records import Incident, Record, Variant
 from penstock.registry.state import EndpointState
@@ -46,12 +47,12 @@ class Status(Record, frozen=True, kw_only=True):
 def status(app: App) -> Status:
     """Every endpoint's release, phase, variants, traffic and open incidents."""
     require(app.identity, READ)
-    observed = read_observed(app.home)
+    observed, plane = read_observed(app.home), look(app.home)
     return Status(
-        endpoints=tuple(_line(name, one, observed) for name, one in sorted(app.state().endpoints.items())),
-        url=observed.url,
-        workers=observed.workers,
-        workers_ready=observed.workers_ready,
+        endpoints=tuple(_line(name, one, observed, plane.url) for name, one in sorted(app.state().endpoints.items())),
+        url=plane.url,
+        workers=len(plane.workers),
+        workers_ready=sum(not worker.draining for worker in plane.workers),
         observed_at=observed.at,
     )
 
@@ -68,7 +69,7 @@ def phase_of(endpoint: EndpointState) -> str:
     return steps[-1].phase if steps else "requested"
 
 
-def _line(name: str, endpoint: EndpointState, observed: Observed) -> EndpointStatus:
+def _line(name: str, endpoint: EndpointState, observed: Observed, url: str) -> EndpointStatus:
     """One endpoint's line."""
     view = observed.endpoints.get(name, EndpointView(endpoint=name, release=0))
     release = endpoint.current
@@ -78,7 +79,7 @@ def _line(name: str, endpoint: EndpointState, observed: Observed) -> EndpointSta
         phase=phase_of(endpoint),
         strategy=release.strategy if release else "",
         variants=endpoint.live,
-        url=f"{observed.url}/v2/models/{name}/infer" if observed.url else "",
+        url=f"{url}/v2/models/{name}/infer" if url else "",
         requests=view.requests,
         errors=view.errors,
         p50_s=view.p50_s,
