@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,3 +93,26 @@ def model_files(typist: Typist) -> tuple[Path, Path, Pipeline]:
     joblib.dump(pipeline, typist.folder / "model.joblib")
     customers(2000, seed=1).to_parquet(typist.folder / "validation.parquet")
     return typist.folder / "model.joblib", typist.folder / "validation.parquet", pipeline
+
+
+@pytest.fixture(scope="session")
+def passed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose home holds churn@1 and churn@2, both past the gate and neither released; copy it."""
+    folder = tmp_path_factory.mktemp("passed")
+    (folder / "penstock.yaml").write_text(SETTINGS)
+    customers(2000, seed=1).to_parquet(folder / "validation.parquet")
+    typist = Typist(folder)
+    for version, strength in ((1, 1.0), (2, 0.01)):
+        joblib.dump(trained(customers(2000), strength), folder / "model.joblib")
+        typist.run("package", "model.joblib", "--name", "churn", "--data", "validation.parquet", "--label", "churned")
+        typist.run("check", f"churn@{version}")
+    return folder
+
+
+@pytest.fixture
+def passed(passed_home: Path, tmp_path: Path) -> Iterator[Typist]:
+    """A copy of `passed_home` to work on, stopped at the end."""
+    shutil.copytree(passed_home, tmp_path / "work")
+    typist = Typist(tmp_path / "work")
+    yield typist
+    typist.run("down")
