@@ -71,15 +71,30 @@ def build(model: object, request: BuildRequest) -> Package:
         file = _model_file(model, place)
         request.progress("auditing, compiling and comparing it in the sandbox")
         examined = _examine(file, given, place, allow_code=request.allow_code)
-        folder = place / "package"
-        request.progress("assembling the package")
-        lay_out(folder, file, place / "scratch", examined)
-        missing = _write_lock(folder, examined, ask_index=request.lock)
-        if given is not None:
-            request.progress("measuring the reference data")
-            answers = read_bytes(place / "scratch", SCORES, limit=MAX_GRAPH_BYTES)
-            (folder / PROFILE).write_bytes(encode(measure(given, examined, answers)))
-        return _finish(folder, _manifest(folder, examined, request, missing), request)
+        return put_together(place, examined, given, request)
+
+
+def put_together(place: Path, examined: Examined, given: Given | None, request: BuildRequest) -> Package:
+    """Make a package of what the sandbox left: what `build` does after the model has been examined.
+
+    Args:
+        place: Folder with the model in ``given/model``, the sandbox's files in ``scratch``, and an empty ``package``.
+        examined: What it answered.
+        given: The rows that it was given; None for none.
+        request: What to make of it.
+
+    Raises:
+        Untrusted: What the sandbox left is not what it should be.
+    """
+    folder = place / "package"
+    request.progress("assembling the package")
+    lay_out(folder, place / "given" / "model", place / "scratch", examined)
+    missing = _write_lock(folder, examined, ask_index=request.lock)
+    if given is not None:
+        request.progress("measuring the reference data")
+        answers = read_bytes(place / "scratch", SCORES, limit=MAX_GRAPH_BYTES)
+        (folder / PROFILE).write_bytes(encode(measure(given, examined, answers)))
+    return _finish(folder, _manifest(folder, examined, request, missing), request)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from penstock.build.refusals import Answered, answer_those, in_words
 from penstock.build.schema import can_be_missing, to_arrays
 from penstock.errors import InvalidInput
 from penstock.runtime.original import answer, answer_table
-from penstock.tensors import TensorSpec
+from penstock.tensors import Arrays, TensorSpec
 
 ROWS = 64
 _HINT = "turn columns of several kinds into numbers or text before the model is fitted"
@@ -49,7 +49,7 @@ def require_faithful(model: object, inputs: Sequence[TensorSpec], frame: pd.Data
 
 def _as_given(model: object, rows: pd.DataFrame) -> Answered:
     """What the model says of the table's own rows; it may be chance, which is told elsewhere."""
-    numbers = {"row": np.arange(len(rows))}
+    numbers: Arrays = {"row": np.arange(len(rows))}
     return answer_those(lambda part: answer_table(model, rows.iloc[part["row"].astype(np.int64)]), numbers)
 
 
