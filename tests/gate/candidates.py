@@ -79,7 +79,7 @@ def by_row(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def logistic(train: pd.DataFrame) -> object:
     """A model that does what it should."""
     columns = make_column_transformer(
-        (make_pipeline(StandardScaler()), ["weight", "price", "items"]),
+        (make_pipeline(StandardScaler()), ["weight", "price", "items", "weather"]),
         (OneHotEncoder(handle_unknown="ignore"), ["shop"]),
     )
     return make_pipeline(columns, LogisticRegression()).fit(train[list(FEATURES)].fillna(0), train["late"])

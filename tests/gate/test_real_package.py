@@ -20,8 +20,7 @@ from penstock.runtime.engine import open_engine, prove
 @pytest.mark.serial
 @pytest.mark.parametrize("split", ["by_day", "by_row"])
 def test_it_passes_or_is_refused_for_its_holdout(split: str, tmp_path: Path) -> None:
-    # Days that matter more, where the holdout has to be found out.
-    train, validation = getattr(make, split)(make.baskets(4000, luck=2.5 if split == "by_row" else 1.2))
+    train, validation = getattr(make, split)(make.baskets(4000))
     model = make.logistic(train)
     files = {"train": tmp_path / "train.parquet", "validation": tmp_path / "validation.csv"}
     train.to_parquet(files["train"])
