@@ -39,6 +39,8 @@ def run(
             planned = plan_release(app, ref, wish)
             show(planned, json=json, text=lambda: out.print(f"would release {ref} as revision {planned.revision}"))
             return
+        if not break_glass:
+            plan_release(app, ref, wish)  # what is refused starts nothing
         with progress("release", json=json) as step:
             step("starting what it needs")
             running = ensure_running(home)
