@@ -52,12 +52,19 @@ def rows(days: int, a_day: int = 5, **changes: object) -> pd.DataFrame:
 
 def test_no_day_lies_on_both_sides_and_no_row_is_lost() -> None:
     parameters: dict[str, Scalar] = {"label": "churned", "time": "when", "group": "who"}
-    found = lessons_of(rows(9), manifest(parameters=parameters))
+    found = lessons_of(rows(25), manifest(parameters=parameters))
     days = [set((frame["when"] // DAY_S).astype(int)) for frame in (found.train, found.validation)]
-    assert days == [{0, 1, 2, 4, 5, 6, 8}, {3, 7}]
-    assert sorted([*found.train["age"], *found.validation["age"]]) == list(range(45))
+    assert days[1] == {3, 7, 11, 15, 19, 23}
+    assert days[0] == set(range(25)) - days[1]
+    assert sorted([*found.train["age"], *found.validation["age"]]) == list(range(125))
     assert (found.label, found.time, found.group) == ("churned", "when", "who")
-    assert set(found.train["who"]) < {f"k{at}" for at in range(45)}
+    assert set(found.train["who"]) < {f"k{at}" for at in range(125)}
+
+
+@pytest.mark.parametrize(("days", "held"), [(12, 6), (17, 8), (18, 6), (23, 7), (24, 6), (60, 15)])
+def test_the_gate_gets_as_many_days_as_it_needs(days: int, held: int) -> None:
+    found = lessons_of(rows(days), manifest(parameters={"label": "churned", "time": "when"}))
+    assert (found.validation["when"] // DAY_S).nunique() == held
 
 
 def test_columns_are_of_the_champion_s_types() -> None:
@@ -98,3 +105,8 @@ def test_a_regression_learns_numbers() -> None:
 def test_too_few_days_have_to_wait(days: int) -> None:
     with pytest.raises(NotReady, match=f"{days} days"):
         lessons_of(rows(days), manifest())
+
+
+def test_units_of_days_need_more_days() -> None:
+    with pytest.raises(NotReady, match="12 are the least"):
+        lessons_of(rows(11), manifest(parameters={"label": "churned", "time": "when"}))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.journeys.conftest import customers, trained
 
 from penstock.access.identities import SYSTEM_NAME
 from penstock.app.app import App
@@ -18,7 +19,6 @@ from penstock.errors import NotReady
 from penstock.records import Incident, Proposal
 from penstock.registry.state import VersionState
 from taught_for_tests import DAY, ENDPOINT, START, WEAK, answer, example, learn, live_home, raise_incident
-from tests.journeys.conftest import customers, trained
 
 COMMAND = "feedback: {retrain: [python, retrain.py]}\n"
 APPROVALS = "approvals: [approver]\n"

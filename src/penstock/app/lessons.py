@@ -2,7 +2,8 @@
 
     rows with outcomes, champion's manifest -> (train, validation)
 
-Every fourth day (UTC, event time) is kept aside whole, since rows of one day share more than their columns.
+Every fourth day (UTC, event time) is kept aside whole, since rows of one day share more than their columns; every
+third or second where the gate, which takes days as its units, would have too few of them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import pandas as pd
 from penstock.errors import NotReady
 from penstock.records import Manifest, Scalar
 from penstock.statistics.answers import canonical
+from penstock.statistics.intervals import MIN_UNITS
 from penstock.tensors import DTYPES, TensorSpec
 
 DAY_S = 86_400.0
 EVERY = 4
 """Each fourth labelled day is held out; fewer labelled days than that are too few to learn from."""
+DENSEST = 2
 MOST = 1_000_000
 """Rows taught at most, the latest."""
 
@@ -54,14 +57,10 @@ def lessons_of(rows: pd.DataFrame, champion: Manifest) -> Lessons:
     known = _known(rows.tail(MOST).reset_index(drop=True), champion.classes)
     days = np.floor(known["event_time"].to_numpy(dtype=np.float64) / DAY_S) if len(known) else np.empty(0)
     apart = np.unique(days)
-    if len(apart) < EVERY:
-        raise NotReady(
-            f"outcomes of {len(apart)} days have come, {EVERY} are the least to train and judge on",
-            "it goes on when more have come",
-        )
     named = champion.parameters
     label, time, group = (str(named.get(name, "") or "") for name in ("label", "time", "group"))
     label = label or "label"
+    every = _every(len(apart), least=MIN_UNITS if time else 1)
     frame = pd.DataFrame(dict(column for spec in champion.signature.inputs for column in _columns(known, spec)))
     inputs = tuple(frame.columns)
     frame[label] = known["outcome"]
@@ -69,9 +68,24 @@ def lessons_of(rows: pd.DataFrame, champion: Manifest) -> Lessons:
         frame[time] = known["event_time"]
     if group:
         frame[group] = known["key"]
-    held = np.isin(days, apart[EVERY - 1 :: EVERY])
+    held = np.isin(days, apart[every - 1 :: every])
     train, validation = frame[~held].reset_index(drop=True), frame[held].reset_index(drop=True)
     return Lessons(train, validation, inputs, label, time, group)
+
+
+def _every(days: int, *, least: int) -> int:
+    """Which days are held out: as few as possible, and no fewer than the gate needs.
+
+    Raises:
+        NotReady: There are too few days.
+    """
+    needed = max(EVERY, DENSEST * least)
+    if days < needed:
+        raise NotReady(
+            f"outcomes of {days} days have come, {needed} are the least to train and judge on",
+            "it goes on when more have come",
+        )
+    return min(EVERY, days // least)
 
 
 def _known(rows: pd.DataFrame, classes: Sequence[Scalar]) -> pd.DataFrame:
