@@ -20,8 +20,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
 from penstock.build.assemble import build
+from penstock.build.examine import examine
 from penstock.build.request import BuildRequest
-from penstock.errors import InvalidInput, ModelFailed, NotFound, PenstockError, Untrusted
+from penstock.errors import InvalidInput, NotFound, PenstockError, Untrusted
 from penstock.packages.read import Package
 from penstock.runtime.engine import open_engine, prove
 from penstock.statistics import reference
@@ -69,13 +70,19 @@ def test_allowed_code_runs_behind_the_walls(pack: Pack, tmp_path: Path) -> None:
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"\x80\x04}q\x00.", b"PK\x03\x04" + bytes(50)])
-def test_what_is_no_model_is_refused(pack: Pack, tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"\x80\x04", b"\x80\x04}q\x00.", b"PK\x03\x04" + bytes(50)], ids=repr)
+def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(PenstockError) as refusal:
-        pack(path)
+        examine({"model": str(path)}, tmp_path)  # none of these runs anything: no sandbox is needed to see it
     assert refusal.value.code in ("build.unknown_format", "build.unreadable_pickle", "build.no_model")
+
+
+def test_a_refusal_leaves_nothing_behind(pack: Pack, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InvalidInput):
+        pack(tmp_path / "model.onnx")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -169,10 +176,9 @@ def test_missing_text_and_numbers_answer_as_in_training(pack: Pack, frame: pd.Da
     ("change", "where"),
     [
         (lambda frame: frame.drop(columns="carrier"), "data"),
-        (lambda frame: frame.assign(delay=pd.Timestamp("2013-01-01")), "data"),
         (lambda frame: frame.iloc[:0], "data"),
     ],
-    ids=["lacking", "dates", "empty"],
+    ids=["lacking", "empty"],
 )
 def test_data_that_does_not_fit_is_refused(
     pack: Pack, frame: pd.DataFrame, change: Callable[[pd.DataFrame], pd.DataFrame], where: str
@@ -181,11 +187,6 @@ def test_data_that_does_not_fit_is_refused(
     with pytest.raises(InvalidInput) as refusal:
         pack(model, change(frame))
     assert refusal.value.where == where
-
-
-def test_an_estimator_that_was_never_fitted_is_refused(pack: Pack, frame: pd.DataFrame) -> None:
-    with pytest.raises((ModelFailed, InvalidInput)):
-        pack(LogisticRegression(), frame)
 
 
 def test_an_unsigned_package_is_possible(frame: pd.DataFrame, tmp_path: Path) -> None:

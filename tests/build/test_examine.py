@@ -99,7 +99,7 @@ COMPILED = {
         make_pipeline(ColumnTransformer([("n", SimpleImputer(), ["visits", "age"])]), LogisticRegression()),
         FRAME, TRUTH, "",
     ),
-    "remainder": (make_pipeline(REST, LogisticRegression()), WHOLE, TRUTH, UNSEEN),
+    "remainder": (make_pipeline(REST, LogisticRegression(max_iter=500)), WHOLE, TRUTH, UNSEEN),
     "by kind": (make_pipeline(BY_KIND, LogisticRegression()), WHOLE, TRUTH, UNSEEN),
     "by place": (make_pipeline(BY_PLACE, LogisticRegression()), WHOLE, TRUTH, UNSEEN),
     "calibrated": (make_pipeline(columns(OneHotEncoder()), CalibratedClassifierCV(LinearSVC())), FRAME, TEXT, UNSEEN),
@@ -129,6 +129,7 @@ REFUSED = {
         GAPS, TRUTH, "build.unfaithful",
     ),
     "chance": (DummyClassifier(strategy="uniform"), FRAME[NUMBERS], TRUTH, ""),
+    "dates": (encoded(OneHotEncoder()), FRAME.assign(age=pd.Timestamp("2013-01-01")), TRUTH, "refused.invalid"),
     "never fitted": (None, FRAME[NUMBERS], TRUTH, "build.answers_nothing"),
 }  # fmt: skip
 ALL = COMPILED | KEPT | REFUSED
@@ -140,7 +141,9 @@ Found = dict[str, tuple[Path, object, Examined | Refused]]
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("variety")
     models = {
-        name: clone(model).fit(frame, truth) if model is not None else LogisticRegression()
+        name: clone(model).fit(FRAME if name == "dates" else frame, truth)
+        if model is not None
+        else LogisticRegression()
         for name, (model, frame, truth, _) in ALL.items()
     }
     places = [lay_ready(folder / str(at), models[name], ALL[name][1]) for at, name in enumerate(ALL)]

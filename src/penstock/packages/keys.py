@@ -7,12 +7,13 @@ verifies a package needs nothing but ``package.pub``.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from penstock.access.files import locked, make_folder, remove_leftovers, write_whole
+from penstock.access.keys import LOCK_FILE
 from penstock.errors import BadConfig
 from penstock.packages.digests import sha256_bytes
 
@@ -32,19 +33,20 @@ def new_package_key() -> PrivateKey:
 def load_or_create_package_key(folder: Path) -> PrivateKey:
     """The home's package-signing key: ``package.key`` (0600) and ``package.pub`` (0644), made at first use.
 
+    Safe to be killed at any point and to be called by many processes at once.
+
     Raises:
         BadConfig: The file holds something else.
     """
-    place = folder / PRIVATE
-    if not place.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _create(place, _private_pem(new_package_key()))
-    key = serialization.load_pem_private_key(place.read_bytes(), password=None)
-    if not isinstance(key, PrivateKey) or key.curve.name not in CURVES:
-        raise BadConfig(f"{PRIVATE} is no elliptic-curve key", "move it away; a new one is made at the next start")
-    public = folder / PUBLIC
-    if not public.exists():
-        public.write_bytes(public_pem(key.public_key()))
+    make_folder(folder)
+    # The folder's lock is that of all keys in it: whoever holds it may remove what a killed writer left.
+    with locked(folder / LOCK_FILE):
+        remove_leftovers(folder)
+        if not (folder / PRIVATE).exists():
+            write_whole(folder / PRIVATE, _private_pem(new_package_key()), mode=0o600)
+        key = _read_private(folder / PRIVATE)
+        if not (folder / PUBLIC).exists():
+            write_whole(folder / PUBLIC, public_pem(key.public_key()), mode=0o644)
     return key
 
 
@@ -80,17 +82,12 @@ def _private_pem(key: PrivateKey) -> bytes:
     )
 
 
-def _create(path: Path, data: bytes) -> None:
-    """Write a secret whole or not at all; whoever comes second keeps the first one's."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _read_private(path: Path) -> PrivateKey:
+    """The private key in a file."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(fresh, path)
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, PrivateKey) or key.curve.name not in CURVES:
+        raise BadConfig(f"{PRIVATE} is no elliptic-curve key", "move it away; a new one is made at the next start")
+    return key
