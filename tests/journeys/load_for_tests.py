@@ -88,14 +88,10 @@ def traffic(url: str, endpoint: str, row: dict[str, int | float | str] = ROW) ->
 
 
 def children(pid: int) -> list[int]:
-    """Processes a process started, oldest first."""
-    try:
-        found = [
-            int(one) for task in Path(f"/proc/{pid}/task").iterdir() for one in (task / "children").read_text().split()
-        ]
-    except OSError:
-        return []
-    return sorted(found, key=started_at)
+    """Processes a process started and has not buried, oldest first."""
+    # The kernel's own list of a thread's children may leave some out while they come and go.
+    found = [int(path.name) for path in Path("/proc").glob("[0-9]*") if _stat(int(path.name))[1:2] == [str(pid)]]
+    return sorted((one for one in found if is_running(one)), key=started_at)
 
 
 def leaf(pid: int) -> int:

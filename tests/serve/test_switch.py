@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dataplane_for_tests import DataPlane, route, v2
-from packages_for_tests import linear_package
+from dataplane_for_tests import DataPlane, route, until, v2
+from packages_for_tests import linear_package, slow_package
 from penstock.records import Route, Variant
 
 SWITCHES = 30
@@ -198,3 +198,27 @@ def test_canary_and_shadow(tmp_path: Path) -> None:
         assert shadows[one.id].version == 3
         assert shadows[one.id].outputs != one.outputs
         assert shadows[one.id].inputs == one.inputs == {"X": [[1.0, 2.0, 3.0, 4.0]]}
+
+
+def test_a_slow_load_delays_no_switch_of_another_endpoint(tmp_path: Path) -> None:
+    plane = DataPlane(tmp_path)
+    old = plane.add(linear_package, tmp_path / "old")
+    new = plane.add(linear_package, tmp_path / "new", bias=1.0)
+    slow = plane.add(slow_package, tmp_path / "slow", rounds=4_000)
+    plane.write(route("linear", new, version=2, warm=(old,)))
+    plane.start("--spares", "0", workers=1)
+    try:
+        plane.settled(workers=1)
+        plane.warm(old, workers=1)
+        plane.write(route("linear", new, version=2, warm=(old, slow)))
+        plane.settled(workers=1)
+        plane.write(route("linear", old, warm=(new, slow)))
+        plane.settled(workers=1)
+        (worker,) = plane.statuses()
+        assert slow not in worker.ready, "it is still on its way, and the switch is done"
+        assert plane.ask("POST", "/v2/models/linear/infer", v2([[1.0, 2.0, 3.0, 4.0]])).json["model_version"] == "1"
+        plane.warm(slow, workers=1)
+        plane.write(route("linear", old, warm=(new,)))
+        until(lambda: [set(one.ready) for one in plane.statuses()] == [{old, new}])
+    finally:
+        plane.stop()

@@ -46,36 +46,51 @@ class Shelf:
         self.failed: dict[str, str] = {}
         self._keys = keys
         self._environments = environments
+        self._coming: dict[str, asyncio.Task[None]] = {}
         self._loader = ThreadPoolExecutor(1, "loader")
 
     async def ensure(self, folders: Mapping[str, str]) -> bool:
         """Load what is not here yet; whether all of it is here now.
 
-        A package that failed is tried again each time it is asked for.
+        A package that failed is tried again each time it is asked for; one that is on its way is waited for.
         """
-        loop = asyncio.get_running_loop()
         for digest, folder in folders.items():
             if digest in self.models:
                 continue
-            try:
-                package, engine, run_s = await loop.run_in_executor(self._loader, self._load, Path(folder), digest)
-            except PenstockError as error:
-                self.failed[digest] = str(error)
-            # The worker loop: a package must not be able to end it.
-            except Exception as error:
-                self.failed[digest] = f"loading raised {type(error).__name__}: {error}"
-            else:
-                self.failed.pop(digest, None)
-                lane = open_lane(engine, package.manifest.signature, run_s=run_s)
-                self.models[digest] = Model(digest, package.manifest, lane)
+            if digest not in self._coming:
+                self._coming[digest] = asyncio.get_running_loop().create_task(self._bring(digest, folder))
+            await self._coming[digest]
         return all(digest in self.models for digest in folders)
+
+    async def _bring(self, digest: str, folder: str) -> None:
+        """Put one on the shelf, or note why it cannot be."""
+        try:
+            package, engine, run_s = await asyncio.get_running_loop().run_in_executor(
+                self._loader, self._load, Path(folder), digest
+            )
+        except PenstockError as error:
+            self.failed[digest] = str(error)
+        # The worker loop: a package must not be able to end it.
+        except Exception as error:
+            self.failed[digest] = f"loading raised {type(error).__name__}: {error}"
+        else:
+            self.failed.pop(digest, None)
+            lane = open_lane(engine, package.manifest.signature, run_s=run_s)
+            self.models[digest] = Model(digest, package.manifest, lane)
+        finally:
+            del self._coming[digest]
 
     def keep(self, digests: set[str]) -> None:
         """Close everything else."""
         for digest in [digest for digest in self.models if digest not in digests]:
-            self.models.pop(digest).lane.close()
+            self.drop(digest)
         for digest in [digest for digest in self.failed if digest not in digests]:
             del self.failed[digest]
+
+    def drop(self, digest: str) -> None:
+        """Close one that nobody will ask for any more."""
+        if digest in self.models:
+            self.models.pop(digest).lane.close()
 
     def close(self) -> None:
         """Close everything."""

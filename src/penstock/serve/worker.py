@@ -88,6 +88,7 @@ class Worker:
         self._wanted: Snapshot | None = None
         self._news = asyncio.Event()
         self._looked = asyncio.Event()
+        self._cold = asyncio.Event()
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._desk: Desk | None = None
@@ -98,6 +99,7 @@ class Worker:
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._listen)
         self._start(self._follow())
         self._start(self._settle())
+        self._start(self._warm())
         await self._over.wait()
         for task in self._tasks:
             task.cancel()
@@ -198,11 +200,11 @@ class Worker:
             if first:
                 gc.collect()
                 gc.freeze()
-            await self._warm(self._wanted)
+            self._cold.set()
 
     async def _apply(self, snapshot: Snapshot) -> bool:
         """Load what its routes need, then move the pointer."""
-        needed = {one.digest for route in snapshot.routes for one in route.variants}
+        needed = _needed_by(snapshot)
         if not await self._shelf.ensure({digest: snapshot.packages.get(digest, "") for digest in sorted(needed)}):
             return False
         try:
@@ -211,15 +213,22 @@ class Worker:
             _LOG.error("snapshot %d cannot be applied: %s", snapshot.number, error)
             return False
         self._board.move(endpoints, snapshot.number)
-        self._shelf.keep(needed | {digest for route in snapshot.routes for digest in route.warm})
+        self._shelf.keep(needed | _warm_of(snapshot))
         return True
 
-    async def _warm(self, snapshot: Snapshot) -> None:
-        """Load what may be switched to next."""
-        warm = {digest for route in snapshot.routes for digest in route.warm}
-        if warm - self._shelf.models.keys():
-            await self._shelf.ensure({digest: snapshot.packages.get(digest, "") for digest in sorted(warm)})
-            self._report()
+    async def _warm(self) -> None:
+        """Load what may be switched to next, for ever, beside `_settle`: a slow one must not delay a switch."""
+        while True:
+            await self._cold.wait()
+            self._cold.clear()
+            for digest in sorted(_warm_of(self._wanted) - self._shelf.models.keys()):
+                snapshot = self._wanted
+                if snapshot is None or digest not in _warm_of(snapshot):
+                    continue
+                await self._shelf.ensure({digest: snapshot.packages.get(digest, "")})
+                if digest not in _warm_of(self._wanted) | _needed_by(self._wanted):
+                    self._shelf.drop(digest)
+                self._report()
 
     def _have_looked(self) -> None:
         if not self._looked.is_set():
@@ -252,6 +261,16 @@ class Worker:
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("the worker ends", exc_info=task.exception())
             os._exit(1)
+
+
+def _needed_by(snapshot: Snapshot | None) -> set[str]:
+    """Digests that its routes answer with."""
+    return {one.digest for route in snapshot.routes for one in route.variants} if snapshot else set()
+
+
+def _warm_of(snapshot: Snapshot | None) -> set[str]:
+    """Digests that it may be switched to next."""
+    return {digest for route in snapshot.routes for digest in route.warm} if snapshot else set()
 
 
 def main(argument: str) -> None:
