@@ -34,6 +34,7 @@ from several_for_tests import Refused, examine_some, lay_ready, packaged
 from penstock.build.examine import Examined
 from penstock.build.schema import to_arrays
 from penstock.runtime.engine import open_engine, prove
+from penstock.statistics import reference
 
 NUMBERS = ["age", "income"]
 UNSEEN = "the original refuses unseen categories in column plan"
@@ -75,6 +76,7 @@ def passed_on(model: object) -> object:
     return make_pipeline(steps, model)
 
 
+GOLD = FRAME.assign(plan=FRAME["plan"].where(FRAME.index < 237, "gold"))
 BY_KIND = make_column_transformer(
     (StandardScaler(), make_column_selector(dtype_include=np.number)),
     (OneHotEncoder(), make_column_selector(pattern="plan")),
@@ -118,8 +120,14 @@ KEPT = {
         make_pipeline(ColumnTransformer([("n", FunctionTransformer(np.log1p), ["age"])]), LogisticRegression()),
         FRAME, TEXT, "FunctionTransformer",
     ),
+    "new categories in the data": (
+        make_pipeline(columns(OneHotEncoder()), FunctionTransformer(np.spacing), LogisticRegression()),
+        GOLD, TEXT, "FunctionTransformer",
+    ),
     "calibrated around": (CalibratedClassifierCV(encoded(OneHotEncoder()), cv=2), FRAME, TEXT, "picks columns by name"),
 }  # fmt: skip
+OTHERWISE = ("dates", "new categories in the data")
+"""Fitted on other rows than those that come with it."""
 STARTED = ("lightgbm's categories", "categories passed on")
 """Of those kept as they are; starting a process for each would show nothing more."""
 GAPS = FRAME.assign(paid=FRAME["paid"].astype(object).mask(FRAME.index % 9 == 0))
@@ -129,7 +137,7 @@ REFUSED = {
         GAPS, TRUTH, "build.unfaithful",
     ),
     "chance": (DummyClassifier(strategy="uniform"), FRAME[NUMBERS], TRUTH, ""),
-    "dates": (encoded(OneHotEncoder()), FRAME.assign(age=pd.Timestamp("2013-01-01")), TRUTH, "refused.invalid"),
+    "dates": (encoded(OneHotEncoder()), FRAME.assign(age=pd.Timestamp("2013-01-01")), TRUTH, "input.invalid"),
     "never fitted": (None, FRAME[NUMBERS], TRUTH, "build.answers_nothing"),
 }  # fmt: skip
 ALL = COMPILED | KEPT | REFUSED
@@ -141,7 +149,7 @@ Found = dict[str, tuple[Path, object, Examined | Refused]]
 def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     folder = tmp_path_factory.mktemp("variety")
     models = {
-        name: clone(model).fit(FRAME if name == "dates" else frame, truth)
+        name: clone(model).fit(frame if name not in OTHERWISE else FRAME, truth)
         if model is not None
         else LogisticRegression()
         for name, (model, frame, truth, _) in ALL.items()
@@ -187,3 +195,15 @@ def test_what_the_original_refuses_is_told_in_the_package(found: Found) -> None:
     _, _, examined = found["one-hot of numbers"]
     assert isinstance(examined, Examined)
     assert "the original refuses values out of range in column age" in examined.refused
+
+
+def test_rows_of_the_data_that_it_refuses_are_left_out_and_counted(found: Found) -> None:
+    place, _, examined = found["new categories in the data"]
+    assert isinstance(examined, Examined)
+    assert "the original refuses 3 rows of the data (ValueError: Found unknown categories ..." in examined.refused[0]
+    (place / "package").mkdir(exist_ok=True)
+    package = packaged(place, examined, GOLD.assign(y=TEXT))
+    assert package.manifest.source["refused"].startswith(examined.refused[0])
+    assert "gold" not in package.path("parity.json").read_text()
+    profile = reference.decode(package.path("profile.json").read_bytes())
+    assert profile.labelled == len(GOLD) - 3
