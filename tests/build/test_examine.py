@@ -136,6 +136,10 @@ REFUSED = {
         make_pipeline(ColumnTransformer([("b", OneHotEncoder(), ["paid"])]), LogisticRegression()),
         GAPS, TRUTH, "build.unfaithful",
     ),
+    "flags with gaps that mean something else": (
+        make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["paid"])), LogisticRegression()),
+        GAPS, TRUTH, "build.unfaithful",
+    ),
     "chance": (DummyClassifier(strategy="uniform"), FRAME[NUMBERS], TRUTH, ""),
     "dates": (encoded(OneHotEncoder()), FRAME.assign(age=pd.Timestamp("2013-01-01")), TRUTH, "input.invalid"),
     "never fitted": (None, FRAME[NUMBERS], TRUTH, "build.answers_nothing"),
