@@ -172,6 +172,7 @@ class Workers:
         self._starting: Thread | None = None
         self._error: PenstockError | None = None
         self._closed = False
+        self._ever_loaded = False
         self._lock = Lock()
 
     @property
@@ -192,8 +193,16 @@ class Workers:
             raise _closed()
         if self._current is not None and not self._current.alive():
             self.discard()
+        second_try = False
         while self._current is None:
-            self._current = self._take_spare(deadline)
+            try:
+                self._current = self._take_spare(deadline)
+            except ModelFailed:
+                # A model that has been loaded before can be loaded: what died was killed, and nobody need see it.
+                if second_try or not self._ever_loaded:
+                    raise
+                second_try = True
+        self._ever_loaded = True
         return self._current
 
     def discard(self) -> ModelFailed:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,15 @@ def engine(moody: Package, opened):
     return engine
 
 
+def children() -> list[int]:
+    """Processes that this one started and that still run."""
+    stats = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            stats.append((int(path.parent.name), path.read_text().rpartition(")")[2].split()))
+    return [pid for pid, words in stats if words[0] != "Z" and int(words[1]) == os.getpid()]
+
+
 def wait_for_death(pid: int) -> None:
     while Path(f"/proc/{pid}").exists():
         time.sleep(0.01)
@@ -78,6 +88,18 @@ def test_an_idle_death_costs_nobody_anything(engine) -> None:
         wait_for_death(pid)
         assert engine.run(ask(value), timeout_s=30)["prediction"] == [value * 2]
     assert (engine.replays, engine.deaths) == (0, 3)
+
+
+def test_a_spare_killed_while_it_loads_fails_nobody(engine) -> None:
+    engine.timeout_s = 30.0
+    for _ in range(2):
+        os.kill(engine.pid, signal.SIGKILL)
+        assert engine.run(ask(21))["prediction"] == [42]
+        while len(loading := children()) < 2:
+            time.sleep(0.001)
+        for pid in loading:
+            os.kill(pid, signal.SIGKILL)
+        assert engine.run(ask(21))["prediction"] == [42]
 
 
 def test_a_death_under_a_request_is_replayed_once(engine) -> None:
