@@ -136,8 +136,8 @@ REFUSED = {
         make_pipeline(ColumnTransformer([("b", OneHotEncoder(), ["paid"])]), LogisticRegression()),
         GAPS, TRUTH, "build.unfaithful",
     ),
-    "flags with gaps that mean something else": (
-        make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["paid"])), LogisticRegression()),
+    "gaps that mean something else": (
+        make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["paid"])), SVC()),
         GAPS, TRUTH, "build.unfaithful",
     ),
     "chance": (DummyClassifier(strategy="uniform"), FRAME[NUMBERS], TRUTH, ""),
