@@ -13,8 +13,12 @@ from tests.journeys.conftest import customers, trained
 
 from penstock.access.identities import SYSTEM_NAME
 from penstock.app.app import App
+from penstock.app.feedback import Feedback
 from penstock.app.opening import load_settings
-from penstock.app.retraining import CAUSE, Feedback, carry_on
+from penstock.app.retraining import CAUSE, carry_on
+from penstock.app.views import Observed
+from penstock.console.language import Texts
+from penstock.console.pages.overview import attention
 from penstock.errors import NotReady
 from penstock.records import Incident, Proposal
 from penstock.registry.state import VersionState
@@ -94,6 +98,8 @@ def test_what_needs_an_approval_waits_for_a_person(app: App) -> None:
     assert made.verdict.outcome == "pass"
     assert made.approvals == ()
     assert len(careful.state().endpoint(ENDPOINT).releases) == 1
+    titles = [one.title for one in attention(careful.state(), Observed(at=time.time()), Texts("en"))]
+    assert any(f"{ENDPOINT}@2" in title for title in titles), titles
     assert CAUSE not in careful.state().endpoint(ENDPOINT).open_incidents()
 
 
@@ -156,6 +162,7 @@ def test_it_is_stopped_with_the_control_plane_and_done_by_the_next(app: App) -> 
     deadline = time.monotonic() + 60
     while not begun.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
+    raise_incident(app, "drift", at=START + 1)
     feedback.turn(app.state(), {ENDPOINT: NOW})
     assert len([one for one in threading.enumerate() if one.name == f"feedback-{ENDPOINT}"]) == 1
     feedback.finish()

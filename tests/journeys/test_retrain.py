@@ -107,8 +107,20 @@ def test_from_contradicting_outcomes_to_a_canary(typist: Typist) -> None:
     slopes = [np.polyfit([p.predicted for p in one], [p.observed for p in one], 1)[0] for one in (before, after)]
     assert slopes[0] > 0 > slopes[1]
 
+    known = decided(app)
     typist.run("down")
     assert exchanges(typist.home / "log").num_rows >= len(frame), "the tables are whole when the control plane stops"
+    stopped_at = time.time()
+    typist.run("up")
+    until(lambda: read_observed(app.home).at > stopped_at and view(app).rows >= len(frame))
+    until(lambda: sum(one.count for one in view(app).calibration) == len(frame))
+    assert decided(app) == known, "what the journals say again is no news"
     log = (typist.home / "log" / "control.log").read_text()
     assert "Traceback" not in log, log
     assert "somebody was faster" not in log
+
+
+def decided(app: App) -> list[tuple[str, str]]:
+    """All that was found out and done about it."""
+    kinds = ("incident.opened", "incident.closed", "proposal.made", "version.registered", "release.requested")
+    return [(event.kind, event.body) for event in app.registry.events() if event.kind in kinds]

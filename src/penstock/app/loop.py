@@ -17,8 +17,8 @@ from typing import cast
 from penstock.adapters import load
 from penstock.app.app import App
 from penstock.app.compaction import Compaction
+from penstock.app.feedback import Feedback
 from penstock.app.incidents import news_of
-from penstock.app.retraining import Feedback
 from penstock.app.views import Observed, Series, write_observed
 from penstock.app.watcher import Watcher
 from penstock.errors import Conflict

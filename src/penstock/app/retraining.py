@@ -1,11 +1,10 @@
-"""Feedback at work beside the turns: proposals are written down, and a retraining that was proposed is carried out.
+"""A retraining that was proposed, carried out as far as anybody may go.
 
-    open incidents -> proposals
     a retrain proposal and a command -> rows with outcomes -> the command -> package -> gate -> canary (or a person)
 
-One thread an endpoint, never two, and no turn waits for it. Each step leaves an event by Penstock itself, and the
-next step reads it: whatever process dies, the next one goes on from there. It goes as far as anybody else may: what
-needs an approval waits for a person. A retraining that does not go through becomes an incident, for the record.
+Each step leaves an event by Penstock itself, and the next step reads it: whatever process dies, the next one goes on
+from there. What needs an approval waits for a person. A retraining that does not go through becomes an incident, for
+the record.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ import logging
 import shlex
 import shutil
 import threading
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,87 +26,16 @@ from penstock.app.checking import CheckRequest, check, policy_of
 from penstock.app.labelled import labelled_rows
 from penstock.app.lessons import Lessons, lessons_of
 from penstock.app.packaging import PackageRequest, package
-from penstock.app.proposing import make_proposals, proposals_of
+from penstock.app.proposing import proposals_of
 from penstock.app.releasing import ReleaseRequest, release
 from penstock.errors import Conflict, NotReady, PenstockError, Refused, Unready
 from penstock.feedback.retrain import Retrained, Terms, retrain
 from penstock.records import Incident, Manifest, Proposal, Scalar, Verdict, Version
 from penstock.registry.events import record_of
-from penstock.registry.state import EndpointState, State
 
 CAUSE = "retrain"
-AGAIN_S = 60.0
-"""What had to wait (for outcomes, for a rollout under way) is looked at again after this long."""
-STOP_S = 5.0
 STRATEGY = "canary"
 log = logging.getLogger("penstock.feedback")
-Seen = tuple[int, frozenset[tuple[str, float]]]
-
-
-class Feedback:
-    """Proposals and retrainings of one home.
-
-    Args:
-        app: At work as Penstock itself.
-    """
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-        self._seen: dict[str, Seen] = {}
-        self._again_at: dict[str, float] = {}
-        self._running: dict[str, threading.Thread] = {}
-        self._stopped = threading.Event()
-
-    def turn(self, state: State, watermarks: Mapping[str, float]) -> None:
-        """Look at endpoints whose incidents or live version changed, each in its thread; returns at once.
-
-        Args:
-            state: The registry's.
-            watermarks: Endpoint -> event time up to which it was watched.
-        """
-        for name, at in watermarks.items():
-            known = state.endpoints.get(name)
-            if known is None or known.stable is None or not self._is_due(name, known):
-                continue
-            self._again_at.pop(name, None)
-            thread = threading.Thread(target=self._work, args=(name, at), name=f"feedback-{name}", daemon=True)
-            self._running[name] = thread
-            thread.start()
-
-    def finish(self) -> None:
-        """Stop the commands that run; the next control plane runs them again."""
-        self._stopped.set()
-        for thread in self._running.values():
-            thread.join(STOP_S)
-
-    def wait(self, endpoint: str, timeout_s: float) -> bool:
-        """Whether nothing runs for an endpoint any more, after so long at most."""
-        thread = self._running.get(endpoint)
-        if thread is not None:
-            thread.join(timeout_s)
-        return thread is None or not thread.is_alive()
-
-    def _is_due(self, name: str, known: EndpointState) -> bool:
-        """Whether there is something new, or something waited long enough; not while the last look goes on."""
-        thread = self._running.get(name)
-        if self._stopped.is_set() or (thread is not None and thread.is_alive()):
-            return False
-        causes = frozenset((one.cause, one.opened_at) for one in known.open_incidents().values() if one.cause != CAUSE)
-        seen = (known.stable.revision if known.stable else 0, causes)
-        is_news = self._seen.get(name) != seen
-        self._seen[name] = seen
-        return is_news or time.monotonic() >= self._again_at.get(name, float("inf"))
-
-    def _work(self, name: str, at: float) -> None:
-        """The whole of one look; what fails is told to the log and hurts nobody."""
-        try:
-            make_proposals(self._app, name, at=at)
-            carry_on(self._app, name, at=at, stopped=self._stopped)
-        except (Unready, Conflict) as reason:
-            log.info("the feedback of %s waits: %s", name, reason.message)
-            self._again_at[name] = time.monotonic() + AGAIN_S
-        except Exception:
-            log.exception("the feedback of %s failed", name)
 
 
 def carry_on(app: App, endpoint: str, *, at: float, stopped: threading.Event) -> None:
