@@ -71,4 +71,6 @@ def _tell(ref: str, digest: str, manifest: Manifest) -> None:
         )
     elif parity is not None:
         out.print(f"  runs as Python in the sandbox: {parity.reason}")
+    if "refused" in manifest.source:
+        out.print(f"  note: {manifest.source['refused']}")
     out.print(f"  next: penstock check {ref}")
