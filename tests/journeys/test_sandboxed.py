@@ -78,7 +78,7 @@ def test_killed_every_two_seconds_nobody_sees_it(
     until(lambda: all(len(models_of(worker)) == 2 for worker in serving))
 
     assert [failure for client in clients for failure in client.failed] == []
-    assert len(kills) == len(set(kills)) >= SECONDS / EVERY_S - 1
+    assert len(kills) == len(set(kills)) >= 0.7 * SECONDS / EVERY_S
     assert not any(is_running(pid) for pid in kills)
     assert workers(typist.home) == serving, "no worker died with its model"
     assert note(typist.home, "supervisor.json")["pid"] == supervisor

@@ -11,11 +11,12 @@ import msgspec
 from penstock.access.identities import require
 from penstock.access.permissions import CHECK
 from penstock.app.app import App
+from penstock.app.policies import policy_of as policy_of
 from penstock.app.tables import digest_of
 from penstock.errors import NotFound, Untrusted
 from penstock.gate.check import Candidate, GateData
 from penstock.gate.data import Columns, read_data
-from penstock.gate.policy import Policy, read_policy, starter
+from penstock.gate.policy import Policy
 from penstock.gate.report import render
 from penstock.gate.run import run
 from penstock.packages.read import Package
@@ -60,14 +61,6 @@ def check(app: App, ref: str, request: CheckRequest | None = None, *, on_step: S
     verdict = msgspec.structs.replace(verdict, report=_keep_report(app, verdict, package.manifest))
     app.registry.append("verdict.given", f"model/{known.version.model}", verdict, by=app.identity)
     return verdict
-
-
-def policy_of(app: App, path: Path | None = None) -> Policy:
-    """The policy that rules this home: the one given, the configured one, or the starter."""
-    configured = app.config.policy
-    if path is not None:
-        return read_policy(path)
-    return read_policy(app.home.parent / configured) if configured else starter()
 
 
 def report(app: App, verdict: Verdict, kind: str = "html") -> bytes:

@@ -7,7 +7,7 @@ import time
 from penstock.access.identities import require
 from penstock.access.permissions import APPROVE, BYPASS, RELEASE, ROLLBACK
 from penstock.app.app import App
-from penstock.app.checking import policy_of
+from penstock.app.policies import policy_of
 from penstock.app.watching import phase_of
 from penstock.records import AliasMove, Approval, Bypass, Guards, Limits, Record, Release, Scalar
 from penstock.release.wishes import ReleaseWish, request_release, request_rollback
