@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pytest
 
 from console_for_tests import Home
+from penstock.app.plain import plain
 from penstock.errors import Conflict, InvalidInput
 from penstock.records import Variant
-from penstock.app.plain import plain
 from penstock.web.answers import answer, hold_generation
 
 
