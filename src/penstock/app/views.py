@@ -20,7 +20,7 @@ class Series(Record, frozen=True, kw_only=True):
 
 
 class VariantView(Record, frozen=True, kw_only=True):
-    """One variant's traffic since its release began; latencies in seconds."""
+    """What one version answered under one variant's name; latencies in seconds."""
 
     name: str
     model: str

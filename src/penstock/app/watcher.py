@@ -107,7 +107,7 @@ class Watcher:
         self.watermark = 0.0
         self.outcomes = 0
         self._all = Tally()
-        self._variants: dict[tuple[int, str, int], Tally] = {}
+        self._variants: dict[tuple[str, int], Tally] = {}
         self._curves = Curves()
         self._release = 0
         self._live: tuple[Variant, ...] = ()
@@ -139,7 +139,7 @@ class Watcher:
         """Take in what was answered."""
         watched = []
         for exchange in exchanges:
-            key = (exchange.release, exchange.variant, exchange.version)
+            key = (exchange.variant, exchange.version)
             if key not in self._variants:
                 self._variants[key] = Tally()
             self._variants[key].add(exchange)
@@ -211,8 +211,8 @@ class Watcher:
         return tuple(CalibrationPoint(predicted=one.score, observed=one.frequency, count=one.rows) for one in bins)
 
     def _variant(self, variant: Variant) -> VariantView:
-        """One variant's traffic in this release."""
-        tally = self._variants.get((self._release, variant.name, variant.version), Tally())
+        """What a version answered under this name, in whichever release."""
+        tally = self._variants.get((variant.name, variant.version), Tally())
         return VariantView(
             name=variant.name,
             model=variant.model,
