@@ -92,8 +92,8 @@ def load_config(
     """The settings in force.
 
     Args:
-        place: A settings file, which must be there; or a home folder, whose ``penstock.yaml`` is taken if there is
-            one; else that of the working directory, if there is one.
+        place: A settings file, which must be there; or a folder, whose ``penstock.yaml`` is taken if there is one;
+            None is the working directory.
         environment: None takes the process's own.
         flags: Dotted path to value (``api.port``); None values are flags that were not given.
 
@@ -153,8 +153,8 @@ class _Loader(yaml.SafeLoader):
 def _settings_file(place: Path | None) -> Path | None:
     if place is not None and not place.is_dir() and place.suffix:
         return place
-    candidates = [place / FILE] if place is not None else []
-    return next((file for file in (*candidates, Path(FILE)) if file.is_file()), None)
+    file = (place or Path()) / FILE
+    return file if file.is_file() else None
 
 
 def _read(place: Path) -> Tree:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.app.app import App
-from penstock.config import FILE, Config, load_config
+from penstock.config import Config, load_config
 from penstock.errors import Forbidden
 from penstock.registry.registry import Registry
 
@@ -28,9 +28,11 @@ def open_app(home: Path, *, token: str = "") -> App:
 
 
 def load_settings(home: Path) -> Config:
-    """The settings of a home: ``penstock.yaml`` beside it, the environment over that."""
-    file = home.parent / FILE
-    return load_config(file if file.is_file() else None)
+    """The settings of a home: ``penstock.yaml`` beside it, the environment over that.
+
+    Wherever a command is typed, command and control plane read the same file.
+    """
+    return load_config(home.parent)
 
 
 def _local_token(home: Path) -> str:
