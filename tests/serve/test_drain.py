@@ -19,7 +19,7 @@ BODY = v2([[1.0, 2.0, 3.0, 4.0]])
 
 def test_sigterm_says_not_ready_finishes_and_exits(tmp_path: Path) -> None:
     plane = DataPlane(tmp_path)
-    digest = plane.add(slow_package, tmp_path / "slow", rounds=2000)
+    digest = plane.add(slow_package, tmp_path / "slow", rounds=12_000)
     plane.write(route("slow", digest))
     plane.start(workers=1)
     plane.settled(workers=1)
