@@ -14,8 +14,8 @@ from penstock.release.wishes import ReleaseWish, request_release, request_rollba
 
 BYPASS_S = 3600.0
 PAUSE_S = 0.02
-REACHED = ("live", "shifting", "rolled_back", "failed", "superseded")
-"""Phases in which traffic is where the release put it, or where it went back to."""
+GRADUAL = ("canary", "shadow")
+"""Strategies whose rollout takes as long as the evidence takes: their first traffic is what one waits for."""
 
 
 class ReleaseRequest(Record, frozen=True, kw_only=True):
@@ -114,7 +114,9 @@ def wait_until_settled(app: App, made: Release, *, timeout_s: float) -> str:
         settled = endpoint.settled.get(made.revision)
         steps = endpoint.steps_of(made.revision)
         phase = settled.outcome if settled else steps[-1].phase if steps else phase_of(endpoint)
-        if settled or phase in REACHED or time.monotonic() > deadline:
+        # A step is recorded before the workers follow it; settled is what they have done.
+        under_way = phase == "shifting" and made.strategy in GRADUAL
+        if settled or under_way or time.monotonic() > deadline:
             return phase
         time.sleep(PAUSE_S)
 
