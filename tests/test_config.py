@@ -56,7 +56,9 @@ def test_the_file_is_read(file: Path) -> None:
     assert config.models["flights"].label == "late"
 
 
-def test_a_folder_may_hold_the_file_and_no_other_is_taken(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_may_hold_the_file_and_no_other_is_taken(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert load_config(file.parent, environment={}).api.port == 9001
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()

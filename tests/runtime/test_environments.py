@@ -41,9 +41,7 @@ def test_names_are_compared_as_the_index_does(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "line", ["numpy", "numpy>=1", "-r other.txt", "--find-links x", "git+https://x/y", "./wheel"]
-)
+@pytest.mark.parametrize("line", ["numpy", "numpy>=1", "-r other.txt", "--find-links x", "git+https://x/y", "./wheel"])
 def test_a_line_that_is_no_pin_is_refused(line: str) -> None:
     with pytest.raises(BadConfig, match="line 2"):
         parse(f"numpy==1\n{line}\n")
