@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +32,9 @@ def run(
     with answering(json=json):
         narrator = Narrator(quiet=json)
         home = folder.absolute() / "home"
+        # A closed terminal must not leave the demo's processes behind.
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(ending, lambda number, frame: sys.exit(128 + number))
         try:
             cast = tell(home, narrator)
             picture = take_picture(cast.login(f"/endpoints/{ENDPOINT}"), folder / "console.png")
