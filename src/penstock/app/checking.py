@@ -11,7 +11,7 @@ import msgspec
 from penstock.access.identities import require
 from penstock.access.permissions import CHECK
 from penstock.app.app import App
-from penstock.app.policies import policy_of as policy_of
+from penstock.app.policies import policy_of
 from penstock.app.tables import digest_of
 from penstock.errors import NotFound, Untrusted
 from penstock.gate.check import Candidate, GateData

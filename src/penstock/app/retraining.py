@@ -22,10 +22,11 @@ from msgspec.structs import replace
 
 from penstock.access.identities import SYSTEM_NAME
 from penstock.app.app import App
-from penstock.app.checking import CheckRequest, check, policy_of
+from penstock.app.checking import CheckRequest, check
 from penstock.app.labelled import labelled_rows
 from penstock.app.lessons import Lessons, lessons_of
 from penstock.app.packaging import PackageRequest, package
+from penstock.app.policies import policy_of
 from penstock.app.proposing import proposals_of
 from penstock.app.releasing import ReleaseRequest, release
 from penstock.errors import Conflict, NotReady, PenstockError, Refused, Unready
