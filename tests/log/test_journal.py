@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_segments_follow_each_other_by_size(tmp_path: Path) -> None:
     found = [payload for path in sorted(tmp_path.iterdir()) for payload in read_segment(path)[0]]
     assert found == [b"%d" % number * 40 for number in range(10)]
     assert len(list(tmp_path.iterdir())) > 3
+
+
+def test_writers_of_one_prefix_in_one_millisecond_write_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
+    for payload in (b"one", b"two", b"three"):
+        journal = Journal(tmp_path, "worker-1")
+        journal.append(payload)
+        journal.close()
+    assert [read_segment(path)[0] for path in sorted(tmp_path.iterdir())] == [[b"one"], [b"two"], [b"three"]]
 
 
 def test_a_killed_writer_leaves_whole_frames(tmp_path: Path) -> None:

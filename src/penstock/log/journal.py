@@ -125,10 +125,7 @@ class Journal:
         """Start the next segment; the old one is synced and closed by the next `sync`."""
         self._retire()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._sequence += 1
-        name = f"{self._prefix}-{time.time_ns() // 1_000_000}-{self._sequence:06}{SUFFIX}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self._folder / name, flags, 0o600)
+        descriptor = self._create()
         try:
             if os.write(descriptor, HEADER) != len(HEADER):
                 raise OSError("the disk is full")
@@ -137,6 +134,17 @@ class Journal:
             os.close(descriptor)
             raise
         self._descriptor, self._size, self._opened = descriptor, len(HEADER), time.monotonic()
+
+    def _create(self) -> int:
+        """A file of a new name; a writer of the same prefix may have been here in the same millisecond."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        while True:
+            self._sequence += 1
+            name = f"{self._prefix}-{time.time_ns() // 1_000_000}-{self._sequence:06}{SUFFIX}"
+            try:
+                return os.open(self._folder / name, flags, 0o600)
+            except FileExistsError:
+                continue
 
     def _retire(self) -> None:
         if self._descriptor >= 0:
