@@ -37,6 +37,7 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
 }
 """Open Inference Protocol datatype -> numpy dtype; BYTES is an object array of ``str``."""
 
+_NAMES = {dtype.str: name for name, dtype in DTYPES.items()}
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
 
 
@@ -46,11 +47,9 @@ def datatype_of(dtype: np.dtype[np.generic]) -> str:
     Raises:
         InvalidInput: The protocol has no name for it (complex numbers, dates).
     """
-    if dtype.kind in "OUSTV":
-        return "BYTES"
-    for name, known in DTYPES.items():
-        if known == dtype:
-            return name
+    name = _NAMES.get(dtype.newbyteorder("=").str) if dtype.kind not in "OUSTV" else "BYTES"
+    if name is not None:
+        return name
     raise InvalidInput(f"no protocol datatype for {dtype}", "convert the column to numbers or text")
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 
 from penstock.errors import Corrupt
+from penstock.log.captures import unpack
 from penstock.log.journal import HEADER, read_segment
 from penstock.log.tail import segments
 from penstock.records import Exchange, Outcome
@@ -191,10 +193,8 @@ def _alone(tables: Path) -> Iterator[None]:
 
 
 def _exchange_lines(payloads: list[bytes]) -> tuple[list[Line], pa.Schema]:
-    decode = msgspec.msgpack.Decoder(Exchange).decode
     found: list[Line] = []
-    for payload in payloads:
-        exchange = decode(payload)
+    for exchange in chain.from_iterable(map(unpack, payloads)):
         shared = _shared(exchange)
         for row in range(max(exchange.rows, 1)):
             values: Line = {

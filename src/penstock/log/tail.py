@@ -6,15 +6,19 @@ is named once and left; the others go on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
 from penstock.errors import Corrupt
+from penstock.log.captures import captured, pack, unpack
 from penstock.log.journal import HEADER, SUFFIX, read_segment
+from penstock.records import Exchange, Outcome
 
 T = TypeVar("T")
+_outcome = msgspec.msgpack.Decoder(Outcome).decode
 
 
 class Tail(Generic[T]):
@@ -30,7 +34,7 @@ class Tail(Generic[T]):
         self.offsets = dict(offsets or {})
         self.damaged: dict[str, str] = {}
         self._folder = folder
-        self._decode = msgspec.msgpack.Decoder(kind).decode
+        self._records = cast("Callable[[bytes], list[T]]", _READERS[kind])
 
     def read(self) -> list[T]:
         """Everything whole that was written since the last call; segments by age, each in its order."""
@@ -40,7 +44,8 @@ class Tail(Generic[T]):
                 if path.name in self.damaged or path.stat().st_size <= max(self.offsets.get(path.name, 0), len(HEADER)):
                     continue
                 payloads, self.offsets[path.name] = read_segment(path, self.offsets.get(path.name, 0))
-                found += [self._decode(payload) for payload in payloads]
+                for payload in payloads:
+                    found += self._records(payload)
             except FileNotFoundError:
                 # It was pruned since the folder was listed: all of it is in the tables.
                 continue
@@ -54,6 +59,16 @@ def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"), key=lambda path: path.stem.rsplit("-", 2)[1:])
 
 
-def payload(record: object) -> bytes:
+def payload(record: Exchange | Outcome) -> bytes:
     """A record as the journal holds it."""
-    return msgspec.msgpack.encode(record)
+    return pack(captured(record) if isinstance(record, Exchange) else record)
+
+
+def _outcomes(payload: bytes) -> list[Outcome]:
+    return [_outcome(payload)]
+
+
+_READERS: dict[type, Callable[[bytes], list[Exchange]] | Callable[[bytes], list[Outcome]]] = {
+    Exchange: unpack,
+    Outcome: _outcomes,
+}

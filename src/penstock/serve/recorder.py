@@ -1,6 +1,6 @@
-"""Stage 4, serve: each exchange into the inference log, off the request's way.
+"""Stage 4, serve: every answer into the inference log, off the request's way.
 
-    exchange -> msgpack frame (here, one by one: a thread that encodes in bulk would stall the loop)
+    capture -> msgpack frame (here, run by run: a thread that encodes in bulk would stall the loop)
              -> one write per loop turn, before the turn's answers leave -> fsync on a thread, each second
 
 A killed worker therefore loses no row of a request that was answered. A disk that fails loses rows, which are
@@ -13,18 +13,15 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
-
+from penstock.log.captures import Capture, pack
 from penstock.log.journal import Journal, frame
-from penstock.records import Exchange
 from penstock.serve.meters import Meters
 
 SYNC_S = 1.0
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Recorder:
-    """Writes this worker's exchanges.
+    """Writes what this worker answered.
 
     Args:
         journal: Where they go; None records nothing.
@@ -35,17 +32,20 @@ class Recorder:
         self._journal = journal
         self._meters = meters
         self._frames: list[bytes] = []
+        self._requests = 0
         self._strict: list[Callable[[bool], None]] = []
         self._syncing = False
+        self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "fsync")
 
-    def record(self, exchange: Exchange) -> None:
-        """Take one exchange; it is written at the latest when the turn ends."""
+    def record(self, capture: Capture) -> None:
+        """Take one run's requests; they are written at the latest when the turn ends."""
         if self._journal is None:
             return
         if not self._frames:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._frames.append(frame(_encode(exchange)))
+            self._loop.call_soon(self.flush)
+        self._frames.append(frame(pack(capture)))
+        self._requests += len(capture.ids)
 
     def when_durable(self, answer: Callable[[bool], None]) -> None:
         """Call back when everything recorded so far is on disk (True), or is known to be lost (False)."""
@@ -58,10 +58,11 @@ class Recorder:
         """One write for the turn."""
         if self._frames and self._journal is not None:
             frames, self._frames = self._frames, []
+            requests, self._requests = self._requests, 0
             try:
                 self._journal.write(frames)
             except OSError:
-                self._meters.lost(len(frames))
+                self._meters.lost(requests)
                 strict, self._strict = self._strict, []
                 for answer in strict:
                     answer(False)
@@ -88,8 +89,7 @@ class Recorder:
     def _sync(self) -> None:
         waiting, self._strict = self._strict, []
         self._syncing = True
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._thread, self._sync_on_thread)
+        future = self._loop.run_in_executor(self._thread, self._sync_on_thread)
         future.add_done_callback(lambda ended: self._synced(waiting, durable=ended.result()))
 
     def _sync_on_thread(self) -> bool:

@@ -1,7 +1,7 @@
 """Stage 4, serve: one prediction request on its way, and the copies its shadows get.
 
-Comes in: a call whose endpoint is known. Goes out, in this order, so that nothing answered is unknown: a count, an
-exchange for the log, the answer.
+Comes in: a call whose endpoint is known. Goes out, in this order, so that nothing answered is unknown: a count, a
+capture for the log, the answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError, Unready
-from penstock.records import Column, Exchange
+from penstock.log.captures import FORMAT, Capture, blocks
 from penstock.serve.batcher import Job, Result
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.meters import CounterSeries, Label, Meters
@@ -150,7 +150,7 @@ class Visit(Job):
             self._answer(reply)
             return
         recorder = self._desk.recorder
-        recorder.record(self.exchange(self._arm, outputs, code=code, latency_s=latency_s))
+        recorder.record(self.capture(self._arm, outputs, code=code, latency_s=latency_s))
         if policy == "strict":
             recorder.when_durable(lambda durable: self._answer(reply if durable else _unlogged()))
         else:
@@ -167,35 +167,36 @@ class Visit(Job):
             series = arm.series[code] = self._desk.meters.series(label)
         return series
 
-    def exchange(self, arm: Arm | None, outputs: Arrays, *, code: str, latency_s: float) -> Exchange:
+    def capture(self, arm: Arm | None, outputs: Arrays, *, code: str, latency_s: float) -> Capture:
         """What happened, for the log; an arm other than the chosen one is a shadow."""
         request, route, received_at = self._request, self._endpoint.route, self._call.received_at
         variant = arm.variant if arm else None
-        return Exchange(
-            self.id,
+        return Capture(
+            FORMAT,
             route.endpoint,
             route.release,
             variant.model if variant else "",
             variant.version if variant else 0,
             variant.name if variant else "",
             self.share if variant else 0.0,
-            request.key or self.id,
-            request.event_time or received_at,
-            received_at,
-            latency_s,
-            code,
-            self.rows,
-            columns(self.arrays),
-            columns(outputs),
-            request.client_id,
             variant is not None and variant.shadow,
-            self.subject,
+            code,
+            received_at,
+            (self.id,),
+            (latency_s,),
+            blocks(self.arrays),
+            blocks(outputs),
+            (self.rows,),
+            (request.key or self.id,),
+            (request.event_time or received_at,),
+            (request.client_id,),
+            (self.subject,),
         )
 
-    def record(self, exchange: Exchange) -> None:
-        """Log a shadow's exchange under this visit's endpoint's policy."""
+    def record(self, capture: Capture) -> None:
+        """Log a shadow's run under this visit's endpoint's policy."""
         if self._endpoint.route.limits.log != "off":
-            self._desk.recorder.record(exchange)
+            self._desk.recorder.record(capture)
 
     def _shadow(self) -> None:
         for arm in self._endpoint.shadows:
@@ -225,16 +226,7 @@ class ShadowCopy(Job):
         if isinstance(result, Fault):
             _LOG.error("shadow %s of request %s: %s", self._arm.variant.name, self._visit.id, result)
         latency_s = perf_counter() - self._started
-        self._visit.record(self._visit.exchange(self._arm, outputs, code=code, latency_s=latency_s))
-
-
-def columns(arrays: Arrays) -> dict[str, Column]:
-    """Arrays as the log keeps them: one entry a row, a column of one value as that value."""
-    found: dict[str, Column] = {}
-    for name, array in arrays.items():
-        flat = array.ndim == 2 and array.shape[1] == 1
-        found[name] = (array.ravel() if flat else array).tolist()
-    return found
+        self._visit.record(self._visit.capture(self._arm, outputs, code=code, latency_s=latency_s))
 
 
 def _with_headers(request: Request, headers: dict[bytes, bytes]) -> Request:
