@@ -58,9 +58,16 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     "target": {
         "local": Adapter("penstock.release.targets.local:LocalTarget", "platform"),
     },
+    "rowcodec": {
+        "v2.json": Adapter("penstock.serve.rowcodecs.v2json:codec"),
+    },
     "protocol": {
         "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),
         "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
+    },
+    "lane": {
+        "inline": Adapter("penstock.serve.lanes.inline:InlineLane"),
+        "thread": Adapter("penstock.serve.lanes.thread:ThreadLane"),
     },
     "detector": {
         "distribution": Adapter("penstock.observe.detectors.distribution:DistributionDetector", "platform"),

@@ -338,6 +338,26 @@ class Variant(Record, frozen=True, kw_only=True):
         return f"{self.model}@{self.version}"
 
 
+class Batching(Record, frozen=True, kw_only=True):
+    """How a model's runs are formed; 0 leaves the choice to what was measured when it was loaded.
+
+    Attributes:
+        mode: ``inline`` runs on the event loop, ``thread`` beside it; ``auto`` chooses by the measured time of a run.
+            A model in the sandbox is another process in any case.
+        rows: Rows in one run, unless a single request has more.
+        delay_s: How long an idle engine waits for more rows; 0 means that what comes first runs at once.
+        wait_s: The longest a request may expect to wait for its turn, by the measured pace; beyond it `Overloaded`. 0
+            leaves it to the request's own time budget.
+        processes: Copies of a model in the sandbox that run at one time.
+    """
+
+    mode: Literal["auto", "inline", "thread"] = "auto"
+    rows: int = 0
+    delay_s: float = 0.0
+    wait_s: float = 1.0
+    processes: int = 1
+
+
 class Limits(Record, frozen=True, kw_only=True):
     """What the data plane holds an endpoint to.
 
@@ -346,12 +366,14 @@ class Limits(Record, frozen=True, kw_only=True):
         queue: Requests that may wait; beyond it `Overloaded`.
         max_rows: Rows in one request.
         log: ``normal`` syncs the inference log each second, ``strict`` before it answers, ``off`` never writes.
+        batching: Of its models; two routes with one model go by the first one's.
     """
 
     deadline_s: float = 10.0
     queue: int = 1024
     max_rows: int = 10_000
     log: Literal["normal", "strict", "off"] = "normal"
+    batching: Batching = Batching()
 
 
 class Guards(Record, frozen=True, kw_only=True):
@@ -433,6 +455,8 @@ class Grant(Record, frozen=True, kw_only=True):
         permissions: Names such as ``predict``.
         endpoints: Empty means all.
         expires_at: 0 means never.
+        rate_per_s: Predictions a second that its subject may ask for, over all workers; 0 means no limit.
+        burst: How many of them may come at once.
     """
 
     token_sha256: str
@@ -440,6 +464,8 @@ class Grant(Record, frozen=True, kw_only=True):
     permissions: tuple[str, ...]
     endpoints: tuple[str, ...] = ()
     expires_at: float = 0.0
+    rate_per_s: float = 0.0
+    burst: int = 1
 
 
 class Route(Record, frozen=True, kw_only=True):

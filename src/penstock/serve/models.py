@@ -12,14 +12,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from time import perf_counter
+
+import numpy as np
 
 from penstock.errors import PenstockError
 from penstock.packages.keys import PublicKey
 from penstock.packages.read import Package, open_package
 from penstock.records import Manifest
 from penstock.runtime.engine import Engine, open_engine, prove
-from penstock.serve.batcher import Lane, open_lane
+from penstock.serve.lane import Lane, open_lane
+from penstock.serve.pace import MAX_BATCH_ROWS, Pace, measure
+
+MEASURE_S = 0.3
+"""How long finding a model's pace may take when it is loaded."""
 
 
 class Model:
@@ -65,7 +70,7 @@ class Shelf:
     async def _bring(self, digest: str, folder: str) -> None:
         """Put one on the shelf, or note why it cannot be."""
         try:
-            package, engine, run_s = await asyncio.get_running_loop().run_in_executor(
+            package, engine, pace = await asyncio.get_running_loop().run_in_executor(
                 self._loader, self._load, Path(folder), digest
             )
         except PenstockError as error:
@@ -75,7 +80,7 @@ class Shelf:
             self.failed[digest] = f"loading raised {type(error).__name__}: {error}"
         else:
             self.failed.pop(digest, None)
-            lane = open_lane(engine, package.manifest.signature, run_s=run_s)
+            lane = open_lane(engine, package.manifest.signature, pace=pace)
             self.models[digest] = Model(digest, package.manifest, lane)
         finally:
             del self._coming[digest]
@@ -97,25 +102,26 @@ class Shelf:
         self.keep(set())
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, folder: Path, digest: str) -> tuple[Package, Engine, float]:
+    def _load(self, folder: Path, digest: str) -> tuple[Package, Engine, Pace]:
         """On the loader's thread."""
         package = open_package(folder, keys=self._keys, digest=digest)
         engine = open_engine(package, environments=self._environments)
         try:
             prove(engine, package)
-            run_s = _measured(engine, package)
+            pace = _measured(engine, package)
         except BaseException:
             engine.close()
             raise
-        return package, engine, run_s
+        return package, engine, pace
 
 
-def _measured(engine: Engine, package: Package) -> float:
-    """Seconds of a run on one row, warm: the median of a few."""
-    row = {name: array[:1] for name, array in package.golden().inputs.items()}
-    times: list[float] = []
-    for _ in range(5):
-        start = perf_counter()
-        engine.run(row)
-        times.append(perf_counter() - start)
-    return sorted(times)[2]
+def _measured(engine: Engine, package: Package) -> Pace:
+    """How long runs take, warm; a lone row is all that is asked of a model whose rows cannot be stacked."""
+    inputs = package.golden().inputs
+
+    def run(rows: int) -> None:
+        engine.run({name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()})
+
+    stackable = all(spec.shape[:1] == (-1,) and -1 not in spec.shape[1:] for spec in package.manifest.signature.inputs)
+    run(1)
+    return measure(run, within_s=MEASURE_S, most=MAX_BATCH_ROWS if stackable else 1)

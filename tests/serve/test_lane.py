@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from penstock.errors import DeadlineExceeded, ModelFailed, Overloaded, PenstockError
-from penstock.serve.batcher import MAX_BATCH_ROWS, Job, Result, open_lane
+from penstock.serve.lane import Job, Result, open_lane
+from penstock.serve.pace import MAX_BATCH_ROWS, Pace
 from penstock.tensors import Arrays, Signature, TensorSpec
 
 STACKABLE = Signature(inputs=(TensorSpec(name="X", datatype="FP64", shape=(-1, 1)),), outputs=())
 FREE = Signature(inputs=(TensorSpec(name="X", datatype="FP64", shape=(-1, -1)),), outputs=())
+
+QUICK = Pace([(1, 1e-5), (1024, 1e-3)])
+SLOW = Pace([(1, 0.5)])
 
 
 class Doubling:
@@ -56,7 +60,7 @@ class Asked(Job):
 @pytest.mark.parametrize("inline", [True, False])
 async def test_each_gets_its_own_rows(inline: bool) -> None:
     engine = Doubling(inline=inline)
-    lane = open_lane(engine, STACKABLE, run_s=0.0)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
     jobs = [Asked(*range(n, n + 3)) for n in range(50)]
     for job in jobs:
         lane.submit(job, 100)
@@ -66,7 +70,7 @@ async def test_each_gets_its_own_rows(inline: bool) -> None:
 
 
 async def test_rows_that_break_the_model_break_their_own_request_only() -> None:
-    lane = open_lane(Doubling(inline=True), STACKABLE, run_s=0.0)
+    lane = open_lane(Doubling(inline=True), STACKABLE, pace=QUICK)
     good, bad = Asked(1.0), Asked(-1.0)
     lane.submit(good, 10)
     lane.submit(bad, 10)
@@ -77,7 +81,7 @@ async def test_rows_that_break_the_model_break_their_own_request_only() -> None:
 
 async def test_rows_of_free_size_are_not_stacked() -> None:
     engine = Doubling(inline=True)
-    lane = open_lane(engine, FREE, run_s=0.0)
+    lane = open_lane(engine, FREE, pace=QUICK)
     jobs = [Asked(1.0), Asked(2.0)]
     for job in jobs:
         lane.submit(job, 10)
@@ -87,7 +91,7 @@ async def test_rows_of_free_size_are_not_stacked() -> None:
 
 async def test_a_batch_has_a_largest_size() -> None:
     engine = Doubling(inline=True)
-    lane = open_lane(engine, STACKABLE, run_s=0.0)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
     jobs = [Asked(*range(400)) for _ in range(6)] + [Asked(*range(3000))]
     for job in jobs:
         lane.submit(job, 10)
@@ -100,7 +104,7 @@ async def test_a_batch_has_a_largest_size() -> None:
 async def test_a_slow_engine_leaves_the_loop() -> None:
     engine = Doubling(inline=True)
     engine.gate.clear()
-    lane = open_lane(engine, STACKABLE, run_s=0.5)
+    lane = open_lane(engine, STACKABLE, pace=SLOW)
     job = Asked(1.0)
     lane.submit(job, 10)
     await asyncio.sleep(0.05)
@@ -110,7 +114,7 @@ async def test_a_slow_engine_leaves_the_loop() -> None:
 
 
 async def test_a_turn_takes_no_more_than_the_limit() -> None:
-    lane = open_lane(Doubling(inline=True), STACKABLE, run_s=0.0)
+    lane = open_lane(Doubling(inline=True), STACKABLE, pace=QUICK)
     jobs = [Asked(1.0), Asked(2.0)]
     for job in jobs:
         lane.submit(job, 2)
@@ -122,7 +126,7 @@ async def test_a_turn_takes_no_more_than_the_limit() -> None:
 async def test_beyond_the_limit_it_is_overloaded_and_the_dead_make_room() -> None:
     engine = Doubling(inline=False)
     engine.gate.clear()
-    lane = open_lane(engine, STACKABLE, run_s=0.0)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
     running = Asked(0.0)
     lane.submit(running, 2)
     await asyncio.sleep(0.05)
@@ -144,7 +148,7 @@ async def test_beyond_the_limit_it_is_overloaded_and_the_dead_make_room() -> Non
 async def test_what_is_late_never_starts(inline: bool) -> None:
     engine = Doubling(inline=inline)
     engine.gate.set()
-    lane = open_lane(engine, STACKABLE, run_s=0.0)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
     job = Asked(1.0, deadline=time.perf_counter() - 1)
     lane.submit(job, 10)
     with pytest.raises(DeadlineExceeded):
@@ -156,7 +160,7 @@ async def test_what_is_late_never_starts(inline: bool) -> None:
 async def test_a_deadline_is_told_while_the_engine_still_runs() -> None:
     engine = Doubling(inline=False)
     engine.gate.clear()
-    lane = open_lane(engine, STACKABLE, run_s=0.0)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
     job = Asked(1.0, deadline=time.perf_counter() + 0.05)
     lane.submit(job, 10)
     with pytest.raises(DeadlineExceeded):
@@ -167,7 +171,7 @@ async def test_a_deadline_is_told_while_the_engine_still_runs() -> None:
 @pytest.mark.parametrize("inline", [True, False])
 async def test_closing_lets_the_last_ones_finish(inline: bool) -> None:
     engine = Doubling(inline=inline)
-    lane = open_lane(engine, STACKABLE, run_s=0.0)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
     job = Asked(1.0)
     lane.submit(job, 10)
     lane.close()

@@ -1,0 +1,32 @@
+"""An engine on a thread of its own, so that health checks and deadlines stay true while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from penstock.runtime.engine import Engine
+from penstock.serve.lane import Result
+from penstock.serve.pace import Pace
+from penstock.serve.queued import QueuedLane, Run
+
+
+class ThreadLane(QueuedLane):
+    """Runs one batch after the other on its thread."""
+
+    def __init__(self, engine: Engine, *, batchable: bool, pace: Pace) -> None:
+        super().__init__(engine, batchable=batchable, pace=pace)
+        self._thread = ThreadPoolExecutor(1, "engine")
+
+    def _start(self, run: Run) -> None:
+        future = self._loop.run_in_executor(self._thread, self.runner.run, run.jobs)
+
+        def ended(done: asyncio.Future[list[Result]]) -> None:
+            self._ended(run, done.result())
+
+        future.add_done_callback(ended)
+
+    def _stop(self) -> None:
+        if self._close_engine:
+            self._thread.submit(self.engine.close)
+        self._thread.shutdown(wait=False)
