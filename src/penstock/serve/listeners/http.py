@@ -19,9 +19,9 @@ from urllib.parse import unquote
 import httptools
 
 from penstock.errors import InvalidInput, NotReady, PenstockError
-from penstock.serve.batcher import Job
 from penstock.serve.encodings import decompressed
 from penstock.serve.flow import Flow
+from penstock.serve.lane import Job
 from penstock.serve.listeners.heads import Heads
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.protocol import Call, Reply, refuse
