@@ -128,7 +128,13 @@ class Catalogue(msgspec.Struct, frozen=True):
 
 
 class ServingProtocol(Protocol):
-    """A dialect: four verbs, none of which reads or writes anything."""
+    """A dialect: four verbs, none of which reads or writes anything.
+
+    Attributes:
+        forms: Names of its usual requests in the adapters' ``rowcodec`` table; empty where it has none.
+    """
+
+    forms: tuple[str, ...]
 
     def match(self, method: str, path: str) -> Operation | None:
         """What a request line asks for; None where it is not this dialect's."""
@@ -163,6 +169,9 @@ BY_CODE = {
     "serve.method": 405,
     "serve.too_large": 413,
     "serve.slow": 408,
+    "serve.share": 429,
+    "serve.rate": 429,
+    "serve.cancelled": 499,
     "serve.headers_too_large": 431,
 }
 
@@ -189,7 +198,7 @@ def refuse(error: errors.PenstockError, reference: str = "") -> Reply:
     if error.where:
         body["where"] = error.where
     headers = b""
-    if status == 503:
+    if status in (429, 503):
         headers = b"retry-after: %d\r\n" % getattr(error, "retry_after_s", 1)
     elif status == 401:
         headers = b"www-authenticate: Bearer\r\n"
