@@ -12,8 +12,7 @@ def test_the_same_bytes_mean_the_same_again() -> None:
     heads.keep(HEAD + b"abc", "POST", "/x", HEADERS)
     found = heads.find(HEAD + b"xyz")
     assert found is not None
-    head, body = found
-    assert (head.method, head.path, body) == ("POST", "/x", b"xyz")
+    assert (found.method, found.path, found.raw, found.headers) == ("POST", "/x", HEAD, HEADERS)
 
 
 def test_only_exactly_one_request_is_taken() -> None:

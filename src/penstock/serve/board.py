@@ -48,6 +48,9 @@ class Board:
 
     Args:
         loopback: Only this machine can reach the listener, so that routes may be public.
+
+    Attributes:
+        epoch: Another object after each change of what is live or of who may ask.
     """
 
     def __init__(self, *, loopback: bool) -> None:
@@ -55,6 +58,7 @@ class Board:
         self.expected: frozenset[str] = frozenset()
         self.grants: dict[str, Grant] = {}
         self.number = 0
+        self.epoch = object()
         self.settled = False
         self.draining = False
         self._loopback = loopback
@@ -63,6 +67,7 @@ class Board:
         """Take a snapshot's grants and names at once; its routes come when their models are proven."""
         self.grants = {grant.token_sha256: grant for grant in snapshot.grants}
         self.expected = frozenset(route.endpoint for route in snapshot.routes)
+        self.epoch = object()
 
     def lay(self, snapshot: Snapshot, models: Mapping[str, Model]) -> dict[str, ServedEndpoint]:
         """The endpoints of a snapshot, not yet live.
@@ -80,6 +85,7 @@ class Board:
         """Make them live."""
         self.endpoints = endpoints
         self.number = number
+        self.epoch = object()
 
     def ready(self) -> bool:
         """Whether this worker takes requests and every endpoint it should have answers."""

@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import logging
 import os
-from itertools import count
 
 from penstock.errors import Fault, NotFound, PenstockError
-from penstock.serve.batcher import Job
 from penstock.serve.board import Board
 from penstock.serve.catalogue import catalogue, metrics
+from penstock.serve.express import Ids, Station, Ticket
+from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
 from penstock.serve.visit import Answer, Desk, Visit
 
 _LOG = logging.getLogger("penstock.serve")
 _MOST_PATHS = 4096
+_PER_REQUEST = frozenset({b"x-routing-key", b"x-event-time", b"x-deadline-ms", b"content-encoding"})
+"""Headers that say something about one request, and not about all that have the same head."""
 
 
 class Flow:
@@ -38,8 +40,8 @@ class Flow:
         self.desk = desk
         self._protocols = protocols
         self._paths: dict[tuple[str, str], tuple[ServingProtocol, Operation]] = {}
-        self._prefix = os.urandom(6).hex()
-        self._numbers = count(1)
+        self._ids = Ids(os.urandom(6).hex())
+        self._station = Station(desk, self._ids)
 
     def handle(self, call: Call, answer: Answer) -> Job | None:
         """Answer a call, now or later.
@@ -59,10 +61,30 @@ class Flow:
             answer(refuse(error))
         # The protocol boundary: whatever we did wrong is a fault in the log, and no stack for the caller.
         except Exception:
-            reference = self._new_id()
+            reference = self._ids.new()
             _LOG.exception("request %s failed", reference)
             answer(refuse(Fault("", code="serve.fault"), reference))
         return None
+
+    def ticket(self, call: Call) -> Ticket:
+        """What the head of a call is worth for the calls after it with the same one.
+
+        Usual are predictions that name no version, of endpoints without shadows whose models run inline; and heads
+        that say nothing about the request itself.
+        """
+        board, epoch = self.board, self.board.epoch
+        nothing = Ticket(epoch, None, "", 0.0)
+        try:
+            protocol, operation = self._match(call)
+            if operation.verb != "predict" or operation.version or not _PER_REQUEST.isdisjoint(call.headers):
+                return nothing
+            endpoint = board.endpoint(operation.endpoint)
+            subject = board.authorize(endpoint, call.headers, call.received_at)
+        except PenstockError:
+            return nothing
+        grant = board.grant(call.headers, call.received_at)
+        express = self._station.express(epoch, endpoint, protocol.forms, call.headers)
+        return Ticket(epoch, express, subject, grant.expires_at if grant else 0.0)
 
     def _match(self, call: Call) -> tuple[ServingProtocol, Operation]:
         """Which dialect's which operation a request line is."""
@@ -83,7 +105,7 @@ class Flow:
     def _predict(self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer) -> Job | None:
         """The line itself; what comes after the batcher is `Visit.done`."""
         endpoint = self.board.endpoint(operation.endpoint)
-        visit = Visit(self.desk, self._new_id(), call=call, endpoint=endpoint, answer=answer)
+        visit = Visit(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
         self.desk.in_flight += 1
         try:
             visit.subject = self.board.authorize(endpoint, call.headers, call.received_at)
@@ -97,6 +119,3 @@ class Flow:
             self.desk.in_flight -= 1
             raise
         return None if visit.finished else visit
-
-    def _new_id(self) -> str:
-        return f"{self._prefix}{next(self._numbers):x}"

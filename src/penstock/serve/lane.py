@@ -91,8 +91,10 @@ class Lane(Protocol):
         engine: What it runs.
         tally: What it has done.
         pace: How long runs take, and how many rows go into one.
+        inline: It runs on the event loop itself: who answers a whole turn may run `engine` too, and says so by `ran`.
     """
 
+    inline: bool
     engine: Engine
     tally: Tally
     pace: Pace
@@ -107,6 +109,9 @@ class Lane(Protocol):
 
     def depth(self) -> int:
         """Jobs that wait."""
+
+    def ran(self, rows: int, runs: int = 1) -> None:
+        """So many rows went through the engine."""
 
     def settle(self, batching: Batching) -> None:
         """Go by other settings from now on."""

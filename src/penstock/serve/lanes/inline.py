@@ -25,6 +25,8 @@ class InlineLane:
         pace: How long runs take.
     """
 
+    inline = True
+
     def __init__(self, engine: Engine, *, batchable: bool, pace: Pace) -> None:
         self.engine = engine
         self.runner = Runner(engine, batchable=batchable)

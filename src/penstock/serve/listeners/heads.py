@@ -7,7 +7,7 @@ is looked up instead. Only plain heads are kept: one Content-Length, no transfer
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from penstock.serve.express import Ticket
 
 MOST = 512
 MOST_BYTES = 2048
@@ -15,18 +15,25 @@ _END = b"\r\n\r\n"
 _SPECIAL = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"connection"})
 
 
-class Head(NamedTuple):
+class Head:
     """What a head says.
 
     Attributes:
+        raw: Its bytes.
         headers: Shared by all requests that have it; nobody changes them.
-        length: Of the body.
+        whole: Bytes of a request with it.
+        ticket: What it was last found to be worth; None while nobody asked.
     """
 
-    method: str
-    path: str
-    headers: dict[bytes, bytes]
-    length: int
+    __slots__ = ("headers", "method", "path", "raw", "ticket", "whole")
+
+    def __init__(self, raw: bytes, method: str, path: str, headers: dict[bytes, bytes], *, length: int) -> None:
+        self.raw = raw
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.whole = len(raw) + length
+        self.ticket: Ticket | None = None
 
 
 class Heads:
@@ -35,15 +42,13 @@ class Heads:
     def __init__(self) -> None:
         self._known: dict[bytes, Head] = {}
 
-    def find(self, data: bytes) -> tuple[Head, bytes] | None:
-        """The head and the body of `data`, if it is exactly one request whose head is known."""
+    def find(self, data: bytes) -> Head | None:
+        """The head of `data`, if that is exactly one request whose head is known."""
         end = data.find(_END, 0, MOST_BYTES)
         if end < 0:
             return None
         head = self._known.get(data[: end + 4])
-        if head is None or len(data) != end + 4 + head.length:
-            return None
-        return head, data[end + 4 :]
+        return head if head is not None and len(data) == head.whole else None
 
     def keep(self, data: bytes, method: str, path: str, headers: dict[bytes, bytes]) -> None:
         """Remember the head of `data`, which the parser took whole and alone."""
@@ -53,4 +58,5 @@ class Heads:
             return
         if len(self._known) >= MOST:
             self._known.clear()
-        self._known[data[: end + 4]] = Head(method, path, headers, int(length))
+        raw = data[: end + 4]
+        self._known[raw] = Head(raw, method, path, headers, length=int(length))

@@ -20,11 +20,13 @@ import httptools
 
 from penstock.errors import InvalidInput, NotReady, PenstockError
 from penstock.serve.encodings import decompressed
+from penstock.serve.express import Ticket
 from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
-from penstock.serve.listeners.heads import Heads
+from penstock.serve.listeners.heads import Head, Heads
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.protocol import Call, Reply, refuse
+from penstock.serve.rowcodec import Body
 from penstock.serve.turn import LoopTurn
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -38,14 +40,51 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class Slot:
     """A request's place in the order of answers."""
 
-    __slots__ = ("close", "head_only", "job", "linger", "reply")
+    __slots__ = ("close", "data", "head_only", "job", "linger", "reply")
 
     def __init__(self, *, close: bool, head_only: bool, linger: bool = False) -> None:
         self.close = close
         self.linger = linger
         self.head_only = head_only
         self.reply: Reply | None = None
+        self.data = b""
         self.job: Job | None = None
+
+
+class QuickSlot(Slot):
+    """The place of a request whose head is known: all it needs to be answered with its whole turn.
+
+    See `penstock.serve.express.Entry`.
+    """
+
+    __slots__ = ("_connection", "_head", "body", "started", "ticket")
+
+    def __init__(self, connection: HttpConnection, head: Head, body: bytes, ticket: Ticket) -> None:
+        self._connection = connection
+        self._head = head
+        self.body = body
+        self.ticket = ticket
+        self.started = perf_counter()
+        self.close = self.linger = self.head_only = False
+        self.reply = None
+        self.data = b""
+        self.job = None
+
+    def answer(self, own_id: bytes, headers: bytes, body: Body) -> None:
+        """See `Entry.answer`."""
+        lines, content = body
+        self.data = b"HTTP/1.1 200 OK\r\n%bx-prediction-id: %b\r\n%bcontent-length: %d\r\n\r\n%b" % (
+            lines,
+            own_id,
+            headers,
+            len(content),
+            content,
+        )
+        self._connection.answered(self)
+
+    def unusual(self) -> None:
+        """See `Entry.unusual`."""
+        self._connection.handle(self, self._head, self.body)
 
 
 class HttpState:
@@ -124,8 +163,7 @@ class HttpConnection(asyncio.Protocol):
                 self._since = monotonic()
                 known = self._state.heads.find(data) if self._between else None
                 if known is not None:
-                    head, body = known
-                    self._ask(head.method, head.path, head.headers, body, close=self._state.closing)
+                    self._ask_again(known, data)
                     return
             self._head_bytes += len(data)
         self._fed = data if self._between else b""
@@ -234,13 +272,37 @@ class HttpConnection(asyncio.Protocol):
     def _ask(self, method: str, path: str, headers: dict[bytes, bytes], body: bytes, *, close: bool) -> None:
         """Hand a whole request over, and keep its place in the order of answers."""
         slot = Slot(close=close, head_only=method == "HEAD")
-        self._slots.append(slot)
-        if close or len(self._slots) >= self._limits.pipelined:
-            self._stop_reading(finally_=close)
+        self._place(slot)
         call = Call(method, path, headers, body, time.time(), perf_counter())
         job = self._state.flow.handle(call, lambda reply: self._fill(slot, reply))
         if slot.reply is None:
             slot.job = job
+
+    def _ask_again(self, head: Head, data: bytes) -> None:
+        """Hand over a request whose head was here before: with its whole turn, where it is usual."""
+        body = data[len(head.raw) :]
+        ticket = head.ticket
+        if ticket is None or ticket.epoch is not self._state.flow.board.epoch:
+            call = Call(head.method, head.path, head.headers, b"", time.time(), 0.0)
+            ticket = head.ticket = self._state.flow.ticket(call)
+        if ticket.express is None or self._state.closing:
+            self._ask(head.method, head.path, head.headers, body, close=self._state.closing)
+            return
+        slot = QuickSlot(self, head, body, ticket)
+        self._place(slot)
+        ticket.express.take(slot)
+
+    def handle(self, slot: QuickSlot, head: Head, body: bytes) -> None:
+        """A request that was not usual after all."""
+        call = Call(head.method, head.path, head.headers, body, time.time(), slot.started)
+        job = self._state.flow.handle(call, lambda reply: self._fill(slot, reply))
+        if slot.reply is None:
+            slot.job = job
+
+    def _place(self, slot: Slot) -> None:
+        self._slots.append(slot)
+        if slot.close or len(self._slots) >= self._limits.pipelined:
+            self._stop_reading(finally_=slot.close)
 
     # -- answers
 
@@ -250,11 +312,11 @@ class HttpConnection(asyncio.Protocol):
         parts: list[bytes] = []
         close = linger = False
         slots = self._slots
-        while slots and slots[0].reply is not None and not close:
+        while slots and _ready(slots[0]) and not close:
             slot = slots.popleft()
             close = slot.close or self._state.closing
             linger = slot.linger
-            parts += _bytes_of(slot, close=close)
+            parts.append(_bytes_of(slot, close=close))
         transport = self._transport
         if transport is None:
             return
@@ -303,7 +365,18 @@ class HttpConnection(asyncio.Protocol):
         """An answer is there; it leaves at the end of the turn."""
         slot.reply = reply
         slot.job = None
-        if not self._sending and self._slots and self._slots[0].reply is not None:
+        if not self._sending and self._slots and _ready(self._slots[0]):
+            self._sending = True
+            self._state.turn.add(self)
+
+    def answered(self, slot: QuickSlot) -> None:
+        """An answer of a turn is there, and its log is written: it leaves at once, if no other comes before it."""
+        slots = self._slots
+        usual = not (self._state.closing or self._stopped or self._paused)
+        if usual and len(slots) == 1 and slots[0] is slot and self._transport is not None:
+            slots.popleft()
+            self._transport.write(slot.data)
+        elif not self._sending and slots and _ready(slots[0]):
             self._sending = True
             self._state.turn.add(self)
 
@@ -362,19 +435,23 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(InvalidInput("this transfer encoding is not spoken", "send chunked", code="input.http"))
 
 
-def _bytes_of(slot: Slot, *, close: bool) -> tuple[bytes, ...]:
+def _ready(slot: Slot) -> bool:
+    return bool(slot.data) or slot.reply is not None
+
+
+def _bytes_of(slot: Slot, *, close: bool) -> bytes:
     reply = slot.reply
     if reply is None:
-        return ()
-    head = b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n%b%bcontent-length: %d\r\n\r\n" % (
+        return slot.data.replace(b"\r\n", b"\r\n" + _CLOSE, 1) if close else slot.data
+    return b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
         reply.status,
         _REASONS.get(reply.status, b""),
         reply.content_type,
         reply.headers,
         _CLOSE if close else b"",
         len(reply.body),
+        b"" if slot.head_only else reply.body,
     )
-    return (head,) if slot.head_only else (head, reply.body)
 
 
 def _path(url: bytes) -> str:

@@ -38,6 +38,8 @@ _VERBS: dict[tuple[str, str], Verb] = {
 class V1Protocol:
     """KServe V1, REST."""
 
+    forms = ()
+
     def match(self, method: str, path: str) -> Operation | None:
         """What a request line below ``/v1`` asks for; ``GET /`` says that the server is alive."""
         method = "GET" if method == "HEAD" else method

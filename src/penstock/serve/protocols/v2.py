@@ -87,6 +87,8 @@ _LOAD = re.compile(r"/v2/repository/models/([^/]+)/(load|unload)")
 class V2Protocol:
     """Open Inference Protocol V2, REST."""
 
+    forms = ("v2.json",)
+
     def match(self, method: str, path: str) -> Operation | None:
         """What a request line below ``/v2`` asks for; HEAD counts as GET."""
         method = "GET" if method == "HEAD" else method

@@ -1,0 +1,254 @@
+"""Stage 4, serve: the usual requests of one event-loop turn, answered together.
+
+    ticket (who, where, which dialect: checked when its head first came) + body --take--> ... end of the turn:
+        decode each -> choose -> stack -> one engine run -> one count, one capture, one write -> encode -> answer each
+
+Nothing is refused here: whatever is unusual in any way, an error included, goes to `Flow.handle`, which is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from time import perf_counter, time
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from penstock.errors import PenstockError
+from penstock.log.captures import FORMAT, Capture, blocks
+from penstock.records import Route
+from penstock.serve.board import ServedEndpoint
+from penstock.serve.meters import Label
+from penstock.serve.router import Arm, choose
+from penstock.serve.rowcodec import Answers, Body, Row, RowCodec, find_codec
+from penstock.serve.thresholds import decide
+from penstock.serve.visit import Desk
+from penstock.tensors import Arrays
+
+MOST_ROWS = 256
+"""Rows of one run: it bounds how long a turn keeps the connections waiting."""
+
+
+class Ticket(NamedTuple):
+    """What a request's head is worth while the board stays as it is.
+
+    Attributes:
+        epoch: Of the board when it was made; another one makes it worthless.
+        express: Where its requests are answered; None where they are not usual.
+        subject: Who asks.
+        expires_at: Of the grant, seconds since the epoch; 0 means never.
+    """
+
+    epoch: object
+    express: Express | None
+    subject: str
+    expires_at: float
+
+
+class Entry(Protocol):
+    """A request as its listener holds it, until it is answered one way or the other."""
+
+    ticket: Ticket
+    body: bytes
+    started: float
+
+    def answer(self, own_id: bytes, headers: bytes, body: Body) -> None:
+        """Send a prediction."""
+
+    def unusual(self) -> None:
+        """Hand the request to the complete path."""
+
+
+class Ids:
+    """Prediction ids of one worker: a random prefix and a number."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._numbers = count(1)
+
+    def new(self) -> str:
+        """The next one."""
+        return f"{self._prefix}{next(self._numbers):x}"
+
+
+class Express:
+    """Answers the usual requests of one endpoint in one form of one dialect.
+
+    Args:
+        desk: What all requests share.
+        ids: New prediction ids.
+        endpoint: Without shadows, with inline models only.
+        codec: For its signature.
+    """
+
+    def __init__(self, desk: Desk, ids: Ids, endpoint: ServedEndpoint, codec: RowCodec) -> None:
+        self._desk = desk
+        self._ids = ids
+        self._endpoint = endpoint
+        self._codec = codec
+        self._taken: list[Entry] = []
+        self._loop = asyncio.get_running_loop()
+
+    def take(self, entry: Entry) -> None:
+        """Answer it at the end of the turn."""
+        if not self._taken:
+            self._loop.call_soon(self._flush)
+        self._taken.append(entry)
+
+    def _flush(self) -> None:
+        taken, self._taken = self._taken, []
+        for start in range(0, len(taken), MOST_ROWS):
+            self._handle(taken[start : start + MOST_ROWS])
+
+    def _handle(self, entries: list[Entry]) -> None:
+        now = time()
+        decode = self._codec.decode
+        usual: list[Entry] = []
+        rows: list[Row] = []
+        for entry in entries:
+            expires_at = entry.ticket.expires_at
+            try:
+                row = decode(entry.body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                entry.unusual()
+                continue
+            if expires_at and now >= expires_at:
+                entry.unusual()
+                continue
+            usual.append(entry)
+            rows.append(row)
+        if usual:
+            for run in self._runs(usual, rows):
+                self._answer(run, now)
+
+    def _runs(self, entries: list[Entry], rows: list[Row]) -> Iterator[Run]:
+        """The turn's requests by the variant that answers them."""
+        ids = [self._ids.new() for _ in entries]
+        arms = self._endpoint.arms
+        if len(arms) == 1:
+            yield Run(arms[0], entries, rows, ids)
+            return
+        runs: dict[int, Run] = {}
+        for entry, row, own_id in zip(entries, rows, ids, strict=True):
+            arm = choose(arms, self._endpoint.route.salt, row.key or own_id)
+            run = runs.setdefault(id(arm), Run(arm, [], [], []))
+            run.entries.append(entry)
+            run.rows.append(row)
+            run.ids.append(own_id)
+        yield from runs.values()
+
+    def _answer(self, run: Run, now: float) -> None:
+        arm, entries, rows, ids = run
+        try:
+            arrays = self._codec.stack(rows)
+            outputs = self._outputs(arm, arrays, len(rows))
+            answers = self._codec.encode(Answers(self._endpoint.route.endpoint, arm.version, ids, rows, outputs))
+        # The worker loop: one request's row may be what broke the run, so each is asked for alone, and told apart.
+        except Exception:
+            for entry in entries:
+                entry.unusual()
+            return
+        self._keep(run, arrays, outputs, now)
+        for entry, own_id, body in zip(entries, ids, answers, strict=True):
+            entry.answer(own_id.encode(), arm.headers, body)
+
+    def _outputs(self, arm: Arm, arrays: Arrays, rows: int) -> Arrays:
+        lane = arm.model.lane
+        outputs = lane.engine.run(arrays)
+        lane.ran(rows)
+        if any(len(array) != rows for array in outputs.values()):
+            raise ValueError("an output has another number of rows than the input")
+        thresholds = self._endpoint.route.thresholds
+        return decide(thresholds, arm.model.manifest, outputs) if thresholds else outputs
+
+    def _keep(self, run: Run, arrays: Arrays, outputs: Arrays, now: float) -> None:
+        """Count and record before anything is answered."""
+        arm, entries, rows, ids = run
+        route = self._endpoint.route
+        series = arm.series.get("ok")
+        if series is None:
+            label = Label(route.endpoint, arm.version, arm.variant.name, "ok")
+            series = arm.series["ok"] = self._desk.meters.series(label)
+        end = perf_counter()
+        latencies_s = [end - entry.started for entry in entries]
+        series.add_rows(latencies_s)
+        if route.limits.log != "off":
+            self._desk.recorder.record(_capture(route, run, (arrays, outputs), latencies_s=latencies_s, now=now))
+            self._desk.recorder.flush()
+
+
+class Station:
+    """Where the expresses are: one an endpoint and form, shared by all tickets of an epoch.
+
+    Args:
+        desk: What all requests share.
+        ids: New prediction ids.
+    """
+
+    def __init__(self, desk: Desk, ids: Ids) -> None:
+        self._desk = desk
+        self._ids = ids
+        self._epoch: object = None
+        self._expresses: dict[tuple[str, RowCodec], Express] = {}
+
+    def express(
+        self, epoch: object, endpoint: ServedEndpoint, forms: Sequence[str], headers: Mapping[bytes, bytes]
+    ) -> Express | None:
+        """The express for requests with these headers; None where they have to go the complete way."""
+        if endpoint.shadows or endpoint.route.limits.log == "strict":
+            return None
+        if not all(arm.model.lane.inline and arm.model.manifest.signature == endpoint.signature for arm in endpoint.arms):
+            return None
+        codec = find_codec(forms, endpoint.signature, headers)
+        if codec is None:
+            return None
+        if epoch is not self._epoch:
+            self._epoch = epoch
+            self._expresses.clear()
+        key = (endpoint.route.endpoint, codec)
+        found = self._expresses.get(key)
+        if found is None:
+            found = self._expresses[key] = Express(self._desk, self._ids, endpoint, codec)
+        return found
+
+
+class Run(NamedTuple):
+    """Requests that one variant answers together."""
+
+    arm: Arm
+    entries: list[Entry]
+    rows: list[Row]
+    ids: list[str]
+
+
+def _capture(
+    route: Route, run: Run, arrays: tuple[Arrays, Arrays], *, latencies_s: Sequence[float], now: float
+) -> Capture:
+    arm, entries, rows, ids = run
+    variant = arm.variant
+    keyed = any([row.key for row in rows])
+    timed = any([row.event_time for row in rows])
+    return Capture(
+        FORMAT,
+        route.endpoint,
+        route.release,
+        variant.model,
+        variant.version,
+        variant.name,
+        variant.share,
+        False,
+        "ok",
+        now,
+        ids,
+        latencies_s,
+        blocks(arrays[0]),
+        blocks(arrays[1]),
+        (),
+        [row.key or own_id for row, own_id in zip(rows, ids, strict=True)] if keyed else (),
+        [row.event_time or now for row in rows] if timed else (),
+        [row.id or "" for row in rows] if any([row.id for row in rows]) else (),
+        [entry.ticket.subject for entry in entries] if any([entry.ticket.subject for entry in entries]) else (),
+    )

@@ -1,0 +1,108 @@
+"""The contract of a row codec: a dialect's usual request, of one row, decoded and encoded many at a time.
+
+    body --decode--> row ... rows --stack--> conformed arrays --engine--> outputs --encode--> one body a row
+
+A codec is made for one signature and one form of a request; what it does not know it refuses to decode, and the
+complete path answers. It must answer byte for byte what the dialect's own `encode` would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, cast
+
+import msgspec
+
+from penstock import adapters
+from penstock.tensors import Array, Arrays, Signature
+
+_json = msgspec.json.Encoder().encode
+
+
+class Row(Protocol):
+    """A decoded request of one row.
+
+    Attributes:
+        id: The caller's own; empty or None where they gave none.
+        key: Routing key; empty where they gave none.
+        event_time: Seconds since the epoch; 0 where they did not say.
+    """
+
+    @property
+    def id(self) -> str | None:
+        """See the class."""
+
+    @property
+    def key(self) -> str:
+        """See the class."""
+
+    @property
+    def event_time(self) -> float:
+        """See the class."""
+
+
+class Answers(NamedTuple):
+    """What one variant answered to a run's rows; `ids` are ours, one a row."""
+
+    endpoint: str
+    version: str
+    ids: Sequence[str]
+    rows: Sequence[Row]
+    outputs: Arrays
+
+
+class Body(NamedTuple):
+    """An answer and the header lines it needs: content type and more, each ended by CR LF."""
+
+    headers: bytes
+    content: bytes
+
+
+class RowCodec(Protocol):
+    """One form of a dialect's request, for one signature."""
+
+    def decode(self, body: bytes) -> Row:
+        """A request of the usual form.
+
+        Raises:
+            DecodeError: Of msgspec: it is another one.
+            UnicodeDecodeError: It is no UTF-8.
+        """
+
+    def stack(self, rows: Sequence[Row]) -> Arrays:
+        """Conformed arrays of all rows.
+
+        Raises:
+            InvalidInput: Some value is not allowed; the complete path says which.
+            struct.error: Some value is out of range.
+            OverflowError: Some value is out of range.
+        """
+
+    def encode(self, answers: Answers) -> list[Body]:
+        """One answer a row."""
+
+
+Opener = Callable[[Signature, Mapping[bytes, bytes]], RowCodec | None]
+
+
+def find_codec(forms: Sequence[str], signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
+    """The codec of the first form that fits; the same object for the same signature and headers that matter.
+
+    Args:
+        forms: Names in the adapters' ``rowcodec`` table.
+        signature: Of the model.
+        headers: Of a request.
+    """
+    for form in forms:
+        found = cast("Opener", adapters.load("rowcodec", form))(signature, headers)
+        if found is not None:
+            return found
+    return None
+
+
+def values(array: Array) -> list[bytes]:
+    """Each row's values as JSON, comma by comma, without brackets."""
+    rows = array.reshape(len(array), -1).tolist()
+    if array.dtype.kind == "O":
+        return [_json(row)[1:-1] for row in rows]
+    return _json(rows)[2:-2].split(b"],[")

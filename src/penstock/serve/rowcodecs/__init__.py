@@ -1,0 +1,1 @@
+"""One file per form of a usual request; `penstock.adapters` names them."""

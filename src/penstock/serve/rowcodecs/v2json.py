@@ -1,0 +1,120 @@
+"""Stage 4, serve: the usual JSON request of the Open Inference Protocol V2: every input once, in order, one row.
+
+Comes in: a body. Goes out: the dialect's answer. Types, names and shapes are the
+decoder's own, so a request that fits is checked in one call; any other is refused here and told why by the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from types import GenericAlias
+from typing import Annotated, ClassVar, Literal, Protocol, cast
+
+import msgspec
+
+from penstock.serve.rowcodec import Answers, Body, Row, RowCodec, values
+from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
+from penstock.tensors import Array, Arrays, Signature, TensorSpec, datatype_of
+
+_json = msgspec.json.Encoder().encode
+_HEADERS = b"content-type: application/json\r\n"
+
+
+class _Hints(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
+    routing_key: str = ""
+    event_time: Annotated[float, msgspec.Meta(ge=0, lt=1e11)] = 0.0
+
+
+class _Request(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What every signature's request has beside its inputs."""
+
+    id: str | None = None
+    parameters: _Hints = _Hints()
+
+    @property
+    def key(self) -> str:
+        return self.parameters.routing_key
+
+    @property
+    def event_time(self) -> float:
+        return self.parameters.event_time
+
+
+class _Tensor(Protocol):
+    data: tuple[Value, ...]
+
+
+class _Decoded(Row, Protocol):
+    inputs: tuple[_Tensor, ...]
+
+
+class V2Rows:
+    """Usual JSON requests for one signature."""
+
+    def __init__(self, stacking: Stacking, decode: Callable[[bytes], Row], inputs: int) -> None:
+        self.decode = decode
+        self._stacking = stacking
+        self._inputs = range(inputs)
+        self._templates: dict[tuple[object, ...], bytes] = {}
+
+    def stack(self, rows: Sequence[Row]) -> Arrays:
+        """See `RowCodec.stack`."""
+        tensors = [cast("_Decoded", row).inputs for row in rows]
+        flat = [list(chain.from_iterable([one[index].data for one in tensors])) for index in self._inputs]
+        return self._stacking.stack(flat, len(rows))
+
+    def encode(self, answers: Answers) -> list[Body]:
+        """See `RowCodec.encode`."""
+        outputs = answers.outputs
+        shape = (answers.endpoint, answers.version, *[(array.shape[1:], array.dtype.str) for array in outputs.values()])
+        template = self._templates.get(shape)
+        if template is None:
+            template = self._templates[shape] = _template(answers.endpoint, answers.version, outputs)
+        ids = [own.encode() for own in answers.ids]
+        named = [_json(row.id) if row.id else b'"%b"' % own for row, own in zip(answers.rows, ids, strict=True)]
+        columns = [values(array) for array in outputs.values()]
+        return [Body(_HEADERS, template % line) for line in zip(named, ids, *columns, strict=True)]
+
+
+def codec(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
+    """A codec for requests with these headers; None where no request is usual."""
+    return None if b"inference-header-content-length" in headers else _codec(signature)
+
+
+@lru_cache(64)
+def _codec(signature: Signature) -> RowCodec | None:
+    stacking = stacking_of(signature)
+    if stacking is None:
+        return None
+    inputs = GenericAlias(tuple, tuple(_tensor(spec) for spec in signature.inputs))
+    request = msgspec.defstruct("Request", [("inputs", inputs)], bases=(_Request,), kw_only=True, gc=False)
+    return V2Rows(stacking, cast("Callable[[bytes], Row]", msgspec.json.Decoder(request).decode), len(signature.inputs))
+
+
+def _tensor(spec: TensorSpec) -> type:
+    """One input as a type: its name, datatype and shape are the only ones."""
+    width = width_of(spec)
+    lengths = (1,) if spec.shape == (-1,) else (1, width)
+    shape = GenericAlias(tuple, tuple(Literal[length] for length in lengths))
+    data = GenericAlias(tuple, (element_of(spec),) * width)
+    fields = [("name", Literal[spec.name]), ("shape", shape), ("datatype", Literal[spec.datatype]), ("data", data)]
+    return msgspec.defstruct("Tensor", fields, gc=False, forbid_unknown_fields=True)
+
+
+def _template(endpoint: str, version: str, outputs: Arrays) -> bytes:
+    """An answer with places for its id, our id and each output's values."""
+    lines = b",".join(_output(name, array) for name, array in outputs.items())
+    names = _literal(b'{"model_name":%b,"model_version":%b,"id":' % (_json(endpoint), _json(version)))
+    return names + b'%b,"parameters":{"prediction_id":"%b"},"outputs":[' + lines + b"]}"
+
+
+def _output(name: str, array: Array) -> bytes:
+    shape = _json((1, *array.shape[1:]))
+    head = b'{"name":%b,"datatype":"%b","shape":%b,"data":[' % (_json(name), datatype_of(array.dtype).encode(), shape)
+    return _literal(head) + b"%b]}"
+
+
+def _literal(text: bytes) -> bytes:
+    return text.replace(b"%", b"%%")
