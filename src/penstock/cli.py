@@ -6,18 +6,9 @@ One command is one call into `penstock.app`; what a verb does, takes and prints 
 
 from __future__ import annotations
 
-import json
 import sys
-from difflib import get_close_matches
 from importlib import import_module
-from typing import cast
-
-import typer
-
-MISUSED = cast(
-    "type[Exception]", next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-)
-"""What typer raises for words it cannot take; it gives the class no public name."""
+from pathlib import Path
 
 VERBS = {
     "demo": ("demo", "The whole journey of a model on real data, narrated."),
@@ -41,43 +32,58 @@ VERBS = {
 }
 
 
+PLAIN = ("--name", "--host", "--port", "--workers", "--behind", "--token-file", "--log-dir")
+"""What `penstock serve FOLDER` hands to the data plane as it is."""
+
+
 def main() -> None:
     """Find the verb, import its file, run it."""
     words = sys.argv[1:]
     if not words or words[0] in ("-h", "--help", "help"):
         _list_verbs()
     elif words[0] in ("--version", "version"):
-        typer.echo(f"penstock {import_module('penstock').__version__}")
+        print(f"penstock {import_module('penstock').__version__}")
+    elif words[0] == "serve" and _is_plain(words[1:]):
+        # A container or a function pays for this start each time: nothing but the data plane is loaded for it.
+        sys.exit(import_module("penstock.serve.__main__").main(["--package", *words[1:]]))
     elif words[0] in VERBS:
-        verb = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-        verb.command(help=None)(import_module(f"penstock.commands.{VERBS[words[0]][0]}").run)
-        _run(verb, words[0], words[1:])
+        _run(words[0], words[1:])
     else:
-        near = get_close_matches(words[0], VERBS, n=1)
-        typer.echo(f"no  there is no verb of that name{f'; did you mean {near[0]}?' if near else ''}", err=True)
-        typer.echo("    try penstock --help", err=True)
+        near = import_module("difflib").get_close_matches(words[0], VERBS, n=1)
+        print(f"no  there is no verb of that name{f'; did you mean {near[0]}?' if near else ''}", file=sys.stderr)
+        print("    try penstock --help", file=sys.stderr)
         sys.exit(2)
 
 
-def _run(verb: typer.Typer, name: str, words: list[str]) -> None:
-    """Run a verb; a script that asked for JSON gets JSON also for words that the verb does not know."""
-    if "--json" not in words:
-        verb(args=words, prog_name=f"penstock {name}")
-        return
+def _run(name: str, words: list[str]) -> None:
+    """Load a verb and run it; the base wheel has what `serve` needs and says how to get the others."""
     try:
-        sys.exit(verb(args=words, prog_name=f"penstock {name}", standalone_mode=False))
-    except MISUSED as error:
-        problem = {"error": "cli.usage", "message": str(error), "hint": f"penstock {name} --help", "where": ""}
-        typer.echo(json.dumps(problem), err=True)
+        run = import_module(f"penstock.commands.{VERBS[name][0]}").run
+        run_verb = import_module("penstock.commands.verb").run_verb
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == "penstock":
+            raise
+        print(f"no  penstock {name} needs {error.name}, which is not installed", file=sys.stderr)
+        print("    try pip install 'penstock[platform]'", file=sys.stderr)
         sys.exit(2)
+    run_verb(run, name, words)
+
+
+def _is_plain(words: list[str]) -> bool:
+    """Whether it is a package's folder with options that the data plane has too, each with its value."""
+    names, values = words[1::2], words[2::2]
+    return (
+        len(words) % 2 == 1
+        and all(name in PLAIN for name in names)
+        and not any(value.startswith("-") for value in values)
+        and (Path(words[0]) / "manifest.json").is_file()
+    )
 
 
 def _list_verbs() -> None:
     """Every verb with its one line, in the order of a model's journey."""
-    typer.echo(
-        "usage: penstock VERB ...\n\n"
-        "Takes trained machine-learning models into production and keeps them right there.\n"
-    )
+    print("usage: penstock VERB ...\n")
+    print("Takes trained machine-learning models into production and keeps them right there.\n")
     for name, (_, text) in VERBS.items():
-        typer.echo(f"  {name:<9} {text}")
-    typer.echo("\nEvery verb has --help with an example, and --json.")
+        print(f"  {name:<9} {text}")
+    print("\nEvery verb has --help with an example, and --json.")

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import os
 import sys
-import tempfile
-import time
-from pathlib import Path
+from importlib import import_module
 
-from penstock.access.tokens import token_sha256
 from penstock.errors import BadConfig, PenstockError
-from penstock.packages.digests import named, sha256_bytes
-from penstock.packages.manifest import MANIFEST, read_manifest
-from penstock.records import Grant, Limits, Route, Snapshot, Variant, encode
-from penstock.serve.snapshots import FILE, write_whole
-from penstock.serve.supervisor import Supervisor, SupervisorOptions, listen
+
+PLANE = "penstock.serve.plane"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,9 +23,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         loopback = _check_address(options.host, options.behind)
-        with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
-            _choose_source(options, scratch)
-            _run(options, loopback=loopback)
+        # Workers run one thread each, and it is read when numpy is imported: a second thread forbids to fork.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        import_module(PLANE).run(options, loopback=loopback)
     except (PenstockError, OSError) as error:
         print(f"penstock serve: {error}", file=sys.stderr)
         return 1
@@ -47,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keys", default="", help="PEM file of the public key that packages must be signed with")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="0 takes one for each usable processor")
     parser.add_argument("--spares", type=int, default=1, choices=(0, 1), help="workers kept loaded for a quick start")
     parser.add_argument("--behind", default="", choices=("", "proxy"), help="a front that ends TLS stands before it")
     parser.add_argument("--token-file", default="", help="file of the token that --package asks for")
@@ -73,66 +68,6 @@ def _check_address(host: str, behind: str) -> bool:
             code="serve.unsafe_address",
         )
     return loopback and not behind
-
-
-def _choose_source(options: argparse.Namespace, scratch: str) -> None:
-    """A package of its own, or the snapshots in a folder.
-
-    Raises:
-        BadConfig: Neither was given.
-    """
-    if options.package:
-        options.run_dir = options.run_dir or scratch
-        _write_snapshot(options)
-    elif not options.run_dir:
-        raise BadConfig("there is nothing to serve", "give --package or --run-dir")
-
-
-def _write_snapshot(options: argparse.Namespace) -> None:
-    """The snapshot of one package, all traffic its own."""
-    folder = Path(options.package).resolve()
-    manifest = read_manifest(folder)
-    digest = named(sha256_bytes((folder / MANIFEST).read_bytes()))
-    variant = Variant(name="stable", model=manifest.name, version=1, digest=digest)
-    grants: tuple[Grant, ...] = ()
-    if options.token_file:
-        hashed = token_sha256(Path(options.token_file).read_text().strip())
-        grants = (Grant(token_sha256=hashed, subject="token-file", permissions=("predict", "read")),)
-    route = Route(
-        endpoint=options.name or manifest.name,
-        release=1,
-        variants=(variant,),
-        public=not grants,
-        limits=Limits(log="normal" if options.log_dir else "off"),
-    )
-    snapshot = Snapshot(
-        number=1, routes=(route,), packages={digest: str(folder)}, grants=grants, written_at=time.time()
-    )
-    write_whole(Path(options.run_dir) / FILE, encode(snapshot))
-
-
-def _run(options: argparse.Namespace, *, loopback: bool) -> None:
-    listening = listen("127.0.0.1" if options.host == "localhost" else options.host, options.port)
-    host, port = listening.getsockname()[:2]
-    print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-    worker: dict[str, str | float | bool] = {
-        "run": options.run_dir,
-        "log": options.log_dir,
-        "key": options.keys,
-        "environments": options.environments,
-        "loopback": loopback,
-    }
-    settings = SupervisorOptions(
-        run=options.run_dir,
-        host=host,
-        port=port,
-        workers=options.workers,
-        spares=options.spares,
-        watchdog_s=options.watchdog_s,
-        grace_s=options.grace_s,
-        worker=worker,
-    )
-    Supervisor(settings, listening).run()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Stage 4, serve: the process that holds the listening socket and keeps workers behind it.
 
-    socket (here) --inherited--> worker 1 .. n, fresh processes that accept from it
-                            `--> spare: loaded and proven, promoted the moment a worker dies
+    socket (here) --fork--> worker 1 .. n, processes that accept from it
+                       `--> spare: loaded and proven, promoted the moment a worker dies
+    snapshot file --looked at--> workers are nudged when it is another one
 
 A worker's death refuses nobody: the socket is not its own. A worker whose loop is stuck is killed and replaced.
 SIGTERM drains, a second one ends; SIGHUP replaces the workers one by one.
@@ -10,26 +11,29 @@ SIGTERM drains, a second one ends; SIGHUP replaces the workers one by one.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import selectors
 import signal
 import socket
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from penstock.serve.channel import Message, hear, pair, say
+from penstock.serve.channel import Message, hear, say
+from penstock.serve.children import Child, fork
 from penstock.serve.meters import forget_gauges
-from penstock.serve.snapshots import write_whole
+from penstock.serve.snapshots import FILE, write_whole
 
 BACKLOG = 2048
-TICK_S = 0.2
+LOOK_S = 0.05
 START_S = 60.0
 BIND_S = 5.0
-MODULE = "penstock.serve.worker"
+
+Work = Callable[[socket.socket, socket.socket], None]
+"""What a worker does all its life, with the listening socket and its end of the channel."""
 
 
 class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +41,6 @@ class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         run: Folder of snapshot, status and counters.
-        worker: Options every worker gets, as JSON builtins; descriptors are added here.
         watchdog_s: A worker whose loop did not turn for so long is replaced.
         grace_s: A drain ends after so long, whatever is still held.
     """
@@ -49,19 +52,6 @@ class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
     spares: int = 1
     watchdog_s: float = 10.0
     grace_s: float = 30.0
-    worker: dict[str, str | float | bool] = {}
-
-
-class Child:
-    """A worker process as its supervisor sees it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
-        self.process = process
-        self.control = control
-        self.number = 0
-        self.settled = False
-        self.draining = False
-        self.alive_at = time.monotonic() + START_S
 
 
 class Supervisor:
@@ -70,12 +60,16 @@ class Supervisor:
     Args:
         options: How it runs.
         listening: The bound socket.
+        work: What a worker does.
     """
 
-    def __init__(self, options: SupervisorOptions, listening: socket.socket) -> None:
+    def __init__(self, options: SupervisorOptions, listening: socket.socket, work: Work) -> None:
         self._options = options
         self._listening = listening
+        self._work = work
         self._run = Path(options.run)
+        self._snapshot = str(self._run / FILE)
+        self._seen = (0, 0)
         self._children: list[Child] = []
         self._to_replace: list[Child] = []
         self._selector = selectors.DefaultSelector()
@@ -88,13 +82,17 @@ class Supervisor:
         """Until it is told to end and the last worker has."""
         wake = self._catch_signals()
         self._announce()
+        # What lives now lives as long as we do: untouched by the collector, its pages stay shared with every worker.
+        gc.collect()
+        gc.freeze()
         self._balance()
         while self._children or not self._ending_at:
-            for key, _ in self._selector.select(TICK_S):
+            for key, _ in self._selector.select(LOOK_S):
                 if key.fileobj is wake:
                     self._wake(wake)
                 else:
                     self._hear(key.data)
+            self._look()
             self._watch()
             self._balance()
         (self._run / "supervisor.json").unlink(missing_ok=True)
@@ -105,7 +103,7 @@ class Supervisor:
         wake, woken = socket.socketpair()
         wake.setblocking(False)
         woken.setblocking(False)
-        self._woken = woken
+        self._wires = (wake, woken)
         signal.set_wakeup_fd(woken.fileno())
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
@@ -142,9 +140,7 @@ class Supervisor:
     def _bury(self, child: Child) -> None:
         """A worker is dead: remove its traces; `_balance` replaces it."""
         self._selector.unregister(child.control)
-        child.control.close()
-        child.process.kill()
-        child.process.wait()
+        child.bury()
         self._children.remove(child)
         self._to_replace = [other for other in self._to_replace if other is not child]
         if child.number:
@@ -154,18 +150,30 @@ class Supervisor:
             self._failures += 1
             self._not_before = time.monotonic() + min(0.1 * 2**self._failures, 5.0)
 
+    def _look(self) -> None:
+        """Nudge the workers when the snapshot is another file: one process looks often, so that the others need not."""
+        try:
+            found = os.stat(self._snapshot)
+        except FileNotFoundError:
+            return
+        seen = (found.st_ino, found.st_mtime_ns)
+        if seen != self._seen:
+            self._seen = seen
+            for child in self._children:
+                say(child.control, Message("look"))
+
     def _watch(self) -> None:
         """Kill what hangs; its death is then heard like any other."""
         now = time.monotonic()
         for child in self._children:
             if now - child.alive_at > self._options.watchdog_s:
-                child.process.kill()
+                child.kill()
         if self._ending_at and now > self._ending_at:
             self._kill_all()
 
     def _kill_all(self) -> None:
         for child in self._children:
-            child.process.kill()
+            child.kill()
 
     # -- what should be
 
@@ -208,17 +216,14 @@ class Supervisor:
         say(child.control, Message("serve", number=child.number, now=not self._ever_settled))
 
     def _spawn(self) -> Child:
-        ours, theirs = pair()
-        options = {**self._options.worker, "listening": self._listening.fileno(), "control": theirs.fileno()}
-        process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, msgspec.json.encode(options).decode()],
-            stdin=subprocess.DEVNULL,
-            pass_fds=(self._listening.fileno(), theirs.fileno()),
+        child = fork(
+            lambda control: self._work(self._listening, control),
+            name="penstock-worker",
+            patience_s=START_S,
+            let_go=(self._selector, *self._wires, *(other.control for other in self._children)),
         )
-        theirs.close()
-        child = Child(process, ours)
         self._children.append(child)
-        self._selector.register(ours, selectors.EVENT_READ, child)
+        self._selector.register(child.control, selectors.EVENT_READ, child)
         return child
 
     def _announce(self) -> None:

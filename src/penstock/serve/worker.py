@@ -13,9 +13,7 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import socket
-import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -41,8 +39,8 @@ from penstock.serve.snapshots import SnapshotFile, write_whole
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
-POLL_S = 0.05
-BEAT_EVERY = 5
+POLL_S = 0.25
+"""How often it looks by itself: it says that it is alive then, and a nudge may have been lost."""
 _LOG = logging.getLogger("penstock.serve")
 
 
@@ -50,8 +48,6 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor tells a worker at its start.
 
     Attributes:
-        listening: File descriptor of the listening socket.
-        control: File descriptor of its end of the channel.
         run: Folder of snapshot and status files.
         log: Folder of the journal; empty records nothing.
         key: PEM file of who may have signed packages; empty takes unsigned ones.
@@ -60,8 +56,6 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         idle_s: In a rolling restart idle clients get so long to ask once more.
     """
 
-    listening: int
-    control: int
     run: str
     log: str = ""
     key: str = ""
@@ -119,6 +113,8 @@ class Worker:
             if message.what == "serve" and not self._number:
                 self._number = message.number
                 self._start(self._serve(now=message.now))
+            elif message.what == "look":
+                self._look()
             elif message.what == "drain" and not self._board.draining:
                 self._start(self._drain(rolling=message.rolling))
 
@@ -161,23 +157,24 @@ class Worker:
     # -- the snapshot
 
     async def _follow(self) -> None:
-        """Look at the snapshot file, and let the supervisor know that the loop turns, for ever."""
-        turns = 0
+        """Let the supervisor know that the loop turns, and look at the snapshot file, for ever."""
         while True:
-            snapshot = self._file.changed()
-            if snapshot is not None:
-                self._board.announce(snapshot)
-                self._wanted = snapshot
-                self._news.set()
-            elif self._wanted is None:
-                self._have_looked()
-            if turns % BEAT_EVERY == 0:
-                say(self._control, Message("alive"))
+            self._look()
+            say(self._control, Message("alive"))
             if self._desk is not None:
                 waiting = sum(model.lane.depth() for model in self._shelf.models.values())
                 self._desk.meters.gauge(self._desk.in_flight, waiting)
-            turns += 1
             await asyncio.sleep(POLL_S)
+
+    def _look(self) -> None:
+        """Take the snapshot file if it is another one."""
+        snapshot = self._file.changed()
+        if snapshot is not None:
+            self._board.announce(snapshot)
+            self._wanted = snapshot
+            self._news.set()
+        elif self._wanted is None:
+            self._have_looked()
 
     async def _settle(self) -> None:
         """Bring the newest snapshot about, for ever; one that cannot be leaves the old routes."""
@@ -273,25 +270,13 @@ def _warm_of(snapshot: Snapshot | None) -> set[str]:
     return {digest for route in snapshot.routes for digest in route.warm} if snapshot else set()
 
 
-def main(argument: str) -> None:
-    """Run a worker by the options its supervisor gives, as JSON."""
+def live(options: WorkerOptions, listening: socket.socket, control: socket.socket) -> None:
+    """Be a worker until drained: all that a forked process does."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # A number too large for its type becomes infinite, and `conform` refuses that with its place.
     np.seterr(over="ignore", invalid="ignore")
-    options = msgspec.json.decode(argument, type=WorkerOptions)
-    os.set_inheritable(options.listening, False)
-    os.set_inheritable(options.control, False)
-    # Ctrl-C reaches the whole group; the supervisor decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    listening = socket.socket(fileno=options.listening)
-    control = socket.socket(fileno=options.control)
-    control.setblocking(False)
 
-    async def live() -> None:
+    async def work() -> None:
         await Worker(options, listening, control).run()
 
-    uvloop.run(live())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+    uvloop.run(work())

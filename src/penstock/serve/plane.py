@@ -1,0 +1,107 @@
+"""Stage 4, serve: a data plane from its options: what it serves, where it listens, its supervisor.
+
+It is imported when the options are known to be right; what workers need is imported last, once for all of them, when
+the socket is already open.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from argparse import Namespace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from penstock.access.tokens import token_sha256
+from penstock.adapters import load
+from penstock.errors import BadConfig
+from penstock.packages.digests import named, sha256_bytes
+from penstock.packages.manifest import MANIFEST, read_manifest
+from penstock.records import Grant, Limits, Route, Snapshot, Variant, encode
+from penstock.runtime.processors import default_workers
+from penstock.serve.snapshots import FILE, write_whole
+from penstock.serve.supervisor import Supervisor, SupervisorOptions, listen
+
+WORKER = "penstock.serve.worker"
+USUAL = "onnxruntime"
+
+
+def run(options: Namespace, *, loopback: bool) -> None:
+    """Serve until told to stop.
+
+    Args:
+        options: The command line's.
+        loopback: Only this machine can reach the address.
+
+    Raises:
+        PenstockError: There is nothing to serve, or it is no package.
+        OSError: The address is taken, or a folder cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
+        engine = _choose_source(options, scratch)
+        _serve(options, engine, loopback=loopback)
+
+
+def _choose_source(options: Namespace, scratch: str) -> str:
+    """A package of its own, or the snapshots in a folder; the name of the engine that will be needed first.
+
+    Raises:
+        BadConfig: Neither was given.
+    """
+    if options.package:
+        options.run_dir = options.run_dir or scratch
+        return _write_snapshot(options)
+    if not options.run_dir:
+        raise BadConfig("there is nothing to serve", "give --package or --run-dir")
+    return USUAL
+
+
+def _write_snapshot(options: Namespace) -> str:
+    """The snapshot of one package, all traffic its own; the name of its engine."""
+    folder = Path(options.package).resolve()
+    manifest = read_manifest(folder)
+    digest = named(sha256_bytes((folder / MANIFEST).read_bytes()))
+    variant = Variant(name="stable", model=manifest.name, version=1, digest=digest)
+    grants: tuple[Grant, ...] = ()
+    if options.token_file:
+        hashed = token_sha256(Path(options.token_file).read_text().strip())
+        grants = (Grant(token_sha256=hashed, subject="token-file", permissions=("predict", "read")),)
+    route = Route(
+        endpoint=options.name or manifest.name,
+        release=1,
+        variants=(variant,),
+        public=not grants,
+        limits=Limits(log="normal" if options.log_dir else "off"),
+    )
+    snapshot = Snapshot(
+        number=1, routes=(route,), packages={digest: str(folder)}, grants=grants, written_at=time.time()
+    )
+    write_whole(Path(options.run_dir) / FILE, encode(snapshot))
+    return manifest.engine
+
+
+def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
+    listening = listen("127.0.0.1" if options.host == "localhost" else options.host, options.port)
+    host, port = listening.getsockname()[:2]
+    print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    # With the socket open, whoever comes waits for what is slow to import, and is not refused.
+    worker = import_module(WORKER)
+    load("engine", engine)
+    work = worker.WorkerOptions(
+        run=options.run_dir,
+        log=options.log_dir,
+        key=options.keys,
+        environments=options.environments,
+        loopback=loopback,
+    )
+    settings = SupervisorOptions(
+        run=options.run_dir,
+        host=host,
+        port=port,
+        workers=options.workers or default_workers(),
+        spares=options.spares,
+        watchdog_s=options.watchdog_s,
+        grace_s=options.grace_s,
+    )
+    Supervisor(settings, listening, partial(worker.live, work)).run()
