@@ -15,6 +15,8 @@ from penstock.serve.listeners.http import HttpConnection, HttpState
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.turn import LoopTurn
 
+_UNREAD: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""How long sent bytes may stay unread (Linux; RFC 5482)."""
 _LOG = logging.getLogger("penstock.serve")
 
 
@@ -53,6 +55,10 @@ class Door:
             return
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if _UNREAD is not None:
+            # An answer that fits into the kernel's own buffer is sent as far as we can see: only the kernel knows
+            # that the client reads none of it, and frees what it holds.
+            accepted.setsockopt(socket.IPPROTO_TCP, _UNREAD, int(1000 * self.state.limits.read_s))
         loop = asyncio.get_running_loop()
         task = loop.create_task(loop.connect_accepted_socket(lambda: HttpConnection(self.state), accepted))
         self._accepting.add(task)
