@@ -3,10 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt bench docs lock clean
+.PHONY: help setup demo test check fmt bench bench-all docs lock clean
 
 help: ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 .venv/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Penstock needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -46,8 +46,11 @@ fmt: .venv/dev ## rewrite the format
 	$(BIN)/ruff format src tests bench
 	$(BIN)/ruff check --fix src tests bench
 
-bench: .venv/dev ## the data plane against FastAPI + ONNX Runtime, as ratios
-	$(BIN)/python bench/run.py
+bench: .venv/dev ## the data plane against its limits and the reference peers, as ratios
+	$(BIN)/python -m bench.run
+
+bench-all: .venv/dev ## the same against every peer
+	$(BIN)/python -m bench.run --all
 
 docs: .venv/dev ## check the documents' examples and links
 	$(BIN)/pytest tests/test_docs.py

@@ -1,71 +1,86 @@
-"""A closed loop of keep-alive clients in one thread, for machines without ``wrk``: slower, but the same question.
+"""A closed loop of keep-alive clients: wrk over HTTP/1.1, h2load over HTTP/2; each takes one CPU.
 
-Sends each body in turn over N connections; a connection asks again when it has its answer.
+traffic -> file of bodies -> load generator (pinned) -> Load
 """
 
 from __future__ import annotations
 
-import selectors
-import socket
-import time
+import shutil
+import struct
+import subprocess
+from pathlib import Path
 from typing import NamedTuple
 
+from bench.places import HERE
+from bench.server import LOAD_CPU
+from bench.traffic import Traffic
 
-class Measured(NamedTuple):
-    """Requests answered with 200 in `seconds`, others, and latencies in seconds, sorted."""
+GRACE_S = 60.0
+PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "taskset": "util-linux"}
+"""Which Debian package brings each tool."""
+
+
+class Load(NamedTuple):
+    """Requests answered with success and not, how long it took, and latencies."""
 
     answered: int
     failed: int
     seconds: float
-    latencies_s: list[float]
-
-    def quantile(self, share: float) -> float:
-        return self.latencies_s[min(int(share * len(self.latencies_s)), len(self.latencies_s) - 1)]
+    p50_ms: float
+    p99_ms: float
 
 
-class _Client:
-    def __init__(self, port: int) -> None:
-        self.wire = socket.create_connection(("127.0.0.1", port))
-        self.wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.answer = b""
-        self.sent_at = 0.0
-
-    def ask(self, request: bytes) -> None:
-        self.answer = b""
-        self.sent_at = time.perf_counter()
-        self.wire.sendall(request)
-
-    def hear(self) -> bool:
-        """Take bytes; whether the answer is whole."""
-        self.answer += self.wire.recv(65536)
-        head, found, body = self.answer.partition(b"\r\n\r\n")
-        if not found:
-            return False
-        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
-        return len(body) >= length
+def missing_tools(names: list[str]) -> str:
+    """How to install those that are not here; empty where all are."""
+    missing = sorted({PACKAGES[name] for name in names if shutil.which(name) is None})
+    return f"apt-get install {' '.join(missing)}" if missing else ""
 
 
-def load(port: int, requests: list[bytes], *, connections: int, seconds: float) -> Measured:
-    """Ask for `seconds` over `connections`, each request in turn."""
-    selector = selectors.DefaultSelector()
-    clients = [_Client(port) for _ in range(connections)]
-    turn = failed = 0
-    latencies: list[float] = []
-    started = time.perf_counter()
-    for client in clients:
-        selector.register(client.wire, selectors.EVENT_READ, client)
-        client.ask(requests[turn % len(requests)])
-        turn += 1
-    while time.perf_counter() - started < seconds:
-        for key, _ in selector.select(0.1):
-            client = key.data
-            if not client.hear():
-                continue
-            latencies.append(time.perf_counter() - client.sent_at)
-            failed += not client.answer.startswith(b"HTTP/1.1 200")
-            client.ask(requests[turn % len(requests)])
-            turn += 1
-    taken = time.perf_counter() - started
-    for client in clients:
-        client.wire.close()
-    return Measured(len(latencies) - failed, failed, taken, sorted(latencies))
+def http_load(port: int, traffic: Traffic, *, connections: int, seconds: float, scratch: Path) -> Load:
+    """Send the bodies in turn over `connections` for `seconds`, each connection waiting for its answer.
+
+    Raises:
+        RuntimeError: wrk said nothing that can be read.
+    """
+    bodies = scratch / f"{port}.bodies"
+    with bodies.open("wb") as file:
+        for body in traffic.bodies:
+            file.write(b"%d\n%b" % (len(body), body))
+    command = ["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "20s"]
+    command += ["-s", str(HERE / "requests.lua"), f"http://127.0.0.1:{port}{traffic.path}", "--", str(bodies)]
+    command += [f"{name}: {value}" for name, value in traffic.headers.items()]
+    said = _output(command, seconds)
+    numbers = said.partition("RESULT ")[2].split()
+    if len(numbers) != 5:
+        raise RuntimeError(f"wrk: {said[-300:]}")
+    requests, micros, failed, p50_us, p99_us = map(int, numbers)
+    return Load(requests - failed, failed, micros / 1e6, p50_us / 1e3, p99_us / 1e3)
+
+
+def grpc_load(port: int, traffic: Traffic, *, connections: int, seconds: float, scratch: Path) -> Load:
+    """The same for one gRPC method, one stream a connection.
+
+    h2load sends one and the same body, so the model sees one row again and again: alike for all servers.
+
+    Raises:
+        RuntimeError: h2load said nothing that can be read.
+    """
+    body, log = scratch / f"{port}.grpc", scratch / f"{port}.h2load"
+    body.write_bytes(struct.pack(">BI", 0, len(traffic.bodies[0])) + traffic.bodies[0])
+    log.unlink(missing_ok=True)
+    command = ["taskset", "-c", str(LOAD_CPU), "h2load", "-t1", f"-c{connections}", "-m1", "-D", f"{seconds:g}"]
+    command += ["-d", str(body), "--log-file", str(log), "-H", "content-type: application/grpc", "-H", "te: trailers"]
+    for name, value in traffic.headers.items():
+        command += ["-H", f"{name.lower()}: {value}"]
+    said = _output([*command, f"http://127.0.0.1:{port}{traffic.path}"], seconds)
+    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    latencies = sorted(int(line[2]) / 1e3 for line in lines if len(line) == 3)
+    if not latencies:
+        raise RuntimeError(f"h2load: {said[-300:]}")
+    failed = sum(line[1] != "200" for line in lines)
+    count = len(latencies)
+    return Load(count - failed, failed, seconds, latencies[count // 2], latencies[int(count * 0.99)])
+
+
+def _output(command: list[str], seconds: float) -> str:
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds + GRACE_S, check=False).stdout

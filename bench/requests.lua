@@ -1,9 +1,17 @@
--- wrk script: POST the bodies of a file, one a line, in turn. Arguments after "--": the file.
+-- wrk script: POST the bodies of a file in turn. Arguments after "--": the file, then one "Name: value" a header.
+-- In the file each body stands behind a line with its number of bytes.
 local requests, turn = {}, 0
 function init(args)
   wrk.method = "POST"
-  wrk.headers["Content-Type"] = "application/json"
-  for line in io.lines(args[1]) do requests[#requests + 1] = wrk.format(nil, nil, nil, line) end
+  for i = 2, #args do
+    local name, value = args[i]:match("^(.-): (.*)$")
+    wrk.headers[name] = value
+  end
+  local file = assert(io.open(args[1], "rb"))
+  for size in function() return file:read("*l") end do
+    requests[#requests + 1] = wrk.format(nil, nil, nil, file:read(tonumber(size)))
+  end
+  file:close()
 end
 function request()
   turn = turn % #requests + 1

@@ -1,9 +1,9 @@
-"""`make bench`: our data plane against FastAPI + ONNX Runtime, in one run, as ratios.
+"""`make bench`: the rounds.
 
-Both serve the same compiled gradient-boosted trees (100 trees, 20 numbers) with one process, side by side; ours with
-everything on: signature check, prediction ids, metrics, inference log. Each round asks one, then the other, so that
-whatever else the machine does hits both. Different rows in turn: the same row again and again flatters everybody.
-Trust the ratio of requests per CPU second first; p99 on a shared machine mostly shows who else ran.
+    points -> stages -> environments, servers up, every answer checked -> rounds over all spots -> results/TIME.jsonl
+
+Within a stage all servers are up and every round visits every spot, so that whatever else the machine does hits all
+alike. A server's whole process tree has one CPU and the load another; with two workers nothing is pinned.
 """
 
 from __future__ import annotations
@@ -11,202 +11,195 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import shutil
-import socket
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
+from bench.environments import installed_mib
+from bench.load import missing_tools
+from bench.models import make_model
+from bench.places import RESULTS, ROOT, WORK
+from bench.points import CLAIMS, STAGES, Claim, Spot, spots_of
+from bench.ratios import Samples
+from bench.report import table
+from bench.running import Running, setting_of
+from bench.server import LOAD_CPU, free_port
+from bench.systems import SYSTEMS
 
-from load import load
-from penstock.build.assemble import build
-from penstock.build.request import BuildRequest
-from penstock.packages.read import Package
-
-HERE = Path(__file__).parent
-WIDTH = 20
-ROWS = 512
-
-
-class System(NamedTuple):
-    """A server under load: where, which path, which bodies, and the processes that count."""
-
-    name: str
-    port: int
-    path: str
-    bodies: list[str]
-    pid: int
+STARTS = 5
+WARM_S = 1.0
 
 
-class Point(NamedTuple):
-    """What one system did at one number of connections."""
+class Options(NamedTuple):
+    """How long, how often, and of which tree."""
 
-    per_s: float
-    cpu_us: float
-    p50_ms: float
-    p99_ms: float
-
-
-def make_package(folder: Path) -> Package:
-    random = np.random.default_rng(11)
-    x = random.normal(size=(6000, WIDTH))
-    y = (x[:, 0] + x[:, 1] * x[:, 2] + np.sin(x[:, 3]) + random.normal(size=6000) > 0).astype(int)
-    model = HistGradientBoostingClassifier(max_iter=100, max_depth=6, max_leaf_nodes=51).fit(x, y)
-    return build(model, BuildRequest(name="bench", out=folder, data=x[:500].astype(np.float32), lock=False))
+    rounds: int
+    seconds: float
+    source: Path
+    only: frozenset[str]
 
 
-@contextmanager
-def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[int]:
-    """A server process that listens on a port."""
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL)
+class Record:
+    """The run's file: one JSON object a line, there as soon as it is known."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.lines: list[dict[str, object]] = []
+
+    def add(self, kind: str, **fields: object) -> None:
+        """Append one line."""
+        self.lines.append({"kind": kind, **fields})
+        with self.path.open("a") as file:
+            file.write(json.dumps(self.lines[-1]) + "\n")
+
+
+def run_stage(name: str, claims: list[Claim], record: Record, options: Options) -> None:
+    """Start its servers, measure every spot in every round, stop them."""
+    spots = [spot for spot in spots_of(name, claims) if not options.only or spot.system in options.only]
+    stage = STAGES[name]
+    say(f"{name}: {stage.what}")
+    with TemporaryDirectory(prefix="stage-", dir=WORK) as folder:
+        up: dict[str, Running] = {}
+        try:
+            for system in dict.fromkeys(spot.system for spot in spots):
+                asked = list(dict.fromkeys(spot.traffic for spot in spots if spot.system == system))
+                running = bring_up(name, system, asked, record, options, Path(folder))
+                if running is not None:
+                    up[system] = running
+            there = [spot for spot in spots if spot.system in up]
+            for number in range(options.rounds):
+                # Each round starts with another spot, so that nobody is always first.
+                turned = there[number % len(there) :] + there[: number % len(there)] if there else []
+                for spot in turned:
+                    sample(name, number, spot, up[spot.system], record, options.seconds)
+        finally:
+            for running in up.values():
+                running.stop()
+
+
+def bring_up(stage: str, name: str, asked: list[str], record: Record, options: Options, folder: Path) -> Running | None:
+    """A server that answers right, or None and the reason in the record."""
+    running: Running | None = None
     try:
-        for _ in range(300):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(30)
+        lacking = [tool for tool in SYSTEMS[name].needs if shutil.which(tool) is None]
+        if lacking:
+            raise RuntimeError(f"there is no {lacking[0]} on this machine")
+        model = make_model(STAGES[stage].model)
+        setting = setting_of(
+            name, model, scratch=folder, port=free_port(), workers=STAGES[stage].workers, source=options.source
+        )
+        running = Running(name, setting)
+        running.start()
+        if running.system.kind == "server":
+            for traffic in asked:
+                running.check(traffic)
+                running.measure(Spot(name, traffic, 4), WARM_S)
+    except (RuntimeError, OSError) as error:
+        say(f"  {name}: left out: {error}")
+        record.add("skip", stage=stage, system=name, reason=str(error))
+        if running is not None:
+            running.stop()
+        return None
+    say(f"  {name}: right")
+    return running
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of a process and its children that live."""
-    total = 0.0
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return total
-    return total + sum(cpu_s(int(child)) for child in children)
+def sample(stage: str, number: int, spot: Spot, running: Running, record: Record, seconds: float) -> None:
+    """One spot in one round."""
+    figures = running.measure(spot, seconds)
+    record.add("sample", stage=stage, round=number, system=spot.system, spot=str(spot), **figures)
+    bad = figures.get("failed", 0) + figures.get("wrong", 0)
+    latency = f"p50 {figures['p50_ms']:.2f} p99 {figures['p99_ms']:.2f} ms" if "p50_ms" in figures else ""
+    rate = f"{figures['per_s']:9.0f}/s  {figures['cpu_us']:8.1f} us CPU"
+    say(f"  round {number + 1}  {spot!s:32} {rate}  {latency}{f'  {bad:.0f} BAD' if bad else ''}")
 
 
-def measure(system: System, *, connections: int, seconds: float, scratch: Path) -> Point:
-    before = cpu_s(system.pid)
-    if shutil.which("wrk"):
-        bodies = scratch / f"{system.name}.bodies"
-        bodies.write_text("\n".join(system.bodies) + "\n")
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(HERE / "requests.lua")]
-        url = f"http://127.0.0.1:{system.port}{system.path}"
-        said = subprocess.run([*command, url, "--", str(bodies)], capture_output=True, text=True, check=True).stdout
-        requests, micros, failed, p50, p99 = map(int, said.partition("RESULT ")[2].split())
-        answered, taken, middle, tail = requests - failed, micros / 1e6, p50 / 1e3, p99 / 1e3
-    else:
-        raw = [
-            f"POST {system.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-            for body in system.bodies
-        ]
-        done = load(system.port, raw, connections=connections, seconds=seconds)
-        answered, failed, taken = done.answered, done.failed, done.seconds
-        middle, tail = done.quantile(0.5) * 1e3, done.quantile(0.99) * 1e3
-    if failed:
-        raise SystemExit(f"{system.name}: {failed} requests failed, so there is nothing to compare")
-    return Point(answered / taken, (cpu_s(system.pid) - before) / answered * 1e6, middle, tail)
+def run_starts(claims: list[Claim], record: Record, options: Options) -> None:
+    """Cold start, memory after a short load, idle CPU, installed size; one server at a time."""
+    say(f"start: {STAGES['start'].what}")
+    for number in range(STARTS):
+        for spot in spots_of("start", claims):
+            with TemporaryDirectory(prefix="start-", dir=WORK) as folder:
+                setting = setting_of(
+                    spot.system,
+                    make_model("trees"),
+                    scratch=Path(folder),
+                    port=free_port(),
+                    workers=1,
+                    source=options.source,
+                )
+                running = Running(spot.system, setting)
+                running.traffic(spot.traffic)
+                running.start()
+                try:
+                    figures = {"start_s": running.check(spot.traffic)}
+                    running.measure(Spot(spot.system, spot.traffic, 4), WARM_S)
+                    figures |= running.rest()
+                finally:
+                    running.stop()
+                figures["size_mib"] = installed_mib(setting.environment)
+            record.add("sample", stage="start", round=number, system=spot.system, spot=str(spot), **figures)
+            say(f"  start {number + 1}  {spot.system:20} " + "  ".join(f"{k} {v:.2f}" for k, v in figures.items()))
 
 
-def wait_until_right(system: System) -> None:
-    """Until it answers 200."""
-    body = system.bodies[0]
-    request = f"POST {system.path} HTTP/1.0\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    for _ in range(300):
-        with socket.create_connection(("127.0.0.1", system.port)) as wire:
-            wire.sendall(f"{request}\r\n\r\n{body}".encode())
-            if b" 200 " in wire.recv(200):
-                return
-        time.sleep(0.1)
-    raise SystemExit(f"{system.name} does not answer")
+def chosen(options: argparse.Namespace) -> list[Claim]:
+    """The claims that were asked for."""
+    points = set(options.points.split(",")) if options.points else set()
+    return [claim for claim in CLAIMS if (claim.point in points if points else options.all or claim.reference)]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def describe() -> dict[str, object]:
+    """The machine in words, and the versions that matter to everybody."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = f"{len(names)} CPUs ({names[0] if names else platform.machine()}), {pages / 2**30:.0f} GiB"
+    libraries = {name: version(name) for name in ("onnxruntime", "numpy", "scikit-learn")}
+    return {"machine": machine, "python": platform.python_version(), "load": os.getloadavg()[0], **libraries}
 
 
-def compare(ours: System, theirs: System, *, rounds: int, seconds: float, scratch: Path) -> dict[str, dict[str, float]]:
-    """Medians over the rounds, and of the ratios within each round."""
-    found: dict[str, dict[str, float]] = {}
-    for connections in (1, 16):
-        pairs: list[tuple[Point, Point]] = []
-        for _ in range(rounds):
-            base = measure(theirs, connections=connections, seconds=seconds, scratch=scratch)
-            pairs.append((measure(ours, connections=connections, seconds=seconds, scratch=scratch), base))
-        middle = statistics.median
-        found[f"c{connections}"] = {
-            "ours_per_s": middle(a.per_s for a, _ in pairs),
-            "theirs_per_s": middle(b.per_s for _, b in pairs),
-            "ours_cpu_us": middle(a.cpu_us for a, _ in pairs),
-            "theirs_cpu_us": middle(b.cpu_us for _, b in pairs),
-            "per_cpu_s_x": middle(b.cpu_us / a.cpu_us for a, b in pairs),
-            "per_s_x": middle(a.per_s / b.per_s for a, b in pairs),
-            "ours_p50_ms": middle(a.p50_ms for a, _ in pairs),
-            "theirs_p50_ms": middle(b.p50_ms for _, b in pairs),
-            "p50_x": middle(a.p50_ms / b.p50_ms for a, b in pairs),
-            "ours_p99_ms": middle(a.p99_ms for a, _ in pairs),
-            "theirs_p99_ms": middle(b.p99_ms for _, b in pairs),
-            "p99_x": middle(a.p99_ms / b.p99_ms for a, b in pairs),
-        }
-    return found
+def say(line: str) -> None:
+    """Progress."""
+    print(line, flush=True)
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
-    lines = ["| connections | figure | penstock | FastAPI + ORT | ratio |", "| --- | --- | --- | --- | --- |"]
-    for name, point in found.items():
-        for figure, ours, theirs, ratio in (
-            ("requests/s", "ours_per_s", "theirs_per_s", "per_s_x"),
-            ("CPU us per request", "ours_cpu_us", "theirs_cpu_us", "per_cpu_s_x"),
-            ("p50 ms", "ours_p50_ms", "theirs_p50_ms", "p50_x"),
-            ("p99 ms", "ours_p99_ms", "theirs_p99_ms", "p99_x"),
-        ):
-            lines.append(f"| {name} | {figure} | {point[ours]:.4g} | {point[theirs]:.4g} | {point[ratio]:.2f} x |")
-    lines.append("(ratio of CPU: requests per CPU second, ours over theirs)")
-    return "\n".join(lines)
-
-
-def main() -> None:
+def main() -> int:
+    """Run; 1 where a tool is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--points", default="", help="such as P1,P3; the reference set where not given")
+    parser.add_argument("--all", action="store_true", help="every peer")
+    parser.add_argument("--systems", default="", help="measure only these, such as penstock,fastapi")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", default="", help="file for the figures as JSON")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
-        scratch = Path(name)
-        print("building the model's package ...", flush=True)
-        package = make_package(scratch / "packages")
-        rows = np.random.default_rng(5).normal(size=(ROWS, WIDTH)).astype(np.float32).round(4).tolist()
-        tensor = {"name": "X", "shape": [1, WIDTH], "datatype": package.manifest.signature.inputs[0].datatype}
-        v2 = [json.dumps({"inputs": [{**tensor, "data": row}]}) for row in rows]
-        plain = [json.dumps({"inputs": [row]}) for row in rows]
-        port, other = free_port(), free_port()
-        serve = [sys.executable, "-m", "penstock.serve", "--package", str(package.folder), "--port", str(port)]
-        serve += ["--workers", "1", "--spares", "0", "--log-dir", str(scratch / "log")]
-        uvicorn = [sys.executable, "-m", "uvicorn", "baseline:app", "--port", str(other), "--no-access-log"]
-        uvicorn += ["--log-level", "warning", "--app-dir", str(HERE)]
-        model = {"BENCH_MODEL": str(package.entry)}
-        with running(serve, port, {}) as ours, running(uvicorn, other, model) as theirs:
-            systems = (
-                System("penstock", port, "/v2/models/bench/infer", v2, ours),
-                System("fastapi", other, "/predict", plain, theirs),
-            )
-            for system in systems:
-                wait_until_right(system)
-            print(f"{options.rounds} rounds of {options.seconds:g} s each ...", flush=True)
-            found = compare(*systems, rounds=options.rounds, seconds=options.seconds, scratch=scratch)
-    print(table(found))
-    print(json.dumps(found))
-    if options.json:
-        Path(options.json).write_text(json.dumps(found, indent=1) + "\n")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--source", type=Path, default=ROOT, help="another checkout, to measure its wheel as ours")
+    parser.add_argument("--json", type=Path, default=None, help="file of this run's samples")
+    given = parser.parse_args()
+    claims = chosen(given)
+    grpc = any(claim.stage == "grpc" for claim in claims)
+    install = missing_tools(["wrk", "taskset", *(["h2load"] if grpc else [])])
+    if install:
+        print(f"the load generators are missing: {install}", file=sys.stderr)
+        return 1
+    os.sched_setaffinity(0, {LOAD_CPU})
+    WORK.mkdir(parents=True, exist_ok=True)
+    record = Record(given.json or RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.jsonl")
+    record.add("run", at=time.time(), points=[claim.point for claim in claims], **describe())
+    only = frozenset(given.systems.split(",")) if given.systems else frozenset()
+    options = Options(given.rounds, given.seconds, given.source.resolve(), only)
+    for stage in dict.fromkeys(claim.stage for claim in claims):
+        if stage == "start":
+            run_starts(claims, record, options)
+        else:
+            run_stage(stage, claims, record, options)
+    print(f"\n{table(claims, [Samples(record.lines)])}\n\nsamples: {record.path}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,34 +1,31 @@
-"""The usual hand-made service, to compare with: FastAPI + pydantic + ONNX Runtime under uvicorn, one process.
-
-Comes in: the ONNX file's path in BENCH_MODEL. It checks, records and counts nothing.
-"""
+"""The usual hand-made service: FastAPI + pydantic + ONNX Runtime under uvicorn; the baseline of the tables."""
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
-import onnxruntime
 from fastapi import FastAPI
 from pydantic import BaseModel
+from session import open_session
 
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = options.inter_op_num_threads = 1
-options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-session = onnxruntime.InferenceSession(os.environ["BENCH_MODEL"], options, providers=["CPUExecutionProvider"])
 app = FastAPI()
+session = open_session()
 
 
 class Rows(BaseModel):
+    """What comes in."""
+
     inputs: list[list[float]]
 
 
 class Answer(BaseModel):
+    """What goes out."""
+
     label: list[int]
     probabilities: list[list[float]]
 
 
 @app.post("/predict")
 async def predict(rows: Rows) -> Answer:
+    """Answer rows."""
     label, probabilities = session.run(["label", "probabilities"], {"X": np.array(rows.inputs, np.float32)})
     return Answer(label=label.tolist(), probabilities=probabilities.tolist())

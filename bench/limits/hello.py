@@ -1,0 +1,47 @@
+"""Limit line: our own listener with the model, the checks, the log and the counters taken out.
+
+The same bytes come in as for a prediction; the answer is always the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import uvloop
+
+from penstock.serve.listeners.door import Door
+from penstock.serve.listeners.limits import HttpLimits
+from penstock.serve.meters import Meters
+from penstock.serve.protocol import Call, Reply
+from penstock.serve.recorder import Recorder
+from penstock.serve.turn import LoopTurn
+from penstock.serve.visit import Answer
+
+BODY = b'{"outputs":[{"name":"probabilities","shape":[1,2],"datatype":"FP32","data":[0.25,0.75]}]}'
+
+
+class Hello:
+    """Answers every call at once."""
+
+    def handle(self, call: Call, answer: Answer) -> None:
+        """The same for everybody."""
+        del call
+        answer(Reply(200, BODY))
+
+
+async def main(port: int, scratch: Path) -> None:
+    """Serve for ever."""
+    listening = socket.create_server(("127.0.0.1", port), backlog=1024)
+    listening.setblocking(False)
+    turn = LoopTurn(Recorder(None, Meters(scratch / "hello.meter")))
+    Door(Hello(), turn, HttpLimits()).open(listening)  # type: ignore[arg-type]
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as folder:
+        uvloop.run(main(int(sys.argv[1]), Path(folder)))

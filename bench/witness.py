@@ -1,0 +1,55 @@
+"""A quiet client beside the load: asks at a slow pace, and holds every answer against the right numbers.
+
+A server that mixes up its callers' rows under load, or answers a busy moment with rubbish, is seen here: the load
+itself only counts statuses.
+"""
+
+from __future__ import annotations
+
+import http.client
+from threading import Event, Thread
+
+from bench.traffic import Traffic, ask, fault
+
+EVERY_S = 0.02
+
+
+class Witness:
+    """Asks while it is entered.
+
+    Attributes:
+        checked: Answers compared.
+        faults: What was wrong with those that were not right.
+    """
+
+    def __init__(self, port: int, traffic: Traffic) -> None:
+        self.checked = 0
+        self.faults: list[str] = []
+        self._port = port
+        self._traffic = traffic
+        self._over = Event()
+        self._thread = Thread(target=self._run)
+
+    def __enter__(self) -> Witness:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        wire = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        # Another order than the load's, so that the two hold different rows at any moment.
+        count = len(self._traffic.bodies)
+        while not self._over.wait(EVERY_S):
+            index = self.checked * 37 % count
+            try:
+                found = fault(self._traffic, index, ask(wire, self._traffic, index))
+            except (OSError, http.client.HTTPException) as error:
+                found = f"no answer: {type(error).__name__}"
+                wire.close()
+            self.checked += 1
+            if found:
+                self.faults.append(found)
+        wire.close()
