@@ -60,6 +60,8 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     },
     "rowcodec": {
         "v2.json": Adapter("penstock.serve.rowcodecs.v2json:codec"),
+        "v2.raw": Adapter("penstock.serve.rowcodecs.v2raw:codec"),
+        "v1.json": Adapter("penstock.serve.rowcodecs.v1json:codec"),
     },
     "protocol": {
         "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),

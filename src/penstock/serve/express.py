@@ -9,7 +9,6 @@ Nothing is refused here: whatever is unusual in any way, an error included, goes
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from time import perf_counter, time
@@ -17,7 +16,6 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from penstock.errors import PenstockError
 from penstock.log.captures import FORMAT, Capture, blocks
 from penstock.records import Route
 from penstock.serve.board import ServedEndpoint
@@ -166,7 +164,7 @@ class Express:
 
     def _keep(self, run: Run, arrays: Arrays, outputs: Arrays, now: float) -> None:
         """Count and record before anything is answered."""
-        arm, entries, rows, ids = run
+        arm, entries = run.arm, run.entries
         route = self._endpoint.route
         series = arm.series.get("ok")
         if series is None:
@@ -200,7 +198,9 @@ class Station:
         """The express for requests with these headers; None where they have to go the complete way."""
         if endpoint.shadows or endpoint.route.limits.log == "strict":
             return None
-        if not all(arm.model.lane.inline and arm.model.manifest.signature == endpoint.signature for arm in endpoint.arms):
+        if not all(
+            arm.model.lane.inline and arm.model.manifest.signature == endpoint.signature for arm in endpoint.arms
+        ):
             return None
         codec = find_codec(forms, endpoint.signature, headers)
         if codec is None:
@@ -229,8 +229,10 @@ def _capture(
 ) -> Capture:
     arm, entries, rows, ids = run
     variant = arm.variant
-    keyed = any([row.key for row in rows])
-    timed = any([row.event_time for row in rows])
+    keys = [row.key for row in rows]
+    times = [row.event_time for row in rows]
+    client_ids = [row.id or "" for row in rows]
+    subjects = [entry.ticket.subject for entry in entries]
     return Capture(
         FORMAT,
         route.endpoint,
@@ -247,8 +249,8 @@ def _capture(
         blocks(arrays[0]),
         blocks(arrays[1]),
         (),
-        [row.key or own_id for row, own_id in zip(rows, ids, strict=True)] if keyed else (),
-        [row.event_time or now for row in rows] if timed else (),
-        [row.id or "" for row in rows] if any([row.id for row in rows]) else (),
-        [entry.ticket.subject for entry in entries] if any([entry.ticket.subject for entry in entries]) else (),
+        [key or own_id for key, own_id in zip(keys, ids, strict=True)] if any(keys) else (),
+        [at or now for at in times] if any(times) else (),
+        client_ids if any(client_ids) else (),
+        subjects if any(subjects) else (),
     )

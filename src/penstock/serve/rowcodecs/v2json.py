@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from types import GenericAlias
-from typing import Annotated, ClassVar, Literal, Protocol, cast
+from typing import Annotated, Literal, Protocol, cast
 
 import msgspec
 
