@@ -5,7 +5,11 @@ The public names, resolved on first use, nothing else.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+
+# ONNX Runtime would note its use in the home folder of whoever runs it, and send that to its makers.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 
@@ -15,6 +19,10 @@ _NAMES = {
     "endpoint": "penstock.notebook",
     "PenstockError": "penstock.errors",
 }
+
+# ONNX Runtime 1.29 and later sends events about models and machine to its maker from a thread of its own, unless told
+# not to before it is first imported. Nothing leaves this machine unless somebody says so.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["PenstockError", "__version__", "endpoint", "model", "package"]
 

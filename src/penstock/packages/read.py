@@ -10,20 +10,25 @@ beyond JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from penstock.errors import NotFound, Untrusted
 from penstock.packages.digests import hex_of, named, sha256_bytes
 from penstock.packages.golden import GOLDEN, Golden, decode_golden
-from penstock.packages.keys import PublicKey
 from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
-from penstock.packages.signature import MAX_SIGNATURE_BYTES, signed_digests
 from penstock.packages.tree import read_bytes, scan, sha256_of
 from penstock.records import Manifest
 
+if TYPE_CHECKING:
+    from penstock.packages.keys import PublicKey
+
 MAX_GOLDEN_BYTES = 64 << 20
+VERIFIER = "penstock.packages.signature"
+"""Loaded where somebody must have signed: cryptography is a tenth of a small server's start and of its memory."""
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +89,7 @@ def open_package(folder: Path, *, keys: Sequence[PublicKey] | None = None, diges
     if digest is not None and hex_of(digest) != found:
         raise Untrusted("the manifest is not that of the package asked for", "fetch the package again", where=MANIFEST)
     # The manifest is believed only after its signature: what it says of other files comes later.
-    signed = None if keys is None else signed_digests(read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES), keys)
+    signed = None if keys is None else _signed(folder, keys)
     if signed is not None and signed.get(MANIFEST) != found:
         raise Untrusted("the manifest is not what was signed", "fetch the package again", where=MANIFEST)
     manifest = parse_manifest(data)
@@ -93,6 +98,13 @@ def open_package(folder: Path, *, keys: Sequence[PublicKey] | None = None, diges
         _check_signed(signed, {MANIFEST: found} | {name: one.sha256 for name, one in manifest.files.items()})
     _check_contents(folder, manifest)
     return Package(folder=folder, manifest=manifest, digest=named(found))
+
+
+def _signed(folder: Path, keys: Sequence[PublicKey]) -> dict[str, str]:
+    """Hex digest by name, of what one of the keys signed."""
+    verifier = import_module(VERIFIER)
+    data = read_bytes(folder, SIGNATURE, limit=verifier.MAX_SIGNATURE_BYTES)
+    return cast("dict[str, str]", verifier.signed_digests(data, keys))
 
 
 def _check_names(manifest: Manifest, sizes: dict[str, int]) -> None:

@@ -12,16 +12,19 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from penstock.errors import PenstockError
-from penstock.packages.keys import PublicKey
 from penstock.packages.read import Package, open_package
 from penstock.records import Manifest
 from penstock.runtime.engine import Engine, open_engine, prove
 from penstock.serve.lane import Lane, open_lane
 from penstock.serve.pace import MAX_BATCH_ROWS, Pace, measure
+
+if TYPE_CHECKING:
+    from penstock.packages.keys import PublicKey
 
 MEASURE_S = 0.3
 """How long finding a model's pace may take when it is loaded."""

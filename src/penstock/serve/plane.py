@@ -18,6 +18,7 @@ from penstock.adapters import load
 from penstock.errors import BadConfig
 from penstock.packages.digests import named, sha256_bytes
 from penstock.packages.manifest import MANIFEST, read_manifest
+from penstock.packages.read import VERIFIER
 from penstock.records import Grant, Limits, Route, Snapshot, Variant, encode
 from penstock.runtime.processors import default_workers
 from penstock.serve.snapshots import FILE, write_whole
@@ -88,6 +89,8 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
     # With the socket open, whoever comes waits for what is slow to import, and is not refused.
     worker = import_module(WORKER)
     load("engine", engine)
+    if options.keys:
+        import_module(VERIFIER)
     work = worker.WorkerOptions(
         run=options.run_dir,
         log=options.log_dir,

@@ -16,6 +16,7 @@ import os
 import socket
 import time
 from collections.abc import Coroutine
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,6 @@ import uvloop
 from penstock.adapters import TABLE, load
 from penstock.errors import PenstockError
 from penstock.log.journal import Journal
-from penstock.packages.keys import load_public_key
 from penstock.records import Snapshot, WorkerStatus, encode
 from penstock.serve.board import Board
 from penstock.serve.channel import Message, hear, say
@@ -39,6 +39,7 @@ from penstock.serve.snapshots import SnapshotFile, write_whole
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
+KEYS = "penstock.packages.keys"
 POLL_S = 0.25
 """How often it looks by itself: it says that it is alive then, and a nudge may have been lost."""
 _LOG = logging.getLogger("penstock.serve")
@@ -75,7 +76,7 @@ class Worker:
         self._control = control
         self._run = Path(options.run)
         self._file = SnapshotFile(self._run)
-        keys = [load_public_key(Path(options.key))] if options.key else None
+        keys = [import_module(KEYS).load_public_key(Path(options.key))] if options.key else None
         self._shelf = Shelf(keys, Path(options.environments) if options.environments else None)
         self._board = Board(loopback=options.loopback)
         self._number = 0
