@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -21,19 +22,21 @@ from penstock.records import Exchange, Grant, Limits
 COMPLETE = "x-deadline-ms: 60000\r\n"
 """A header that says something of one request: it goes the complete way."""
 
-NUMBERS = st.one_of(
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.floats(-1e3, 1e3, width=32),
-    st.integers(-(2**70), 2**70),
-    st.sampled_from([0, -0.0, 1e39, 3.4028235e38, 3.4028236e38, 1e-50]),
-)
 TEXTS = st.one_of(st.sampled_from(["UA", "B6", "", '"],["', "%b", "é\u2028"]), st.text(max_size=6))
 ODD = st.one_of(st.none(), st.booleans(), TEXTS, st.just([]), st.just({}))
-IDS = st.one_of(st.text(max_size=8), st.sampled_from(['"', "\\", "%s", "7"]), st.none(), st.integers())
 
 
 def mostly(usual: st.SearchStrategy, odd: st.SearchStrategy) -> st.SearchStrategy:
-    return st.integers(0, 9).flatmap(lambda die: odd if die == 0 else usual)
+    return st.integers(0, 19).flatmap(lambda die: odd if die == 0 else usual)
+
+
+ANY_NUMBER = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([0, -0.0, 1e39, 3.4028235e38, 3.4028236e38, 1e-50]),
+)
+NUMBERS = mostly(st.one_of(st.floats(-1e3, 1e3), st.integers(-9, 9)), ANY_NUMBER)
+IDS = st.one_of(st.sampled_from(['"', "\\", "%s", "7", ""]), st.text(max_size=8), st.none(), st.integers())
 
 
 @st.composite
@@ -190,8 +193,9 @@ async def _all(listener: Listener, path: str, bodies: st.SearchStrategy) -> None
         found.append(body)
 
     collect()
-    statuses = {(await both(listener, path, body))[0].status for body in found}
-    assert {200, 400} <= statuses
+    statuses = Counter([(await both(listener, path, body))[0].status for body in found])
+    assert statuses[200] > 40
+    assert statuses[400] > 40
 
 
 async def test_raw_tensors_are_answered_as_the_complete_path_does(listener: Listener) -> None:
@@ -233,7 +237,7 @@ async def test_a_turn_is_one_run_one_frame_and_each_its_own_answer(listener: Lis
         client.send(path, body)
     heard = [await client.hear() for client in clients]
     assert [one.status for one in heard] == [200] * 11 + [400]
-    scores = [json.loads(one.body.replace(b"ID", b"0"))["outputs"][1]["data"][1] for one in heard[:11]]
+    scores = [json.loads(one.body)["outputs"][1]["data"][1] for one in heard[:11]]
     recorded = {one.inputs["X"][0][0]: one for one in listener.exchanges() if one.code == "ok"}
     for number, score in enumerate(scores):
         assert recorded[number].outputs["probabilities"][0][1] == score, "an answer is somebody else's"
@@ -291,7 +295,10 @@ async def test_the_log_policies_hold(tmp_path: Path) -> None:
 async def test_pipelined_requests_are_answered_in_order(listener: Listener) -> None:
     client = listener.client()
     path = "/v2/models/flights/infer"
-    body = b'{"inputs":[{"name":"distance","shape":[1,1],"datatype":"FP64","data":[%d]},{"name":"carrier","shape":[1,1],"datatype":"BYTES","data":["UA"]},{"name":"delay","shape":[1,1],"datatype":"FP64","data":[null]}],"id":"%d"}'
+    columns = [("distance", "FP64", "%d"), ("carrier", "BYTES", '"UA"'), ("delay", "FP64", "null")]
+    tensor = '{"name":"%s","shape":[1,1],"datatype":"%s","data":[%s]}'
+    inputs = ",".join(tensor % column for column in columns)
+    body = f'{{"inputs":[{inputs}],"id":"%d"}}'.encode()
     await client.ask(path, body % (1, 0))
     for number in range(1, 10):
         client.send(path, body % (number, number))
