@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from penstock.app.alone import carry_out
 from penstock.app.opening import open_app
 from penstock.app.releasing import rollback, wait_until_settled
 from penstock.commands.screen import DEFAULT_HOME, UNKNOWN, As, Home, Json, answering, out, show
-from penstock.control.process import ensure_running
+from penstock.control.process import ensure_running, running
 
 
 def run(
@@ -27,11 +28,13 @@ def run(
     """
     with answering(json=json):
         app = open_app(home, token=token)
-        ensure_running(home)
         started = time.monotonic()
         made = rollback(app, endpoint, to=to, reason=reason)
-        settled = wait_until_settled(app, made, timeout_s=30.0)
+        # Nobody waits for a control plane to start before the traffic is back where it was.
+        carry = wait_until_settled if running(home) else carry_out
+        settled = carry(app, made, timeout_s=30.0)
         seconds = time.monotonic() - started
+        ensure_running(home)
         answer = {
             "endpoint": endpoint,
             "release": made.revision,
