@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 from importlib import import_module
 
-# ONNX Runtime would note its use in the home folder of whoever runs it, and send that to its makers.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
 __version__ = "0.1.0"
 
 _NAMES = {

@@ -31,3 +31,12 @@ def test_the_limit_holds_exactly() -> None:
     assert caught.value.code == "serve.too_large"
     with pytest.raises(InvalidInput):
         decompressed(gzip.compress(b"a") + b"more", b"gzip", 500)
+
+
+def test_a_bomb_is_refused_long_before_the_limit() -> None:
+    limit = 1 << 30
+    with pytest.raises(InvalidInput) as caught:
+        decompressed(gzip.compress(bytes(64 << 20)), b"gzip", limit)
+    assert caught.value.code == "serve.too_large"
+    rows = b"".join(b"[%d.0,%d.5]," % (n, n % 7) for n in range(1_000_000))
+    assert decompressed(gzip.compress(rows), b"gzip", limit) == rows
