@@ -32,7 +32,7 @@ VERBS = {
 }
 
 
-PLAIN = ("--name", "--host", "--port", "--workers", "--behind", "--token-file", "--log-dir")
+PLAIN = ("--name", "--host", "--port", "--workers", "--behind", "--token-file", "--log-dir", "--allow")
 """What `penstock serve FOLDER` hands to the data plane as it is."""
 
 

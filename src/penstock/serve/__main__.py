@@ -8,6 +8,7 @@ request needs a token.
 from __future__ import annotations
 
 import argparse
+import gc
 import ipaddress
 import os
 import sys
@@ -23,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         loopback = _check_address(options.host, options.behind)
+        # What is imported stays; the supervisor turns the collector on again when all of it is there.
+        gc.disable()
         # Workers run one thread each, and it is read when numpy is imported: a second thread forbids to fork.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         import_module(PLANE).run(options, loopback=loopback)

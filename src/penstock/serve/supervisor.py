@@ -28,7 +28,10 @@ from penstock.serve.meters import forget_gauges
 from penstock.serve.snapshots import FILE, write_whole
 
 BACKLOG = 2048
-LOOK_S = 0.05
+FOLLOWED = (FILE, "resting.json")
+"""What workers follow in the run folder."""
+LOOK_S = 0.1
+TIDY_S = 0.2
 START_S = 60.0
 BIND_S = 5.0
 
@@ -68,8 +71,8 @@ class Supervisor:
         self._listening = listening
         self._work = work
         self._run = Path(options.run)
-        self._snapshot = str(self._run / FILE)
-        self._seen = (0, 0)
+        self._followed = tuple(str(self._run / name) for name in FOLLOWED)
+        self._seen: tuple[tuple[int, int], ...] = ()
         self._children: list[Child] = []
         self._to_replace: list[Child] = []
         self._selector = selectors.DefaultSelector()
@@ -77,24 +80,28 @@ class Supervisor:
         self._failures = 0
         self._not_before = 0.0
         self._ending_at = 0.0
+        self._tidy_at = 0.0
 
     def run(self) -> None:
         """Until it is told to end and the last worker has."""
         wake = self._catch_signals()
         self._announce()
         # What lives now lives as long as we do: untouched by the collector, its pages stay shared with every worker.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         self._balance()
         while self._children or not self._ending_at:
-            for key, _ in self._selector.select(LOOK_S):
+            heard = self._selector.select(LOOK_S)
+            for key, _ in heard:
                 if key.fileobj is wake:
                     self._wake(wake)
                 else:
                     self._hear(key.data)
             self._look()
-            self._watch()
-            self._balance()
+            if heard or time.monotonic() >= self._tidy_at:
+                self._tidy_at = time.monotonic() + TIDY_S
+                self._watch()
+                self._balance()
         (self._run / "supervisor.json").unlink(missing_ok=True)
 
     # -- what happens
@@ -151,12 +158,8 @@ class Supervisor:
             self._not_before = time.monotonic() + min(0.1 * 2**self._failures, 5.0)
 
     def _look(self) -> None:
-        """Nudge the workers when the snapshot is another file: one process looks often, so that the others need not."""
-        try:
-            found = os.stat(self._snapshot)
-        except FileNotFoundError:
-            return
-        seen = (found.st_ino, found.st_mtime_ns)
+        """Nudge the workers when a file they follow is another: one process looks often, so that the rest need not."""
+        seen = tuple(map(_stamp, self._followed))
         if seen != self._seen:
             self._seen = seen
             for child in self._children:
@@ -239,6 +242,15 @@ class Supervisor:
             "started_at": time.time(),
         }
         write_whole(self._run / "supervisor.json", msgspec.json.encode(record))
+
+
+def _stamp(file: str) -> tuple[int, int]:
+    """What differs between a file and the one that replaces it; zeros where there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -40,7 +40,7 @@ from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
 KEYS = "penstock.packages.keys"
-POLL_S = 0.25
+POLL_S = 0.5
 """How often it looks by itself: it says that it is alive then, and a nudge may have been lost."""
 _LOG = logging.getLogger("penstock.serve")
 
