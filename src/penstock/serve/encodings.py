@@ -9,7 +9,7 @@ from penstock.errors import InvalidInput
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 _PIECE = 1 << 20
 _TRUSTED_BYTES = 4 << 20
-_RATIO = 200
+_RATIO = 64
 """What unpacks to more than `_TRUSTED_BYTES` and to this many times itself is a bomb: rows of numbers shrink to a
 tenth, and unpacking to the limit just to refuse it would cost everybody else their turn."""
 

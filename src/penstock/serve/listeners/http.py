@@ -152,6 +152,10 @@ class HttpConnection(asyncio.Protocol):
             if slot.job is not None:
                 slot.job.cancelled = True
         self._slots.clear()
+        # Parser and connection hold each other: without this a body that was refused would stay until the collector
+        # comes by, which it does by the number of objects and not by their size.
+        self._body = []
+        del self._parser
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -389,6 +393,7 @@ class HttpConnection(asyncio.Protocol):
         self._stop_reading()
         self._in_body = False
         self._head_bytes = 0
+        self._body = []
         self._fill(slot, refuse(error))
 
     def _linger(self, transport: asyncio.Transport) -> None:
