@@ -70,6 +70,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     "lane": {
         "inline": Adapter("penstock.serve.lanes.inline:InlineLane"),
         "thread": Adapter("penstock.serve.lanes.thread:ThreadLane"),
+        "sandbox": Adapter("penstock.serve.lanes.sandbox:SandboxLane"),
     },
     "detector": {
         "distribution": Adapter("penstock.observe.detectors.distribution:DistributionDetector", "platform"),

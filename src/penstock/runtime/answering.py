@@ -1,19 +1,67 @@
 """The worker's side of the python engine, inside the sandbox: load the model once, then answer frame by frame.
 
-It runs in the model's own environment, so it imports numpy, msgspec and what the model's kind needs.
+It runs in the model's own environment, so it imports numpy, msgspec and what the model's kind needs. SIGINT ends the
+request that it is working on, never the process: nobody waits for that answer any more.
 """
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from pathlib import Path
 
 import msgspec
 
-from penstock.runtime.frames import Header, Load, pack, read_exactly, read_frame
+from penstock.errors import PenstockError
+from penstock.runtime.frames import Buffer, Header, Inbox, Load, buffers
 from penstock.runtime.original import answer, load_original
 from penstock.tensors import DTYPES, Arrays, Signature
+
+CANCELLED = "Cancelled"
+_AT_ONCE = 64 << 10
+
+
+class Cancelled(BaseException):
+    """Whoever asked has gone."""
+
+
+class Worker:
+    """One loaded model and the request that it works on.
+
+    Attributes:
+        busy: Whether there is a request that may be ended.
+    """
+
+    def __init__(self, model: object, signature: Signature) -> None:
+        self.busy = False
+        self._model = model
+        self._signature = signature
+        self._dtypes = [(spec.name, DTYPES[spec.datatype]) for spec in signature.outputs]
+
+    def interrupted(self, signum: int, frame: object) -> None:
+        """The signal's handler."""
+        del signum, frame
+        if self.busy:
+            self.busy = False
+            raise Cancelled
+
+    def answer(self, header: Header, arrays: Arrays) -> list[Buffer]:
+        """The answer's frame, or how it failed."""
+        try:
+            self.busy = True
+            outputs = answer(self._model, self._signature.inputs, arrays)
+            self.busy = False
+            # The signature's outputs, in its order and datatypes.
+            return buffers(Header(header.id), {n: outputs[n].astype(d, copy=False) for n, d in self._dtypes})
+        except MemoryError:
+            raise  # what it holds is lost with the process; the engine starts another
+        except Cancelled:
+            return buffers(Header(header.id, failed=CANCELLED))
+        except Exception as error:
+            self.busy = False
+            sys.excepthook(*sys.exc_info())
+            return buffers(Header(header.id, failed=type(error).__name__, message=str(error)[:2000]))
 
 
 def serve(arguments: object, scratch: str, descriptor: int) -> None:
@@ -25,24 +73,38 @@ def serve(arguments: object, scratch: str, descriptor: int) -> None:
         descriptor: The channel to the engine.
     """
     load = msgspec.convert(arguments, Load)
-    model = load_original(Path(load.path), load.kind)
     channel = socket.socket(fileno=descriptor)
-    channel.sendall(pack(Header()))
+    inbox = Inbox()
+    try:
+        worker = Worker(load_original(Path(load.path), load.kind), load.signature)
+    except MemoryError:
+        raise
+    except PenstockError as error:
+        _send(channel, buffers(Header(refused=type(error).__name__, message=error.message)))
+        return
+    except Exception as error:
+        sys.excepthook(*sys.exc_info())
+        _send(channel, buffers(Header(failed=type(error).__name__, message=str(error)[:2000])))
+        return
+    signal.signal(signal.SIGINT, worker.interrupted)
+    _send(channel, buffers(Header()))
     while True:
         try:
-            header, arrays = read_frame(lambda length: read_exactly(channel, length))
+            while (frame := inbox.receive(channel)) is None:
+                pass
         except EOFError:
             return
         try:
-            frame = pack(Header(id=header.id), _fitted(load.signature, answer(model, load.signature.inputs, arrays)))
-        except MemoryError:
-            raise  # what it holds is lost with the process; the engine starts another
-        except Exception as error:
-            sys.excepthook(*sys.exc_info())
-            frame = pack(Header(id=header.id, failed=type(error).__name__, message=str(error)[:2000]))
-        channel.sendall(frame)
+            pieces = worker.answer(*frame)
+        except Cancelled:  # it came while another failure was told
+            pieces = buffers(Header(frame[0].id, failed=CANCELLED))
+        _send(channel, pieces)
 
 
-def _fitted(signature: Signature, answers: Arrays) -> Arrays:
-    """The signature's outputs, in its order and datatypes."""
-    return {spec.name: answers[spec.name].astype(DTYPES[spec.datatype], copy=False) for spec in signature.outputs}
+def _send(channel: socket.socket, pieces: list[Buffer]) -> None:
+    """All of it, small ones in one go."""
+    if sum(map(len, pieces)) <= _AT_ONCE:
+        channel.sendall(b"".join(pieces))
+        return
+    for piece in pieces:
+        channel.sendall(piece)

@@ -255,11 +255,12 @@ def _run(order: Order) -> None:
     for folder in order["site"]:
         if folder not in sys.path:
             site.addsitedir(folder)
+    if order["keep"]:
+        # It speaks for itself, in frames of its own.
+        _find(order["entry"])(order["arguments"], order["scratch"], CHANNEL)
+        return
     try:
         function = _find(order["entry"])
-        if order["keep"]:
-            function(order["arguments"], order["scratch"], CHANNEL)
-            return
         answer = json.dumps({"answer": function(order["arguments"], _path(order["scratch"]))})
     except PenstockError as error:
         fields = {"message": error.message, "hint": error.hint, "code": error.code, "where": error.where}

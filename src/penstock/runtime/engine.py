@@ -8,13 +8,15 @@ whether it is quick and safe enough to be called from an event loop.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from penstock import adapters
-from penstock.errors import ModelFailed
+from penstock.errors import DeadlineExceeded, ModelFailed, PenstockError
 from penstock.packages.golden import check_golden
 from penstock.packages.read import Package
+from penstock.runtime.workers import SandboxedModel
 from penstock.tensors import Arrays
 
 
@@ -43,6 +45,49 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of processes, memory and files; more than once is harmless."""
+
+
+@runtime_checkable
+class RemoteEngine(Engine, Protocol):
+    """An engine in a process of its own, which an event loop can ask without waiting.
+
+    Attributes:
+        timeout_s: How long one run may take before its process counts as hanging.
+    """
+
+    timeout_s: float
+
+    def ask(self, inputs: Arrays) -> SandboxedModel | None:
+        """Hand a request to the process that waits for one; None where `run` has to find one first."""
+
+    def hear(self) -> Arrays | None:
+        """The outputs of what was asked; None while they are not all there.
+
+        Raises:
+            ModelFailed: The model's own failure.
+            EOFError: The process died; ValueError and OSError say the same.
+        """
+
+    def ask_again(self, requests: Sequence[Arrays], *, timeout_s: float | None = None) -> list[Arrays | PenstockError]:
+        """After such a death: each part once more, alone; this waits."""
+
+    def give_up(self) -> DeadlineExceeded:
+        """End a process that hangs; this waits."""
+
+    def recover(self) -> None:
+        """Replace a process that ended, or spoke, while nobody asked it; this waits."""
+
+    def idle(self) -> SandboxedModel | None:
+        """The process that waits for a request."""
+
+    def resting(self) -> str:
+        """Why it does not answer just now, in a few words; empty when it does."""
+
+    def twin(self) -> RemoteEngine:
+        """Another process of the same model, which shares the spare; this waits."""
+
+    def leave(self) -> None:
+        """Close, but leave the spare to the twins."""
 
 
 class EngineType(Protocol):

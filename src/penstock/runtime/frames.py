@@ -1,9 +1,11 @@
-"""The wire between an engine and its sandboxed worker: a JSON header, then raw little-endian tensors.
+"""The wire between an engine and its sandboxed worker: a small header, then raw little-endian tensors.
 
-    u32 header length | header | bytes of each tensor, in the header's order
+    u64 header bytes | u64 tensor bytes | header (MessagePack array) | bytes of each tensor, in the header's order
 
-BYTES tensors are strings of UTF-8, each after its length as a u32. Never pickle. Both sides import this file,
-so it needs numpy and msgspec only; what the other side says of lengths and shapes is checked before use.
+Header and tensors are each filled up to 16 bytes, so that numbers lie where a processor wants them. BYTES tensors
+are strings of UTF-8, each after its length as a u32. Never pickle. Both sides import this file, so it needs numpy
+and msgspec only; what the other side says of lengths and shapes is checked before use. One frame goes each way at a
+time: more bytes than one frame's are no frame.
 """
 
 from __future__ import annotations
@@ -12,7 +14,6 @@ import math
 import socket
 import struct
 from collections.abc import Mapping
-from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -21,9 +22,15 @@ from penstock.tensors import DTYPES, Array, Arrays, Signature, datatype_of
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FRAME_BYTES = 1 << 30
+_PREFIX = struct.Struct("<QQ")
+_ALIGNED = 16
+_SMALL = 64 << 10
+_LARGE = 16 << 10
+
+Buffer = bytes | memoryview
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, array_like=True):
     """One tensor of a frame: its bytes follow the header."""
 
     name: str
@@ -32,7 +39,7 @@ class Part(msgspec.Struct, frozen=True):
     size: int
 
 
-class Header(msgspec.Struct, frozen=True, omit_defaults=True):
+class Header(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """What a frame says before its tensors.
 
     Attributes:
@@ -58,62 +65,120 @@ class Load(msgspec.Struct, frozen=True):
     signature: Signature
 
 
-class Receive(Protocol):
-    """Reads exactly so many bytes, or raises EOFError or TimeoutError."""
-
-    def __call__(self, length: int, /) -> bytes | bytearray:
-        """Read."""
-
-
-_HEADER = msgspec.json.Decoder(Header)
+_HEADER = msgspec.msgpack.Decoder(Header)
+_ENCODE = msgspec.msgpack.Encoder().encode
 
 
 def pack(header: Header, arrays: Mapping[str, Array] | None = None) -> bytes:
     """One frame, ready to be sent."""
+    return b"".join(buffers(header, arrays))
+
+
+def buffers(header: Header, arrays: Mapping[str, Array] | None = None) -> list[Buffer]:
+    """One frame in pieces to be sent one after the other, so that large tensors are not copied."""
     parts: list[Part] = []
-    blobs: list[bytes] = []
+    blobs: list[Buffer] = []
+    total = 0
     for name, array in (arrays or {}).items():
-        blob = _strings(array) if array.dtype.kind == "O" else array.astype(array.dtype.newbyteorder("<")).tobytes()
-        parts.append(Part(name, datatype_of(array.dtype), array.shape, len(blob)))
+        blob = _strings(array) if array.dtype.kind == "O" else _raw(array)
+        size = len(blob)
+        parts.append(Part(name, datatype_of(array.dtype), array.shape, size))
         blobs.append(blob)
-    head = msgspec.json.encode(msgspec.structs.replace(header, tensors=tuple(parts)))
-    return b"".join((struct.pack("<I", len(head)), head, *blobs))
+        if rest := -size % _ALIGNED:
+            blobs.append(bytes(rest))
+        total += size + rest
+    if parts:
+        header = Header(header.id, tuple(parts), header.failed, header.refused, header.message)
+    head = _ENCODE(header)
+    return [_PREFIX.pack(len(head), total) + head + bytes(-len(head) % _ALIGNED), *blobs]
 
 
-def read_frame(receive: Receive, *, most: int = MAX_FRAME_BYTES) -> tuple[Header, Arrays]:
-    """Read one frame, whose tensors take `most` bytes or less.
+class Inbox:
+    """Puts one frame together from what a socket has.
 
-    Raises:
-        EOFError: The other side is gone.
-        TimeoutError: As `receive` decides.
-        ValueError: What came is no frame, or larger than one may be.
+    Attributes:
+        most: Bytes that the tensors of a frame may take.
     """
-    (length,) = struct.unpack("<I", receive(4))
-    if length > MAX_HEADER_BYTES:
-        raise ValueError("the header is too long")
+
+    __slots__ = ("_buffer", "_have", "_small", "most")
+
+    def __init__(self, most: int = MAX_FRAME_BYTES) -> None:
+        self.most = most
+        self._small = bytearray(_SMALL)
+        self._buffer = self._small
+        self._have = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a frame is there."""
+        return self._have > 0
+
+    def receive(self, channel: socket.socket) -> tuple[Header, Arrays] | None:
+        """Read once what the socket has; the frame if that was its last part.
+
+        Raises:
+            BlockingIOError: It has nothing now; TimeoutError where the socket has a timeout.
+            EOFError: The other side is gone.
+            ValueError: What came is no frame, or larger than one may be.
+        """
+        count = channel.recv_into(memoryview(self._buffer)[self._have :])
+        if not count:
+            raise EOFError
+        self._have += count
+        return self._frame()
+
+    def _frame(self) -> tuple[Header, Arrays] | None:
+        """The frame, once all of it is there."""
+        have = self._have
+        if have < _PREFIX.size:
+            return None
+        head, body = _PREFIX.unpack_from(self._buffer)
+        if head > MAX_HEADER_BYTES:
+            raise ValueError("the header is too long")
+        if body > self.most:
+            raise ValueError("the tensors are too large")
+        start = _PREFIX.size + head + -head % _ALIGNED
+        end = start + body
+        if have < end:
+            if end > len(self._buffer):
+                self._buffer = self._buffer[:have] + bytearray(end - have)
+            return None
+        if have > end:
+            raise ValueError("there is more than one frame")
+        view = memoryview(self._buffer)
+        # A large frame leaves with its buffer; a small one's numbers are copied, and the buffer used again.
+        data = view[start:end] if self._buffer is not self._small else memoryview(bytes(view[start:end]))
+        header = _header(view[_PREFIX.size : _PREFIX.size + head])
+        self._buffer, self._have = self._small, 0
+        return header, _arrays(header, data)
+
+
+def _header(data: memoryview) -> Header:
     try:
-        header = _HEADER.decode(bytes(receive(length)))
+        return _HEADER.decode(data)
     except msgspec.DecodeError as error:
         raise ValueError("the header is no header") from error
-    if any(part.size < 0 for part in header.tensors) or sum(part.size for part in header.tensors) > most:
-        raise ValueError("the tensors are too large")
-    return header, {part.name: _array(part, receive(part.size)) for part in header.tensors}
 
 
-def read_exactly(channel: socket.socket, length: int) -> bytes:
-    """That many bytes from a blocking socket.
+def _arrays(header: Header, data: memoryview) -> Arrays:
+    """The tensors that a header declares, if that is what came."""
+    found: Arrays = {}
+    at = 0
+    for part in header.tensors:
+        if not 0 <= part.size <= len(data) - at:
+            raise ValueError("a tensor is longer than its frame")
+        found[part.name] = _array(part, data[at : at + part.size])
+        at += part.size + -part.size % _ALIGNED
+    if at != len(data):
+        raise ValueError("a frame is longer than its tensors")
+    return found
 
-    Raises:
-        EOFError: The other side is gone.
-    """
-    parts: list[bytes] = []
-    while length:
-        part = channel.recv(min(length, 1 << 20))
-        if not part:
-            raise EOFError
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+
+def _raw(array: Array) -> Buffer:
+    """Little-endian bytes; of a large array the memory itself."""
+    if array.nbytes < _LARGE or array.dtype.byteorder == ">" or not array.flags.c_contiguous:
+        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return array.data.cast("B")
 
 
 def _strings(array: Array) -> bytes:
@@ -122,7 +187,7 @@ def _strings(array: Array) -> bytes:
     return b"".join(piece for text in texts for piece in (struct.pack("<I", len(text)), text))
 
 
-def _array(part: Part, data: bytes | bytearray) -> Array:
+def _array(part: Part, data: memoryview) -> Array:
     """One tensor of what a header declares, if that is what came."""
     dtype = DTYPES.get(part.datatype)
     if dtype is None or any(length < 0 for length in part.shape):
@@ -132,11 +197,11 @@ def _array(part: Part, data: bytes | bytearray) -> Array:
         return _texts(data, count).reshape(part.shape)
     if count * dtype.itemsize != part.size:
         raise ValueError("a tensor's size is not its shape's")
-    return np.frombuffer(data, dtype=dtype.newbyteorder("<")).reshape(part.shape)
+    return np.frombuffer(data, dtype=dtype).reshape(part.shape)
 
 
-def _texts(data: bytes | bytearray, count: int) -> Array:
-    """So many strings; errors as `read_frame`."""
+def _texts(data: memoryview, count: int) -> Array:
+    """So many strings; errors as `Inbox.receive`."""
     texts: list[str] = []
     at = 0
     while at < len(data):

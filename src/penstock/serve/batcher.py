@@ -10,7 +10,7 @@ import numpy as np
 
 from penstock.errors import ModelFailed, PenstockError
 from penstock.runtime.engine import Engine
-from penstock.serve.lane import Job, Result, time_left
+from penstock.serve.lane import Job, Result, gone, time_left
 from penstock.tensors import Arrays
 
 
@@ -37,7 +37,9 @@ class Runner:
         return split(jobs, whole)
 
     def alone(self, job: Job) -> Result:
-        """One job's result."""
+        """One job's result; nothing is run that nobody waits for any more."""
+        if job.finished or job.cancelled:
+            return gone()
         return self._guarded(job.arrays, job.rows, time_left((job,)))
 
     def _guarded(self, arrays: Arrays, rows: int, timeout_s: float | None) -> Result:

@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from penstock import adapters
 from penstock.errors import DeadlineExceeded, Overloaded, PenstockError, Unready
 from penstock.records import Batching
-from penstock.runtime.engine import Engine
+from penstock.runtime.engine import Engine, RemoteEngine
 from penstock.serve.pace import Pace
 from penstock.tensors import Arrays, Signature
 
@@ -116,6 +116,9 @@ class Lane(Protocol):
     def settle(self, batching: Batching) -> None:
         """Go by other settings from now on."""
 
+    def trouble(self) -> str:
+        """Why it does not answer just now, in a few words; empty when it does."""
+
     def close(self, *, engine: bool = True) -> None:
         """Close when the last job has left, the engine with it unless another lane goes on with it."""
 
@@ -145,6 +148,8 @@ def open_lane(engine: Engine, signature: Signature, *, pace: Pace, batching: Bat
 
 def _way(engine: Engine, pace: Pace, batching: Batching) -> str:
     """The name of the lane."""
+    if isinstance(engine, RemoteEngine):
+        return "sandbox"
     if not engine.inline:
         return "thread"
     quick = pace.run_s(1) < INLINE_S if batching.mode == "auto" else batching.mode == "inline"

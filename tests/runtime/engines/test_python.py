@@ -150,14 +150,40 @@ def test_what_the_model_raises_is_its_own_failure(engine) -> None:
     assert engine.pid == pid
 
 
-def test_poison_again_and_again_makes_it_rest(engine) -> None:
-    for _ in range(3):
-        with pytest.raises(ModelFailed):
-            engine.run(ask(3), timeout_s=60)
+def test_the_third_crash_makes_it_rest_and_it_says_why(engine) -> None:
+    with pytest.raises(ModelFailed, match="two processes died"):
+        engine.run(ask(3), timeout_s=60)
+    assert engine.resting() == ""
+    with pytest.raises(NotReady, match="crashed again and again"):
+        engine.run(ask(3), timeout_s=60)
+    assert engine.deaths == 3
     with pytest.raises(NotReady, match="rests"):
         engine.run(ask(10))
+    assert "crashed" in engine.resting()
     time.sleep(1.1)
     assert engine.run(ask(10), timeout_s=60)["prediction"] == [20.0]
+
+
+def test_answers_in_between_do_not_hide_crashes(engine) -> None:
+    with pytest.raises(ModelFailed):
+        engine.run(ask(5), timeout_s=60)
+    assert engine.run(ask(10), timeout_s=60)["prediction"] == [20.0]
+    with pytest.raises(NotReady, match="ran out of memory"):
+        engine.run(ask(5), timeout_s=60)
+
+
+def test_twins_answer_beside_each_other_and_share_a_spare(engine) -> None:
+    twin = engine.twin()
+    try:
+        assert twin.pid != engine.pid
+        assert twin.run(ask(10))["prediction"] == [20.0]
+        os.kill(twin.pid, signal.SIGKILL)
+        assert twin.run(ask(11), timeout_s=60)["prediction"] == [22.0]
+        assert engine.run(ask(12))["prediction"] == [24.0]
+    finally:
+        twin.leave()
+    assert engine.run(ask(13))["prediction"] == [26.0]
+    assert engine.need_bytes > 10 << 20
 
 
 def test_nothing_is_left_after_closing(engine) -> None:

@@ -61,6 +61,10 @@ class InlineLane:
         self.tally.runs += runs
         self.tally.rows += rows
 
+    def trouble(self) -> str:
+        """Nothing keeps it from answering."""
+        return ""
+
     def close(self, *, engine: bool = True) -> None:
         """Close the engine now, or after the run that is scheduled."""
         self._closed = True
