@@ -366,6 +366,8 @@ class Limits(Record, frozen=True, kw_only=True):
         queue: Requests that may wait; beyond it `Overloaded`.
         max_rows: Rows in one request.
         log: ``normal`` syncs the inference log each second, ``strict`` before it answers, ``off`` never writes.
+        no_rows: A request of no rows is answered with no rows (``answer``), or refused.
+        nan: How JSON answers say a number that JSON does not have: ``null``, or ``token`` (NaN, Infinity).
         batching: Of its models; two routes with one model go by the first one's.
     """
 
@@ -373,6 +375,8 @@ class Limits(Record, frozen=True, kw_only=True):
     queue: int = 1024
     max_rows: int = 10_000
     log: Literal["normal", "strict", "off"] = "normal"
+    no_rows: Literal["refuse", "answer"] = "refuse"
+    nan: Literal["null", "token"] = "null"
     batching: Batching = Batching()
 
 
@@ -507,6 +511,7 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
         ready: Digests loaded, warmed, and right on their golden examples.
         failed: Digest -> why it could not be made ready.
         draining: It answers what it holds and takes nothing new.
+        resting: Number of the file of unloaded endpoints that it goes by.
     """
 
     worker: int
@@ -516,6 +521,7 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     failed: dict[str, str] = {}
     draining: bool = False
     at: float = 0.0
+    resting: int = 0
 
 
 Column = list[Scalar | list[object]]

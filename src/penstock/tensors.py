@@ -47,9 +47,11 @@ def datatype_of(dtype: np.dtype[np.generic]) -> str:
     Raises:
         InvalidInput: The protocol has no name for it (complex numbers, dates).
     """
-    name = _NAMES.get(dtype.newbyteorder("=").str) if dtype.kind not in "OUSTV" else "BYTES"
+    name = _NAMES.get(dtype.str) or _NAMES.get(dtype.newbyteorder("=").str)
     if name is not None:
         return name
+    if dtype.kind in "OUSTV":
+        return "BYTES"
     raise InvalidInput(f"no protocol datatype for {dtype}", "convert the column to numbers or text")
 
 
@@ -82,11 +84,11 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return tuple(spec.name for spec in self.inputs)
 
 
-def conform(signature: Signature, arrays: Mapping[str, Array]) -> Arrays:
+def conform(signature: Signature, arrays: Mapping[str, Array], *, no_rows: bool = False) -> Arrays:
     """Check arrays against the signature and give them its types, ranks and row count.
 
     A column ``[-1, 1]`` may come as ``[-1]`` and the reverse. Integers widen to floats and narrower
-    integers to wider ones; nothing is ever rounded, parsed or guessed.
+    integers to wider ones; nothing is ever rounded, parsed or guessed. Arrays of no rows pass where `no_rows` says so.
 
     Returns:
         One array per input of the signature, in its order, all with the same first dimension.
@@ -112,11 +114,19 @@ def conform(signature: Signature, arrays: Mapping[str, Array]) -> Arrays:
         conformed[spec.name] = array
     if len(arrays) != len(conformed):
         _refuse_unknown(signature, arrays)
-    if rows == 0:
+    if rows == 0 and not no_rows:
         raise InvalidInput(
             "the request has no rows", "send at least one", where=f"inputs.{signature.inputs[0].name}.shape"
         )
     return conformed
+
+
+def nothing(signature: Signature) -> Arrays:
+    """The answer to no rows: every output, of no rows; a free dimension is empty, too."""
+    return {
+        spec.name: np.empty((0, *(max(size, 0) for size in spec.shape[1:])), DTYPES[spec.datatype])
+        for spec in signature.outputs
+    }
 
 
 def _refuse_unknown(signature: Signature, arrays: Mapping[str, Array]) -> None:

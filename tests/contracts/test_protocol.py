@@ -13,7 +13,8 @@ from dataplane_for_tests import DataPlane, v2
 from packages_for_tests import linear_answers
 from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput
-from penstock.serve.protocol import Call, Card, Catalogue, Operation, Prediction, Request, ServingProtocol
+from penstock.serve.cards import Card, Catalogue
+from penstock.serve.protocol import Call, Operation, Prediction, Request, ServingProtocol
 from penstock.tensors import Signature, TensorSpec
 
 SIGNATURE = Signature(
@@ -69,9 +70,9 @@ def test_answers_with_our_prediction_id(protocol: ServingProtocol) -> None:
 
 def test_says_whether_an_endpoint_is_ready(protocol: ServingProtocol) -> None:
     catalogue = Catalogue({"m": Card("m"), "n": Card("n", ("1",), ready=True)}, ready=False)
-    assert protocol.describe(Operation("model_ready", "m"), catalogue).status == 503
-    assert protocol.describe(Operation("model_ready", "n"), catalogue).status == 200
-    assert json.loads(protocol.describe(Operation("list"), catalogue).body) == {"models": ["m", "n"]}
+    assert protocol.describe(Operation("model_ready", "m"), catalogue, call(b"")).status == 503
+    assert protocol.describe(Operation("model_ready", "n"), catalogue, call(b"")).status == 200
+    assert json.loads(protocol.describe(Operation("list"), catalogue, call(b"")).body) == {"models": ["m", "n"]}
 
 
 INFER = "/v2/models/linear/infer"

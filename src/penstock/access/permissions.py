@@ -15,6 +15,8 @@ CHECK = "check"
 APPROVE = "approve"
 RELEASE = "release"
 ROLLBACK = "rollback"
+LOAD = "load"
+SHARE = "share"
 INCIDENT = "incident"
 BYPASS = "bypass"
 ADMIN = "admin"
@@ -29,6 +31,8 @@ PERMISSIONS = MappingProxyType(
         APPROVE: "approve a version that somebody else packaged",
         RELEASE: "release a version to an endpoint and move aliases",
         ROLLBACK: "take an endpoint back to an earlier release",
+        LOAD: "load and unload the models of an endpoint on a data plane",
+        SHARE: "hand tensors to a data plane on the same machine in shared memory",
         INCIDENT: "open and close incidents and make proposals",
         BYPASS: "break the glass: let one version past the gate, with a reason, for a time",
         ADMIN: "name identities, give and revoke tokens, set the policy",

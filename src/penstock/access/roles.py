@@ -9,6 +9,7 @@ from penstock.access.permissions import (
     BYPASS,
     CHECK,
     INCIDENT,
+    LOAD,
     OUTCOME,
     PACKAGE,
     PERMISSIONS,
@@ -16,6 +17,7 @@ from penstock.access.permissions import (
     READ,
     RELEASE,
     ROLLBACK,
+    SHARE,
 )
 from penstock.errors import NotFound
 
@@ -25,7 +27,7 @@ ADMIN_ROLE = "admin"
 ROLES = MappingProxyType(
     {
         "viewer": frozenset({READ}),
-        "operator": frozenset({READ, PREDICT, OUTCOME, PACKAGE, CHECK, RELEASE, ROLLBACK, INCIDENT}),
+        "operator": frozenset({READ, PREDICT, OUTCOME, PACKAGE, CHECK, RELEASE, ROLLBACK, LOAD, SHARE, INCIDENT}),
         "approver": frozenset({READ, PREDICT, CHECK, APPROVE, ROLLBACK, INCIDENT, BYPASS}),
         ADMIN_ROLE: frozenset(PERMISSIONS),
         # Penstock's own turns: the reconcile loop, the monitors, a retraining that was proposed. Never an approval.

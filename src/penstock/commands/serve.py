@@ -26,6 +26,7 @@ def run(
     behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS stands before it.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="File of the token that callers must send.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Where predictions are recorded; nowhere by default.")] = None,
+    allow: Annotated[str, typer.Option(help="load,share: what callers may do beside asking.")] = "",
     home: Home = DEFAULT_HOME,
     token: As = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, run nothing.")] = False,
@@ -38,7 +39,7 @@ def run(
     with answering(json=json):
         command = [sys.executable, "-m", MODULE, "--host", host, "--port", str(port), "--workers", str(workers)]
         command += _source(package, home, token)
-        places = {"--name": name, "--behind": behind, "--token-file": token_file, "--log-dir": log_dir}
+        places = {"--name": name, "--behind": behind, "--token-file": token_file, "--log-dir": log_dir, "--allow": allow}
         command += [str(word) for pair in places.items() if pair[1] for word in pair]
         if dry_run:
             show({"command": command}, json=json, text=lambda: typer.echo(" ".join(command)))

@@ -11,8 +11,9 @@ from hashlib import sha256
 
 from penstock.errors import Forbidden, NotReady
 from penstock.records import Grant, Manifest, Route, Snapshot
+from penstock.serve.cards import unknown_endpoint
 from penstock.serve.models import Model
-from penstock.serve.protocol import unknown_endpoint
+from penstock.serve.resting import Resting
 from penstock.serve.router import Arm, lay_out
 from penstock.serve.thresholds import check
 from penstock.tensors import Signature
@@ -48,12 +49,18 @@ class Board:
 
     Args:
         loopback: Only this machine can reach the listener, so that routes may be public.
+        allow: What callers without a token may do on public routes, beside asking.
+        strict: Not ready while an endpoint is unloaded.
 
     Attributes:
         epoch: Another object after each change of what is live or of who may ask.
+        routes: As announced, by endpoint.
+        asleep: Endpoints that were unloaded.
+        resting: The same, and those on their way back.
+        rested: Number of the file that says so.
     """
 
-    def __init__(self, *, loopback: bool) -> None:
+    def __init__(self, *, loopback: bool, allow: frozenset[str] = frozenset(), strict: bool = False) -> None:
         self.endpoints: dict[str, ServedEndpoint] = {}
         self.expected: frozenset[str] = frozenset()
         self.grants: dict[str, Grant] = {}
@@ -61,12 +68,30 @@ class Board:
         self.epoch = object()
         self.settled = False
         self.draining = False
-        self._loopback = loopback
+        self.routes: Mapping[str, Route] = {}
+        self.asleep: frozenset[str] = frozenset()
+        self.rested = 0
+        self.resting: frozenset[str] = frozenset()
+        self._public: frozenset[str] = frozenset()
+        self.loopback = loopback
+        self._allow = allow
+        self._strict = strict
 
     def announce(self, snapshot: Snapshot) -> None:
         """Take a snapshot's grants and names at once; its routes come when their models are proven."""
         self.grants = {grant.token_sha256: grant for grant in snapshot.grants}
-        self.expected = frozenset(route.endpoint for route in snapshot.routes)
+        self.routes = {route.endpoint: route for route in snapshot.routes}
+        self.expected = frozenset(self.routes)
+        self._public = frozenset(route.endpoint for route in snapshot.routes if route.public)
+        self.epoch = object()
+
+    def rest(self, snapshot: Snapshot | None, resting: Resting) -> None:
+        """Take endpoints that were unloaded off at once, and expect back those that were loaded again."""
+        routes = snapshot.routes if snapshot else ()
+        asleep = frozenset(route.endpoint for route in routes if resting.covers(route.endpoint, route.release))
+        back = self.resting & self.expected - self.endpoints.keys()
+        self.asleep, self.resting, self.rested = asleep, asleep | back, resting.number
+        self.endpoints = {name: one for name, one in self.endpoints.items() if name not in asleep}
         self.epoch = object()
 
     def lay(self, snapshot: Snapshot, models: Mapping[str, Model]) -> dict[str, ServedEndpoint]:
@@ -76,7 +101,7 @@ class Board:
             BadConfig: A release's thresholds do not fit its model.
         """
         return {
-            route.endpoint: ServedEndpoint(route, models, public=route.public and self._loopback)
+            route.endpoint: ServedEndpoint(route, models, public=route.public and self.loopback)
             for route in snapshot.routes
             if any(not variant.shadow for variant in route.variants)
         }
@@ -84,23 +109,29 @@ class Board:
     def move(self, endpoints: dict[str, ServedEndpoint], number: int) -> None:
         """Make them live."""
         self.endpoints = endpoints
+        self.resting = self.resting - endpoints.keys()
         self.number = number
         self.epoch = object()
 
     def ready(self) -> bool:
         """Whether this worker takes requests and every endpoint it should have answers."""
-        return self.settled and not self.draining and self.expected <= self.endpoints.keys()
+        due = self.expected if self._strict else self.expected - self.resting
+        return self.settled and not self.draining and due <= self.endpoints.keys()
 
     def endpoint(self, name: str) -> ServedEndpoint:
-        """An endpoint by name.
+        """An endpoint by name; no name means the only one.
 
         Raises:
             NotFound: There is none.
-            NotReady: It is on its way.
+            NotReady: It is on its way, or was unloaded.
         """
+        if not name and len(self.expected) == 1:
+            (name,) = self.expected
         found = self.endpoints.get(name)
         if found is not None:
             return found
+        if name in self.resting:
+            raise NotReady("the endpoint is unloaded", "load it, or release a version", code="serve.unloaded")
         if name in self.expected or not self.settled:
             raise NotReady("the endpoint is still loading", "ask again in a moment")
         raise unknown_endpoint()
@@ -122,6 +153,33 @@ class Board:
             return ""
         raise Forbidden("the token may not ask this endpoint", "ask its owner for one that may")
 
+    def may(self, permission: str, headers: Mapping[bytes, bytes], now: float, *, endpoint: str = "") -> str:
+        """Who asks for something other than a prediction, where they may.
+
+        Args:
+            permission: What it takes.
+            headers: Of the call.
+            now: Seconds since the epoch.
+            endpoint: What it is about; empty where it is about none.
+
+        Raises:
+            Forbidden: No token, one that is unknown or expired, or one that is for something else.
+        """
+        grant = self.grant(headers, now)
+        if grant is not None:
+            if permission in grant.permissions and (not endpoint or not grant.endpoints or endpoint in grant.endpoints):
+                return grant.subject
+            raise Forbidden(f"the token may not {permission}", "ask for one that may")
+        # A page in a browser can send to this machine, too; it cannot leave out where it came from.
+        if self.open() and permission in self._allow and b"origin" not in headers:
+            return ""
+        if self.open():
+            raise Forbidden(
+                f"without a token nobody may {permission} here",
+                f"serve with --allow {permission}, or send a token that may",
+            )
+        raise unauthenticated()
+
     def grant(self, headers: Mapping[bytes, bytes], now: float) -> Grant | None:
         """The grant of the bearer token of a request, unless it is over."""
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
@@ -142,11 +200,11 @@ class Board:
 
     def open(self) -> bool:
         """Whether everything this worker says is for everybody."""
-        return self._loopback and all(endpoint.public for endpoint in self.endpoints.values())
+        return self.loopback and self.expected <= self._public
 
     def _open(self, name: str) -> bool:
         endpoint = self.endpoints.get(name)
-        return self._loopback if endpoint is None else endpoint.public
+        return self.loopback and name in self._public if endpoint is None else endpoint.public
 
 
 def unauthenticated() -> Forbidden:

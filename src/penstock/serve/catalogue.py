@@ -5,23 +5,37 @@ Comes in: the board and all workers' counters. Goes out: a `Catalogue` for the d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.errors import Forbidden
+from penstock.records import Variant
 from penstock.serve.board import PREDICT, READ, Board, ServedEndpoint, unauthenticated
+from penstock.serve.cards import BatchCount, Card, Catalogue, Duration, State, Statistics
+from penstock.serve.enginelines import EngineSum
 from penstock.serve.exposition import CONTENT_TYPE, exposition
-from penstock.serve.meters import Totals, totals
-from penstock.serve.protocol import Call, Card, Catalogue, Reply
+from penstock.serve.meters import Label, Sum, Totals, totals
+from penstock.serve.protocol import Call, Reply, Verb
+from penstock.serve.resting import statuses
 
-PLATFORMS = {"onnxruntime": "onnx_onnxruntime", "python": "python"}
+PLATFORMS = {"onnxruntime": "onnx_onnxv1", "python": "python"}
 
 
-def catalogue(board: Board, meters: Path, call: Call) -> Catalogue:
-    """The endpoints the caller may see."""
-    counted = totals(meters) if call.path.endswith("/stats") else None
-    cards = {
-        name: _card(name, endpoint, counted) for name, endpoint in board.visible(call.headers, call.received_at).items()
-    }
+def catalogue(board: Board, meters: Path, call: Call, verb: Verb = "list") -> Catalogue:
+    """The endpoints the caller may see.
+
+    Args:
+        board: What is live.
+        meters: Folder of all workers' counters.
+        call: Whose headers say who asks.
+        verb: ``stats`` reads the counters, ``index`` how far the other workers are.
+    """
+    counted = totals(meters) if verb == "stats" else None
+    visible = board.visible(call.headers, call.received_at)
+    leaving = _leaving(board, meters.parent) if verb == "index" and board.resting else frozenset()
+    cards = {name: _card(board, name, endpoint, counted=counted) for name, endpoint in visible.items()}
+    for name in leaving & cards.keys():
+        cards[name] = _absent(board, name, "UNLOADING")
     return Catalogue(cards, board.ready())
 
 
@@ -41,16 +55,67 @@ def metrics(board: Board, meters: Path, call: Call) -> Reply:
     return Reply(200, exposition(meters, own), CONTENT_TYPE)
 
 
-def _card(name: str, endpoint: ServedEndpoint | None, counted: Totals | None) -> Card:
+def _card(board: Board, name: str, endpoint: ServedEndpoint | None, *, counted: Totals | None) -> Card:
     if endpoint is None:
-        return Card(name)
-    platform = PLATFORMS.get(endpoint.manifest.engine, endpoint.manifest.engine)
-    versions = tuple(dict.fromkeys(arm.version for arm in endpoint.arms))
-    return Card(name, versions, platform, True, endpoint.signature, _counts(name, counted))
+        return _absent(board, name, "UNAVAILABLE" if name in board.asleep else "LOADING", counted=counted)
+    engine = endpoint.manifest.engine
+    return Card(
+        name,
+        tuple(dict.fromkeys(arm.version for arm in endpoint.arms)),
+        PLATFORMS.get(engine, engine),
+        True,
+        endpoint.signature,
+        "READY",
+        "",
+        endpoint.route.limits.max_rows,
+        engine,
+        _statistics(name, endpoint.route.variants, counted) if counted else (),
+    )
 
 
-def _counts(name: str, counted: Totals | None) -> tuple[int, int, float]:
-    lines = [] if counted is None else [(k.code, one) for k, one in counted.series.items() if k.endpoint == name]
-    answered = sum(one.requests for code, one in lines if code == "ok")
-    failed = sum(one.requests for code, one in lines if code != "ok")
-    return int(answered), int(failed), sum(one.total_s for code, one in lines if code == "ok")
+def _absent(board: Board, name: str, state: State, *, counted: Totals | None = None) -> Card:
+    """An endpoint that does not answer, with the versions it would answer with and what they have done."""
+    route = board.routes.get(name)
+    variants = route.variants if route else ()
+    versions = tuple(dict.fromkeys(str(one.version) for one in variants if not one.shadow))
+    reason = "" if state == "LOADING" else "unloaded"
+    statistics = _statistics(name, variants, counted) if counted else ()
+    return Card(name, versions, state=state, reason=reason, statistics=statistics)
+
+
+def _leaving(board: Board, run: Path) -> frozenset[str]:
+    """Endpoints that were unloaded, while a worker still answers for them."""
+    behind = any(one.resting < board.rested for one in statuses(run))
+    return board.asleep if behind else frozenset()
+
+
+def _statistics(name: str, variants: Sequence[Variant], counted: Totals) -> tuple[Statistics, ...]:
+    """One entry a version; what failed before a version was chosen counts for the first."""
+    series = {label: one for label, one in counted.series.items() if label.endpoint == name}
+    digests: dict[str, str] = {}
+    for variant in variants:
+        if not variant.shadow:
+            digests.setdefault(str(variant.version), variant.digest)
+    found: list[Statistics] = []
+    for version, digest in digests.items():
+        named = (version,) if found else (version, "")
+        own = {label: one for label, one in series.items() if label.version in named}
+        found.append(_of_version(version, own, counted.engines.get(digest)))
+    return tuple(found)
+
+
+def _of_version(version: str, series: dict[Label, Sum], engine: EngineSum | None) -> Statistics:
+    good = [one for label, one in series.items() if label.code == "ok"]
+    bad = [one for label, one in series.items() if label.code != "ok"]
+    success, fail = _together(good), _together(bad)
+    rows = sum(one.rows for one in good)
+    if engine is None:
+        return Statistics(version, 0, rows, 0, success, fail)
+    times = (engine.queue_ns, engine.input_ns, engine.infer_ns, engine.output_ns)
+    queue, given, infer, output = (Duration(engine.requests, ns) for ns in times)
+    batches = tuple(BatchCount(*one) for one in engine.by_size())
+    return Statistics(version, engine.last_ms, rows, engine.runs, success, fail, queue, given, infer, output, batches)
+
+
+def _together(sums: list[Sum]) -> Duration:
+    return Duration(sum(one.requests for one in sums), sum(one.total_ns for one in sums))

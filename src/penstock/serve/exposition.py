@@ -16,7 +16,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 def exposition(folder: Path, extra: dict[str, float]) -> bytes:
     """All metrics; `extra` are this worker's own gauges and counters by full name."""
-    sums, in_flight, queued, lost, sync_failures = totals(folder)
+    sums, in_flight, queued, lost, sync_failures, engines = totals(folder)
     lines: list[str] = []
     for name, kind, column in (
         ("penstock_requests_total", "Requests by endpoint, version, variant and code.", 0),
@@ -37,6 +37,13 @@ def exposition(folder: Path, extra: dict[str, float]) -> bytes:
     lines += [f"# HELP {name} From the last byte of a request to its answer.", f"# TYPE {name} histogram"]
     for label, one in sums.items():
         lines += _histogram(name, label, one)
+    for name, kind, words in (
+        ("penstock_engine_runs_total", "Runs of a package's engine.", [one.runs for one in engines.values()]),
+        ("penstock_engine_rows_total", "Rows in those runs.", [one.rows for one in engines.values()]),
+        ("penstock_engine_seconds_total", "Time in those runs.", [one.run_ns / 1e9 for one in engines.values()]),
+    ):
+        lines += [f"# HELP {name} {kind}", f"# TYPE {name} counter"]
+        lines += [f'{name}{{package="{_escaped(key)}"}} {word:.9g}' for key, word in zip(engines, words, strict=True)]
     gauges = {
         "penstock_requests_in_flight": in_flight,
         "penstock_requests_queued": queued,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
 from time import perf_counter, time
 from typing import NamedTuple, Protocol
 
@@ -21,7 +20,7 @@ from penstock.records import Route
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.meters import Label
 from penstock.serve.router import Arm, choose
-from penstock.serve.rowcodec import Answers, Body, Row, RowCodec, find_codec
+from penstock.serve.rowcodec import Answers, Row, RowCodec, find_codec
 from penstock.serve.thresholds import decide
 from penstock.serve.visit import Desk
 from penstock.tensors import Arrays
@@ -53,8 +52,8 @@ class Entry(Protocol):
     body: bytes
     started: float
 
-    def answer(self, own_id: bytes, headers: bytes, body: Body) -> None:
-        """Send a prediction."""
+    def answer(self, lines: bytes, content: bytes) -> None:
+        """Send a prediction, with header lines of its own."""
 
     def unusual(self) -> None:
         """Hand the request to the complete path."""
@@ -65,11 +64,18 @@ class Ids:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._numbers = count(1)
+        self._next = 1
 
     def new(self) -> str:
         """The next one."""
-        return f"{self._prefix}{next(self._numbers):x}"
+        return self.many(1)[0]
+
+    def many(self, length: int) -> list[str]:
+        """So many."""
+        first = self._next
+        self._next = first + length
+        prefix = self._prefix
+        return [f"{prefix}{number:x}" for number in range(first, first + length)]
 
 
 class Express:
@@ -104,27 +110,36 @@ class Express:
     def _handle(self, entries: list[Entry]) -> None:
         now = time()
         decode = self._codec.decode
+        try:
+            rows = [decode(entry.body) for entry in entries]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            entries, rows = self._usual(entries)
+        over = [entry for entry in entries if 0.0 < entry.ticket.expires_at <= now]
+        if over:
+            for entry in entries:
+                entry.unusual()
+            return
+        if entries:
+            for run in self._runs(entries, rows):
+                self._answer(run, now)
+
+    def _usual(self, entries: list[Entry]) -> tuple[list[Entry], list[Row]]:
+        """Those of a turn that can be decoded; the others go the complete way."""
         usual: list[Entry] = []
         rows: list[Row] = []
         for entry in entries:
-            expires_at = entry.ticket.expires_at
             try:
-                row = decode(entry.body)
+                row = self._codec.decode(entry.body)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                entry.unusual()
-                continue
-            if expires_at and now >= expires_at:
                 entry.unusual()
                 continue
             usual.append(entry)
             rows.append(row)
-        if usual:
-            for run in self._runs(usual, rows):
-                self._answer(run, now)
+        return usual, rows
 
     def _runs(self, entries: list[Entry], rows: list[Row]) -> Iterator[Run]:
         """The turn's requests by the variant that answers them."""
-        ids = [self._ids.new() for _ in entries]
+        ids = self._ids.many(len(entries))
         arms = self._endpoint.arms
         if len(arms) == 1:
             yield Run(arms[0], entries, rows, ids)
@@ -150,8 +165,8 @@ class Express:
                 entry.unusual()
             return
         self._keep(run, arrays, outputs, now)
-        for entry, own_id, body in zip(entries, ids, answers, strict=True):
-            entry.answer(own_id.encode(), arm.headers, body)
+        for entry, own_id, lines, content in zip(entries, ids, *answers, strict=True):
+            entry.answer(b"%bx-prediction-id: %b\r\n%b" % (lines, own_id.encode(), arm.headers), content)
 
     def _outputs(self, arm: Arm, arrays: Arrays, rows: int) -> Arrays:
         lane = arm.model.lane
@@ -196,7 +211,7 @@ class Station:
         self, epoch: object, endpoint: ServedEndpoint, forms: Sequence[str], headers: Mapping[bytes, bytes]
     ) -> Express | None:
         """The express for requests with these headers; None where they have to go the complete way."""
-        if endpoint.shadows or endpoint.route.limits.log == "strict":
+        if endpoint.shadows or endpoint.route.limits.log == "strict" or endpoint.route.limits.nan != "null":
             return None
         if not all(
             arm.model.lane.inline and arm.model.manifest.signature == endpoint.signature for arm in endpoint.arms

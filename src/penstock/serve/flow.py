@@ -14,11 +14,13 @@ import os
 
 from penstock.errors import Fault, NotFound, PenstockError
 from penstock.serve.board import Board
-from penstock.serve.catalogue import catalogue, metrics
+from penstock.serve.catalogue import metrics
 from penstock.serve.express import Ids, Station, Ticket
+from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
 from penstock.serve.visit import Answer, Desk, Visit
+from penstock.tensors import nothing
 
 _LOG = logging.getLogger("penstock.serve")
 _MOST_PATHS = 4096
@@ -38,6 +40,8 @@ class Flow:
     def __init__(self, board: Board, desk: Desk, protocols: tuple[ServingProtocol, ...]) -> None:
         self.board = board
         self.desk = desk
+        self.keeper = Keeper(board, desk.meters.folder.parent)
+        desk.regions = self.keeper.regions
         self._protocols = protocols
         self._paths: dict[tuple[str, str], tuple[ServingProtocol, Operation]] = {}
         self._ids = Ids(os.urandom(6).hex())
@@ -56,7 +60,7 @@ class Flow:
             protocol, operation = self._match(call)
             if operation.verb == "predict":
                 return self._predict(call, protocol, operation, answer)
-            answer(protocol.describe(operation, catalogue(self.board, self.desk.meters.folder, call)))
+            self.keeper.handle(protocol, operation, call, answer)
         except PenstockError as error:
             answer(refuse(error))
         # The protocol boundary: whatever we did wrong is a fault in the log, and no stack for the caller.
@@ -112,6 +116,9 @@ class Flow:
             visit.decode(protocol)
             visit.choose(operation.version)
             visit.conform()
+            if not visit.rows:
+                visit.finish(nothing(visit.arm.model.manifest.signature))
+                return None
             visit.arm.model.lane.submit(visit, endpoint.route.limits.queue)
         except PenstockError as error:
             visit.finish(error)

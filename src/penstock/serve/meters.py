@@ -3,8 +3,11 @@
 Each worker maps one file of fixed-size series into its memory and adds in place, so a killed worker loses no
 count and its successor goes on from there; whoever asks sums over all workers' files.
 
-    file   = header (magic, format, series in use) + series
+    file   = header (magic, format, series and engine lines in use) + series + engine lines
     series = key (JSON, padded) + requests, rows, nanoseconds, one counter per latency bucket
+    engine = digest (padded) + what an engine did: see `penstock.serve.enginelines`
+
+A file of format 1, which had no engine lines, goes on with the counts it has.
 """
 
 from __future__ import annotations
@@ -20,21 +23,27 @@ from typing import NamedTuple
 import msgspec
 
 from penstock.errors import Corrupt
+from penstock.serve import enginelines
+from penstock.serve.enginelines import EngineSeries, EngineSum
 
-FORMAT = 1
+FORMAT = 2
 EDGES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _MAGIC = b"PSMETER%d" % FORMAT
+_MAGIC_1 = b"PSMETER1"
 _HEADER = 64
 _IN_USE = 8
 _GAUGES = 16
 _LOST = 4
 _SYNC_FAILURES = 5
-"""Places of the log's two counters in the header, in words."""
+_ENGINES = 6
+"""Places of the log's two counters and of the engine lines in use in the header, in words."""
 _KEY_BYTES = 384
 _FIXED = 3
 _VALUES = _FIXED + len(EDGES_S) + 1
 _SERIES = _KEY_BYTES + 8 * _VALUES
 _MOST = 1024
+_SERIES_END = _HEADER + _MOST * _SERIES
+_SIZE = _SERIES_END + enginelines.BYTES
 
 
 class Label(NamedTuple):
@@ -105,6 +114,9 @@ class Meters:
         self._series: dict[Label, CounterSeries] = {}
         for index, (label, _) in enumerate(_lines(self._map)):
             self._series[label] = CounterSeries(self._values, _place(index))
+        self._engines: dict[str, EngineSeries] = {}
+        for index, (digest, _) in enumerate(enginelines.lines(self._map, _SERIES_END, self._values[_ENGINES])):
+            self._engines[digest] = EngineSeries(self._values, enginelines.place(_SERIES_END, index))
         self.gauge(0, 0)
 
     def series(self, label: Label) -> CounterSeries:
@@ -112,6 +124,13 @@ class Meters:
         found = self._series.get(label)
         if found is None:
             found = self._series[label] = self._new(label)
+        return found
+
+    def engine(self, digest: str) -> EngineSeries:
+        """The counters of a package's engine; beyond the file's room all new ones share the last line."""
+        found = self._engines.get(digest)
+        if found is None:
+            found = self._engines[digest] = self._new_engine(digest)
         return found
 
     def gauge(self, in_flight: int, queued: int) -> None:
@@ -136,6 +155,15 @@ class Meters:
         struct.pack_into("<Q", self._map, _IN_USE, used + 1)
         return CounterSeries(self._values, _place(used))
 
+    def _new_engine(self, digest: str) -> EngineSeries:
+        used = min(self._values[_ENGINES], enginelines.MOST - 1)
+        key = (digest if used < enginelines.MOST - 1 else "more").encode()[: enginelines.KEY_BYTES]
+        at = enginelines.place(_SERIES_END, used)
+        start = at * 8 - enginelines.KEY_BYTES
+        self._map[start : start + len(key)] = key
+        self._values[_ENGINES] = used + 1
+        return EngineSeries(self._values, at)
+
 
 class Totals(NamedTuple):
     """All workers' counters."""
@@ -145,21 +173,26 @@ class Totals(NamedTuple):
     queued: int
     log_lost: int
     log_sync_failures: int
+    engines: dict[str, EngineSum] = {}
 
 
 def totals(folder: Path) -> Totals:
     """All workers' counters, summed."""
     sums: dict[Label, Sum] = {}
+    engines: dict[str, EngineSum] = {}
     header = [0, 0, 0, 0]
     for path in sorted(folder.glob("*.meter")):
         data = path.read_bytes()
-        if len(data) < _HEADER or data[: len(_MAGIC)] != _MAGIC:
+        if len(data) != _SIZE or data[: len(_MAGIC)] != _MAGIC:
             continue
         header = [a + b for a, b in zip(header, struct.unpack_from("<4q", data, _GAUGES), strict=True)]
         for label, one in _lines(data):
             known = sums.get(label)
             sums[label] = one if known is None else _added(known, one)
-    return Totals(sums, *header)
+        for digest, engine in enginelines.lines(data, _SERIES_END, struct.unpack_from("<q", data, _ENGINES * 8)[0]):
+            before = engines.get(digest)
+            engines[digest] = engine if before is None else before.plus(engine)
+    return Totals._make((sums, *header, engines))
 
 
 def forget_gauges(path: Path) -> None:
@@ -177,18 +210,18 @@ def _added(one: Sum, other: Sum) -> Sum:
 
 def _open(path: Path) -> mmap.mmap:
     path.parent.mkdir(parents=True, exist_ok=True)
-    size = _HEADER + _MOST * _SERIES
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if os.fstat(descriptor).st_size != size:
+        old = os.fstat(descriptor).st_size == _SERIES_END and os.pread(descriptor, len(_MAGIC), 0) == _MAGIC_1
+        if not old and os.fstat(descriptor).st_size != _SIZE:
             os.ftruncate(descriptor, 0)
-            os.ftruncate(descriptor, size)
-        mapped = mmap.mmap(descriptor, size)
+        os.ftruncate(descriptor, _SIZE)
+        mapped = mmap.mmap(descriptor, _SIZE)
     finally:
         os.close(descriptor)
-    if mapped[: len(_MAGIC)] != _MAGIC:
-        mapped[:] = bytes(size)
-        mapped[: len(_MAGIC)] = _MAGIC
+    if not old and mapped[: len(_MAGIC)] != _MAGIC:
+        mapped[:] = bytes(_SIZE)
+    mapped[: len(_MAGIC)] = _MAGIC
     return mapped
 
 

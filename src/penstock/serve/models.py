@@ -21,6 +21,8 @@ from penstock.packages.read import Package, open_package
 from penstock.records import Manifest
 from penstock.runtime.engine import Engine, open_engine, prove
 from penstock.serve.lane import Lane, open_lane
+from penstock.serve.metered import MeteredEngine
+from penstock.serve.meters import Meters
 from penstock.serve.pace import MAX_BATCH_ROWS, Pace, measure
 
 if TYPE_CHECKING:
@@ -33,12 +35,13 @@ MEASURE_S = 0.3
 class Model:
     """A loaded, warmed and proven package with its queue."""
 
-    __slots__ = ("digest", "lane", "manifest")
+    __slots__ = ("digest", "engine", "lane", "manifest")
 
-    def __init__(self, digest: str, manifest: Manifest, lane: Lane) -> None:
+    def __init__(self, digest: str, manifest: Manifest, lane: Lane, engine: MeteredEngine | None = None) -> None:
         self.digest = digest
         self.manifest = manifest
         self.lane = lane
+        self.engine = engine
 
 
 class Shelf:
@@ -52,10 +55,18 @@ class Shelf:
     def __init__(self, keys: Sequence[PublicKey] | None, environments: Path | None) -> None:
         self.models: dict[str, Model] = {}
         self.failed: dict[str, str] = {}
+        self._meters: Meters | None = None
         self._keys = keys
         self._environments = environments
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._loader = ThreadPoolExecutor(1, "loader")
+
+    def count(self, meters: Meters) -> None:
+        """Have every engine, those to come included, count its runs."""
+        self._meters = meters
+        for model in self.models.values():
+            if model.engine is not None:
+                model.engine.series = meters.engine(model.digest)
 
     async def ensure(self, folders: Mapping[str, str]) -> bool:
         """Load what is not here yet; whether all of it is here now.
@@ -83,8 +94,10 @@ class Shelf:
             self.failed[digest] = f"loading raised {type(error).__name__}: {error}"
         else:
             self.failed.pop(digest, None)
-            lane = open_lane(engine, package.manifest.signature, pace=pace)
-            self.models[digest] = Model(digest, package.manifest, lane)
+            metered = MeteredEngine(engine)
+            metered.series = self._meters.engine(digest) if self._meters else None
+            lane = open_lane(metered, package.manifest.signature, pace=pace)
+            self.models[digest] = Model(digest, package.manifest, lane, metered)
         finally:
             del self._coming[digest]
 

@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from penstock.access.permissions import LOAD, SHARE
 from penstock.access.tokens import token_sha256
 from penstock.adapters import load
 from penstock.errors import BadConfig
@@ -67,19 +68,32 @@ def _write_snapshot(options: Namespace) -> str:
     grants: tuple[Grant, ...] = ()
     if options.token_file:
         hashed = token_sha256(Path(options.token_file).read_text().strip())
-        grants = (Grant(token_sha256=hashed, subject="token-file", permissions=("predict", "read")),)
+        permissions = ("predict", "read", *_allowed(options))
+        grants = (Grant(token_sha256=hashed, subject="token-file", permissions=permissions),)
     route = Route(
         endpoint=options.name or manifest.name,
         release=1,
         variants=(variant,),
         public=not grants,
-        limits=Limits(log="normal" if options.log_dir else "off"),
+        limits=Limits(log="normal" if options.log_dir else "off", no_rows=options.no_rows, nan=options.nan),
     )
     snapshot = Snapshot(
         number=1, routes=(route,), packages={digest: str(folder)}, grants=grants, written_at=time.time()
     )
     write_whole(Path(options.run_dir) / FILE, encode(snapshot))
     return manifest.engine
+
+
+def _allowed(options: Namespace) -> tuple[str, ...]:
+    """What is allowed beside asking.
+
+    Raises:
+        BadConfig: It is not one of the two that can be.
+    """
+    words = tuple(word.strip() for word in options.allow.split(",") if word.strip())
+    if not {LOAD, SHARE}.issuperset(words):
+        raise BadConfig("there is nothing of that name to allow", f"say {LOAD}, {SHARE}, or both with a comma between")
+    return words
 
 
 def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
@@ -97,6 +111,8 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
         key=options.keys,
         environments=options.environments,
         loopback=loopback,
+        allow=",".join(_allowed(options)),
+        strict_readiness=options.strict_readiness,
     )
     settings = SupervisorOptions(
         run=options.run_dir,

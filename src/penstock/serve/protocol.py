@@ -9,19 +9,22 @@ because every dialect of this folder speaks HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal, Protocol
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from penstock import errors
+from penstock.serve.cards import Catalogue
 from penstock.tensors import Arrays, Signature
 
 Verb = Literal[
     "predict", "alive", "live", "ready", "server", "list", "model", "model_ready", "index", "stats", "config",
-    "load", "unload", "explain", "metrics",
+    "load", "unload", "explain", "regions", "register", "unregister", "unspoken",
 ]  # fmt: skip
+QUERY = b":query"
+"""Where a listener puts the query of a request target, among the headers: no header can have such a name."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -43,6 +46,11 @@ class Call(msgspec.Struct, frozen=True):
     received_at: float
     started: float
 
+    @property
+    def query(self) -> dict[str, str]:
+        """The last value of each name in the query of the request target; a name alone has an empty one."""
+        return dict(parse_qsl(self.headers.get(QUERY, b"").decode("ascii", "replace"), keep_blank_values=True))
+
 
 class Operation(msgspec.Struct, frozen=True):
     """What a path and a method ask for."""
@@ -50,6 +58,28 @@ class Operation(msgspec.Struct, frozen=True):
     verb: Verb
     endpoint: str = ""
     version: str = ""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """A part of a region of shared memory, in bytes."""
+
+    region: str
+    offset: int
+    size: int
+
+
+class SharedInput(msgspec.Struct, frozen=True):
+    """An input that lies in shared memory.
+
+    Attributes:
+        where: Path of the tensor, for errors.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    span: Span
+    where: str
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -62,6 +92,9 @@ class Request(msgspec.Struct, frozen=True):
         timeout_s: The caller's time budget; 0 where there is none.
         wanted: Outputs to answer with; empty means all.
         binary: Outputs to answer as raw bytes.
+        priority: 1 is the highest; 0 where the caller did not say.
+        shared: Inputs that lie in shared memory and are not yet in `arrays`; see `penstock.serve.regions`.
+        placed: Outputs that go into shared memory instead of the answer.
     """
 
     arrays: Arrays
@@ -71,15 +104,23 @@ class Request(msgspec.Struct, frozen=True):
     timeout_s: float = 0.0
     wanted: tuple[str, ...] = ()
     binary: frozenset[str] = frozenset()
+    priority: int = 0
+    shared: tuple[SharedInput, ...] = ()
+    placed: dict[str, Span] = {}
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """What a model answered to one request, and which model it was."""
+    """What a model answered to one request, and which model it was.
+
+    Attributes:
+        nan_tokens: Numbers that JSON does not have leave as the tokens NaN and Infinity, and not as null.
+    """
 
     id: str
     endpoint: str
     version: str
     outputs: Arrays
+    nan_tokens: bool = False
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -91,50 +132,54 @@ class Reply(msgspec.Struct, frozen=True):
     headers: bytes = b""
 
 
-class Card(msgspec.Struct, frozen=True):
-    """An endpoint as callers may see it.
+class Load(msgspec.Struct, frozen=True):
+    """Have an endpoint answer again."""
+
+    endpoint: str
+
+
+class Unload(msgspec.Struct, frozen=True):
+    """Take an endpoint's models out of memory until it is loaded again, or until its next release."""
+
+    endpoint: str
+
+
+class Register(msgspec.Struct, frozen=True):
+    """Name a part of a POSIX shared memory object.
 
     Attributes:
-        signature: None while nothing is loaded.
-        counts: Answered and failed requests and their summed seconds, over all workers.
+        key: The object's name.
+        offset: In the object, in bytes.
+        size: In bytes.
     """
 
     name: str
-    versions: tuple[str, ...] = ()
-    platform: str = ""
-    ready: bool = False
-    signature: Signature | None = None
-    counts: tuple[int, int, float] = (0, 0, 0.0)
+    key: str
+    offset: int
+    size: int
 
 
-class Catalogue(msgspec.Struct, frozen=True):
-    """All endpoints a caller may see, and whether this worker takes requests."""
+class Unregister(msgspec.Struct, frozen=True):
+    """Forget a region; an empty name means all of the caller's."""
 
-    cards: Mapping[str, Card]
-    ready: bool
+    name: str
 
-    def card(self, name: str, version: str = "") -> Card:
-        """The endpoint of that name.
 
-        Raises:
-            NotFound: There is none, or it has no such version.
-        """
-        card = self.cards.get(name)
-        if card is None:
-            raise unknown_endpoint()
-        if version and card.ready and version not in card.versions:
-            raise errors.NotFound("the endpoint has no such version", "leave the version out", code="serve.no_version")
-        return card
+Act = Load | Unload | Register | Unregister
+"""What a caller may have changed; `penstock.serve.keeper.Keeper` does it, whoever may."""
 
 
 class ServingProtocol(Protocol):
-    """A dialect: four verbs, none of which reads or writes anything.
+    """A dialect: its five verbs, none of which reads or writes anything.
+
+    Who inherits from this class has to write `match`, `decode`, `encode` and `describe`. A path that names no endpoint
+    (``/invocations``, ``/score``) is an operation with an empty one: the only one there is.
 
     Attributes:
         forms: Names of its usual requests in the adapters' ``rowcodec`` table; empty where it has none.
     """
 
-    forms: tuple[str, ...]
+    forms: tuple[str, ...] = ()
 
     def match(self, method: str, path: str) -> Operation | None:
         """What a request line asks for; None where it is not this dialect's."""
@@ -149,8 +194,20 @@ class ServingProtocol(Protocol):
     def encode(self, request: Request, prediction: Prediction) -> Reply:
         """Outputs to bytes."""
 
-    def describe(self, operation: Operation, catalogue: Catalogue) -> Reply:
-        """The answer to everything that is not a prediction."""
+    def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:
+        """The answer to everything that is not a prediction; after its act, where it has one."""
+
+    def act(self, operation: Operation, call: Call) -> Act | None:
+        """What the call wants changed; None where it only asks.
+
+        Raises:
+            InvalidInput: With the field's path and never its value.
+        """
+        return None
+
+    def refuse(self, error: errors.PenstockError, reference: str = "") -> Reply:
+        """An error in the dialect's words; see the function `refuse`, which most dialects use."""
+        return refuse(error, reference)
 
 
 STATUS: dict[type[errors.PenstockError], int] = {
@@ -203,11 +260,6 @@ def refuse(error: errors.PenstockError, reference: str = "") -> Reply:
     elif status == 401:
         headers = b"www-authenticate: Bearer\r\n"
     return Reply(status, msgspec.json.encode(body), headers=headers)
-
-
-def unknown_endpoint() -> errors.NotFound:
-    """The same words whether it never existed or the caller may not know of it."""
-    return errors.NotFound("there is no such endpoint", "GET /v2/models lists them", code="serve.no_endpoint")
 
 
 def seconds(text: str | float, where: str) -> float:

@@ -60,3 +60,13 @@ def write_whole(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_bytes(data)
     temporary.replace(path)
+
+
+def needed_by(snapshot: Snapshot | None) -> set[str]:
+    """Digests that its routes answer with."""
+    return {one.digest for route in snapshot.routes for one in route.variants} if snapshot else set()
+
+
+def warm_of(snapshot: Snapshot | None) -> set[str]:
+    """Digests that it may be switched to next."""
+    return {digest for route in snapshot.routes for digest in route.warm} if snapshot else set()

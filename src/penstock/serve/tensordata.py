@@ -24,7 +24,7 @@ from penstock.errors import InvalidInput
 from penstock.tensors import DTYPES, FLOATS, Array
 
 T = TypeVar("T")
-_ELEMENTS: dict[str, object] = {
+ELEMENTS: dict[str, object] = {
     **dict.fromkeys(DTYPES, int),
     **dict.fromkeys(FLOATS, float | None),
     "BOOL": bool,
@@ -33,13 +33,16 @@ _ELEMENTS: dict[str, object] = {
 _PATH = re.compile(r"`\$((?:\.[A-Za-z_]+|\[\d+\])*)`?")
 _EXPECTED = re.compile(r"^Expected `[a-z| ]+`, got `[a-z]+`")
 _NOT_JSON_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?NaN\b|-?Infinity\b')
-JSON_ONLY_AS_RAW = "FP16"
+BF16 = "BF16"
+"""Upper half of an FP32: a datatype of requests, but of no signature."""
+ONLY_RAW = frozenset({"FP16", BF16})
+_BF16 = np.dtype(np.uint16)
 
 
 @cache
 def _decoder(datatype: str, rank: int) -> msgspec.json.Decoder[list[object]]:
     """A decoder of lists, `rank` deep, of the datatype's elements."""
-    kind = _ELEMENTS[datatype]
+    kind = ELEMENTS[datatype]
     for _ in range(rank):
         kind = GenericAlias(list, (kind,))
     return msgspec.json.Decoder(cast("type[list[object]]", kind))
@@ -109,8 +112,8 @@ def from_json(data: msgspec.Raw, datatype: str, shape: list[int], *, where: str)
     Raises:
         InvalidInput: Wrong type or number of elements, at the path of the first.
     """
-    if datatype == JSON_ONLY_AS_RAW:
-        raise InvalidInput("FP16 has no JSON form", "send it as a binary tensor", where=f"{where}.datatype")
+    if datatype in ONLY_RAW:
+        raise InvalidInput(f"{datatype} has no JSON form", "send it as a binary tensor", where=f"{where}.datatype")
     text = bytes(data)
     nested = len(shape) > 1 and text[1:].lstrip()[:1] == b"["
     try:
@@ -147,6 +150,9 @@ def shaped(array: Array, shape: list[int], *, where: str, nested: bool = False) 
 def from_raw(data: memoryview, datatype: str, shape: list[int], *, where: str) -> Array:
     """An array from little-endian bytes; text elements are a 4-byte length and UTF-8.
 
+    Numbers stay where they are when they are aligned there, and are copied once when they are not. BF16, which numpy
+    does not have, becomes FP32: the same numbers, in which every BF16 number is exact.
+
     Raises:
         InvalidInput: The bytes are too few, too many, or not UTF-8.
     """
@@ -154,12 +160,17 @@ def from_raw(data: memoryview, datatype: str, shape: list[int], *, where: str) -
         return shaped(_texts(data, where), shape, where=where)
     if datatype == "BOOL":
         return shaped(np.frombuffer(data, np.uint8) != 0, shape, where=where)
-    dtype = DTYPES[datatype]
+    dtype = _BF16 if datatype == BF16 else DTYPES[datatype]
     if len(data) % dtype.itemsize:
         raise InvalidInput(
             "the bytes end inside an element", "send whole elements", where=f"{where}.parameters.binary_data_size"
         )
-    return shaped(np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False), shape, where=where)
+    array: Array = np.frombuffer(data, dtype.newbyteorder("<"))
+    if datatype == BF16:
+        array = (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    elif not array.flags.aligned:
+        array = array.copy()
+    return shaped(array.astype(array.dtype.newbyteorder("="), copy=False), shape, where=where)
 
 
 def _texts(data: memoryview, where: str) -> Array:

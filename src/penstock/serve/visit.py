@@ -10,13 +10,16 @@ import logging
 from collections.abc import Callable
 from time import perf_counter
 
+import msgspec
+
 from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError, Unready
 from penstock.log.captures import FORMAT, Capture, blocks
-from penstock.serve.batcher import Job, Result
 from penstock.serve.board import ServedEndpoint
+from penstock.serve.lane import Job, Result
 from penstock.serve.meters import CounterSeries, Label, Meters
-from penstock.serve.protocol import Call, Prediction, Reply, Request, ServingProtocol, refuse, seconds
+from penstock.serve.protocol import Call, Prediction, Reply, Request, ServingProtocol, Span, refuse, seconds
 from penstock.serve.recorder import Recorder
+from penstock.serve.regions import Regions
 from penstock.serve.router import Arm, choose, pinned
 from penstock.serve.thresholds import decide
 from penstock.tensors import Arrays, conform
@@ -32,14 +35,16 @@ class Desk:
         recorder: Takes exchanges.
         meters: Takes counts.
         in_flight: Visits begun and not yet answered.
+        regions: Shared memory of callers on this machine; None takes none.
     """
 
-    __slots__ = ("in_flight", "meters", "recorder")
+    __slots__ = ("in_flight", "meters", "recorder", "regions")
 
     def __init__(self, recorder: Recorder, meters: Meters) -> None:
         self.recorder = recorder
         self.meters = meters
         self.in_flight = 0
+        self.regions: Regions | None = None
 
 
 class Visit(Job):
@@ -80,9 +85,20 @@ class Visit(Job):
         request = protocol.decode(self._call, self._endpoint.signature)
         if b"x-routing-key" in headers or b"x-event-time" in headers or b"x-deadline-ms" in headers:
             request = _with_headers(request, headers)
+        if request.shared or request.placed:
+            request = self._in_memory(request)
         self._request = request
+        self.priority = request.priority
         budget = request.timeout_s or self._endpoint.route.limits.deadline_s
         self.deadline = self._call.started + budget if budget else 0.0
+
+    def _in_memory(self, request: Request) -> Request:
+        """The request with its shared tensors read, and places for outputs looked at."""
+        regions = self._desk.regions
+        if regions is None:
+            raise PenstockError("shared memory is not spoken here", "send the tensors", code="serve.unsupported")
+        regions.check(request.placed, self.subject)
+        return regions.fetch(request, self.subject)
 
     def choose(self, version: str) -> None:
         """The variant of the routing key, or of the version that the path names."""
@@ -95,10 +111,13 @@ class Visit(Job):
 
     def conform(self) -> None:
         """The input by the variant's signature."""
-        self.arrays = conform(self.arm.model.manifest.signature, self._request.arrays)
+        limits = self._endpoint.route.limits
+        self.arrays = conform(
+            self.arm.model.manifest.signature, self._request.arrays, no_rows=limits.no_rows == "answer"
+        )
         self.rows = len(next(iter(self.arrays.values())))
-        most = self._endpoint.route.limits.max_rows
-        if self.rows > most:
+        if self.rows > limits.max_rows:
+            most = limits.max_rows
             raise InvalidInput("the request has too many rows", f"send at most {most} at once", where="inputs")
 
     def done(self, result: Result) -> None:
@@ -122,7 +141,7 @@ class Visit(Job):
             _LOG.exception("request %s could not be encoded", self.id)
             reply = self._with_ids(refuse(ModelFailed(""), self.id))
         self._keep(outputs, code, reply)
-        if self._endpoint.shadows and self.arrays:
+        if self._endpoint.shadows and self.arrays and self.rows:
             self._shadow()
 
     def _decided(self, outputs: Arrays) -> Arrays:
@@ -130,9 +149,14 @@ class Visit(Job):
         return decide(thresholds, self.arm.model.manifest, outputs) if thresholds else outputs
 
     def _encoded(self, outputs: Arrays) -> Reply:
-        prediction = Prediction(self.id, self._endpoint.route.endpoint, self.arm.version, outputs)
+        route, request = self._endpoint.route, self._request
+        prediction = Prediction(self.id, route.endpoint, self.arm.version, outputs, route.limits.nan == "token")
         if self._protocol is None:
             raise Fault("nothing was decoded")
+        if request.placed and self._desk.regions is not None:
+            placed = self._desk.regions.place(request.placed, outputs, self.subject)
+            spans = {name: Span(span.region, span.offset, placed[name]) for name, span in request.placed.items()}
+            self._request = msgspec.structs.replace(request, placed=spans)
         return self._with_ids(self._protocol.encode(self._request, prediction))
 
     def _with_ids(self, reply: Reply) -> Reply:
@@ -245,7 +269,7 @@ def _with_headers(request: Request, headers: dict[bytes, bytes]) -> Request:
             raise InvalidInput(
                 "this is not a number of milliseconds", "send a positive number", where="headers.x-deadline-ms"
             )
-    return Request(request.arrays, request.client_id, key, at, timeout_s, request.wanted, request.binary)
+    return msgspec.structs.replace(request, key=key, event_time=at, timeout_s=timeout_s)
 
 
 def _unlogged() -> Reply:

@@ -35,7 +35,8 @@ from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
 from penstock.serve.models import Shelf
 from penstock.serve.recorder import Recorder
-from penstock.serve.snapshots import SnapshotFile, write_whole
+from penstock.serve.resting import RestingFile
+from penstock.serve.snapshots import SnapshotFile, needed_by, warm_of, write_whole
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
@@ -53,6 +54,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         log: Folder of the journal; empty records nothing.
         key: PEM file of who may have signed packages; empty takes unsigned ones.
         environments: Where environments of sandboxed models are kept; empty means none.
+        allow: What callers without a token may do on public routes, beside asking; words with commas between.
+        strict_readiness: Not ready while an endpoint is unloaded.
         linger_s: A last worker goes on accepting for so long after it said that it is not ready.
         idle_s: In a rolling restart idle clients get so long to ask once more.
     """
@@ -62,6 +65,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     environments: str = ""
     loopback: bool = True
+    allow: str = ""
+    strict_readiness: bool = False
     http: HttpLimits = HttpLimits()
     linger_s: float = 0.5
     idle_s: float = 5.0
@@ -78,13 +83,16 @@ class Worker:
         self._file = SnapshotFile(self._run)
         keys = [import_module(KEYS).load_public_key(Path(options.key))] if options.key else None
         self._shelf = Shelf(keys, Path(options.environments) if options.environments else None)
-        self._board = Board(loopback=options.loopback)
+        allow = frozenset(filter(None, options.allow.split(",")))
+        self._board = Board(loopback=options.loopback, allow=allow, strict=options.strict_readiness)
+        self._resting = RestingFile(self._run)
         self._number = 0
         self._wanted: Snapshot | None = None
         self._news = asyncio.Event()
         self._looked = asyncio.Event()
         self._cold = asyncio.Event()
         self._over = asyncio.Event()
+        self._rested = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._desk: Desk | None = None
         self._door: Door | None = None
@@ -126,6 +134,7 @@ class Worker:
         journal = Journal(Path(options.log), f"worker-{self._number}") if options.log else None
         recorder = Recorder(journal, meters)
         self._desk = Desk(recorder, meters)
+        self._shelf.count(meters)
         flow = Flow(self._board, self._desk, tuple(load("protocol", name)() for name in TABLE["protocol"]))
         self._door = Door(flow, LoopTurn(recorder), options.http)
         self._start(recorder.run())
@@ -169,8 +178,13 @@ class Worker:
 
     def _look(self) -> None:
         """Take the snapshot file if it is another one."""
+        if self._resting.changed():
+            self._board.rest(self._wanted, self._resting.known)
+            if self._wanted is not None:
+                self._news.set()
         snapshot = self._file.changed()
         if snapshot is not None:
+            self._board.rest(snapshot, self._resting.known)
             self._board.announce(snapshot)
             self._wanted = snapshot
             self._news.set()
@@ -200,9 +214,11 @@ class Worker:
                 gc.freeze()
             self._cold.set()
 
-    async def _apply(self, snapshot: Snapshot) -> bool:
-        """Load what its routes need, then move the pointer."""
-        needed = _needed_by(snapshot)
+    async def _apply(self, wanted: Snapshot) -> bool:
+        """Load what its routes need, those that rest left out, then move the pointer."""
+        resting = self._resting.known
+        snapshot = resting.awake(wanted)
+        needed = needed_by(snapshot)
         if not await self._shelf.ensure({digest: snapshot.packages.get(digest, "") for digest in sorted(needed)}):
             return False
         try:
@@ -211,7 +227,8 @@ class Worker:
             _LOG.error("snapshot %d cannot be applied: %s", snapshot.number, error)
             return False
         self._board.move(endpoints, snapshot.number)
-        self._shelf.keep(needed | _warm_of(snapshot))
+        self._rested = resting.number
+        self._shelf.keep(needed | warm_of(snapshot))
         return True
 
     async def _warm(self) -> None:
@@ -219,14 +236,18 @@ class Worker:
         while True:
             await self._cold.wait()
             self._cold.clear()
-            for digest in sorted(_warm_of(self._wanted) - self._shelf.models.keys()):
-                snapshot = self._wanted
-                if snapshot is None or digest not in _warm_of(snapshot):
+            for digest in sorted(warm_of(self._current()) - self._shelf.models.keys()):
+                snapshot = self._current()
+                if snapshot is None or digest not in warm_of(snapshot):
                     continue
                 await self._shelf.ensure({digest: snapshot.packages.get(digest, "")})
-                if digest not in _warm_of(self._wanted) | _needed_by(self._wanted):
+                if digest not in warm_of(self._current()) | needed_by(self._current()):
                     self._shelf.drop(digest)
                 self._report()
+
+    def _current(self) -> Snapshot | None:
+        """What should answer: the newest snapshot without what rests."""
+        return self._resting.known.awake(self._wanted) if self._wanted is not None else None
 
     def _have_looked(self) -> None:
         if not self._looked.is_set():
@@ -245,6 +266,7 @@ class Worker:
             failed=dict(self._shelf.failed),
             draining=self._board.draining,
             at=time.time(),
+            resting=self._rested,
         )
         write_whole(self._run / "workers" / f"{self._number}.json", encode(status))
 
@@ -259,16 +281,6 @@ class Worker:
         if not task.cancelled() and task.exception() is not None:
             _LOG.error("the worker ends", exc_info=task.exception())
             os._exit(1)
-
-
-def _needed_by(snapshot: Snapshot | None) -> set[str]:
-    """Digests that its routes answer with."""
-    return {one.digest for route in snapshot.routes for one in route.variants} if snapshot else set()
-
-
-def _warm_of(snapshot: Snapshot | None) -> set[str]:
-    """Digests that it may be switched to next."""
-    return {digest for route in snapshot.routes for digest in route.warm} if snapshot else set()
 
 
 def live(options: WorkerOptions, listening: socket.socket, control: socket.socket) -> None:

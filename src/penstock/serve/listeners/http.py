@@ -25,8 +25,7 @@ from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
 from penstock.serve.listeners.heads import Head, Heads
 from penstock.serve.listeners.limits import HttpLimits
-from penstock.serve.protocol import Call, Reply, refuse
-from penstock.serve.rowcodec import Body
+from penstock.serve.protocol import QUERY, Call, Reply, refuse
 from penstock.serve.turn import LoopTurn
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -70,16 +69,9 @@ class QuickSlot(Slot):
         self.data = b""
         self.job = None
 
-    def answer(self, own_id: bytes, headers: bytes, body: Body) -> None:
+    def answer(self, lines: bytes, content: bytes) -> None:
         """See `Entry.answer`."""
-        lines, content = body
-        self.data = b"HTTP/1.1 200 OK\r\n%bx-prediction-id: %b\r\n%bcontent-length: %d\r\n\r\n%b" % (
-            lines,
-            own_id,
-            headers,
-            len(content),
-            content,
-        )
+        self.data = b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (lines, len(content), content)
         self._connection.answered(self)
 
     def unusual(self) -> None:
@@ -258,6 +250,8 @@ class HttpConnection(asyncio.Protocol):
         if self._stopped:
             return
         method, path, headers = self._parser.get_method().decode(), _path(self._url), self._headers
+        if b"?" in self._url:
+            headers[QUERY] = self._url.partition(b"?")[2]
         close = self._state.closing or not self._parser.should_keep_alive()
         if not close:
             # More may follow in the same bytes: then it is not alone, and is not kept.

@@ -7,25 +7,17 @@ model has one output, an object by output name where it has several. V1 has no d
 
 from __future__ import annotations
 
+import json
 import re
 
 import msgspec
-import numpy as np
 
-from penstock.errors import InvalidInput, PenstockError
-from penstock.serve.protocol import Call, Catalogue, Operation, Prediction, Reply, Request, Verb
-from penstock.serve.tensordata import parse
-from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpec
+from penstock.errors import PenstockError
+from penstock.serve.cards import Catalogue
+from penstock.serve.instances import Instances
+from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request, ServingProtocol, Verb
+from penstock.tensors import Signature
 
-Value = str | int | float | bool | None
-Row = Value | list[Value] | dict[str, Value]
-
-
-class _Body(msgspec.Struct):
-    instances: list[Row]
-
-
-_decode_body = msgspec.json.Decoder(_Body).decode
 _encode = msgspec.json.Encoder().encode
 _PATH = re.compile(r"/v1/models(?:/([^/:]+)(?::([a-z]+))?)?/?")
 _VERBS: dict[tuple[str, str], Verb] = {
@@ -35,10 +27,13 @@ _VERBS: dict[tuple[str, str], Verb] = {
 }
 
 
-class V1Protocol:
+class V1Protocol(ServingProtocol):
     """KServe V1, REST."""
 
-    forms = ()
+    forms = ("v1.json",)
+
+    def __init__(self) -> None:
+        self._instances = Instances()
 
     def match(self, method: str, path: str) -> Operation | None:
         """What a request line below ``/v1`` asks for; ``GET /`` says that the server is alive."""
@@ -55,16 +50,7 @@ class V1Protocol:
 
     def decode(self, call: Call, signature: Signature) -> Request:
         """Rows of any of the three forms to one array a column."""
-        rows = parse(call.body, _decode_body).instances
-        if len(signature.inputs) == 1 and signature.inputs[0].shape != (-1, 1):
-            return Request(_matrix(rows, signature.inputs[0]))
-        columns = [spec.name for spec in signature.inputs]
-        table = [_row(row, columns, where=f"instances[{i}]") for i, row in enumerate(rows)]
-        arrays: Arrays = {}
-        for at, spec in enumerate(signature.inputs):
-            places = [f"instances[{i}].{spec.name}" for i in range(len(rows))]
-            arrays[spec.name] = _column([row[at] for row in table], spec, places).reshape(-1, 1)
-        return Request(arrays)
+        return Request(self._instances.decode(call.body, signature))
 
     def encode(self, request: Request, prediction: Prediction) -> Reply:
         """One entry a row."""
@@ -72,9 +58,11 @@ class V1Protocol:
         columns = [array.tolist() for array in prediction.outputs.values()]
         rows = columns[0] if len(names) == 1 else [dict(zip(names, row, strict=True)) for row in zip(*columns)]  # noqa: B905
         body = {"predictions": rows, "prediction_id": prediction.id, "model_version": prediction.version}
+        if prediction.nan_tokens:
+            return Reply(200, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
         return Reply(200, _encode(body))
 
-    def describe(self, operation: Operation, catalogue: Catalogue) -> Reply:
+    def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:
         """Life, list and status."""
         if operation.verb == "alive":
             return Reply(200, b'{"status":"alive"}')
@@ -84,56 +72,3 @@ class V1Protocol:
         if operation.verb == "explain":
             raise PenstockError("the endpoint has no explainer", "use :predict", code="serve.unsupported")
         return Reply(200 if card.ready else 503, _encode({"name": card.name, "ready": card.ready}))
-
-
-def _row(row: Row, columns: list[str], *, where: str) -> list[Value]:
-    """One row's values in the signature's order."""
-    if isinstance(row, dict):
-        for position, name in enumerate(row):
-            if name not in columns:
-                known = ", ".join(columns)
-                raise InvalidInput(
-                    "the row has a name that the model does not know",
-                    f"the model's inputs are {known}",
-                    where=f"{where}[{position}]",
-                )
-        missing = [name for name in columns if name not in row]
-        if missing:
-            raise InvalidInput("the value is missing", "send every input", where=f"{where}.{missing[0]}")
-        return [row[name] for name in columns]
-    values = row if isinstance(row, list) else [row]
-    if len(values) != len(columns):
-        raise InvalidInput(f"the row has {len(values)} values and the model wants {len(columns)}", where=where)
-    return values
-
-
-def _matrix(rows: list[Row], spec: TensorSpec) -> Arrays:
-    """All rows as the one matrix of the model."""
-    width = spec.shape[-1] if len(spec.shape) > 1 else 1
-    names = list(spec.columns) or [str(i) for i in range(max(width, 0))]
-    if width == -1 and rows and isinstance(rows[0], list):
-        names = [str(i) for i in range(len(rows[0]))]
-    table = [_row(row, names, where=f"instances[{i}]") for i, row in enumerate(rows)]
-    flat = [value for row in table for value in row]
-    places = [f"instances[{i}][{j}]" for i in range(len(rows)) for j in range(len(names))]
-    return {spec.name: _column(flat, spec, places).reshape(len(rows), *([len(names)] if len(spec.shape) > 1 else []))}
-
-
-def _column(values: list[Value], spec: TensorSpec, places: list[str]) -> Array:
-    """Values of one input as its array; a whole number is a float, nothing else becomes anything else."""
-    fits = _fits(spec.datatype)
-    for value, place in zip(values, places, strict=True):
-        if type(value) not in fits:
-            raise InvalidInput(f"the value is not {spec.datatype}", "look at the model's metadata", where=place)
-    try:
-        return np.array(values, DTYPES[spec.datatype])
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"a value is out of the range of {spec.datatype}", where=f"instances.{spec.name}") from None
-
-
-def _fits(datatype: str) -> tuple[type, ...]:
-    if datatype in FLOATS:
-        return (float, int, type(None))
-    if datatype == "BYTES":
-        return (str, type(None))
-    return (bool,) if datatype == "BOOL" else (int,)

@@ -1,0 +1,299 @@
+"""Stage 4, serve: an inference request of the Open Inference Protocol V2 over REST, from its bytes.
+
+    body --typed by the signature, in one pass--> Request        (inputs in the signature's order, as JSON)
+         `-- does not fit --> any body --tensor by tensor--> Request, or the error with its path
+
+The typed form is only quicker: whatever it does not take, the general one takes or refuses. Source: Open Inference
+Protocol specification, ``inference_rest``; Triton's extensions for binary tensors, scheduling and shared memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import GenericAlias
+from typing import Literal, NamedTuple, cast
+
+import msgspec
+import numpy as np
+
+from penstock.errors import InvalidInput, PenstockError
+from penstock.serve.protocol import Request, SharedInput, Span, seconds
+from penstock.serve.tensordata import BF16, ELEMENTS, ONLY_RAW, from_json, from_raw, parse, shaped
+from penstock.tensors import DTYPES, Arrays, Signature, TensorSpec
+
+Parameters = dict[str, str | float | bool | int | list[object] | dict[str, object] | None]
+_PLACES = tuple(f"inputs[{index}]" for index in range(100))
+_MOST_FORMS = 256
+SPAN = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
+
+
+class Input(msgspec.Struct, gc=False):
+    """One input, its data not yet read."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: msgspec.Raw = msgspec.Raw(b"")
+    parameters: Parameters | None = None
+
+
+class Wanted(msgspec.Struct):
+    """One output as it was asked for."""
+
+    name: str
+    parameters: Parameters | None = None
+
+
+class Rest(msgspec.Struct, gc=False):
+    """The JSON part of a request, without its inputs."""
+
+    id: str | None = None
+    parameters: Parameters | None = None
+    outputs: list[Wanted] | None = None
+
+
+class Body(Rest, kw_only=True, gc=False):
+    """The JSON part of a request."""
+
+    inputs: list[Input]
+
+
+class Values(msgspec.Struct, gc=False):
+    """One input of the typed form; a subclass of it says its name, datatype and element type."""
+
+    shape: list[int]
+    parameters: None = None
+
+
+class _Typed(NamedTuple):
+    """Decoders of bodies whose inputs are the signature's, in its order."""
+
+    signature: Signature
+    flat: Callable[[bytes], Body]
+    nested: Callable[[bytes], Body]
+
+
+_decode_any = msgspec.json.Decoder(Body).decode
+
+
+class Requests:
+    """Decodes bodies, and remembers the typed form of each signature."""
+
+    def __init__(self) -> None:
+        self._forms: dict[int, _Typed | None] = {}
+        self._nested_first: set[int] = set()
+
+    def from_json(self, body: bytes, signature: Signature) -> Request:
+        """A request that is JSON alone.
+
+        Raises:
+            InvalidInput: With the field's path and never its value.
+        """
+        typed = self._form(signature)
+        if typed is not None:
+            found = self._typed(body, typed)
+            if found is not None:
+                return _with_hints(found[0], found[1], signature)
+        return from_parts(parse(body, _decode_any), memoryview(b""), signature)
+
+    def _typed(self, body: bytes, typed: _Typed) -> tuple[Body, Arrays] | None:
+        """The body and its arrays; None where the general form has to look at it."""
+        key = id(typed.signature)
+        first = key in self._nested_first
+        for nested in (first, not first):
+            try:
+                found = (typed.nested if nested else typed.flat)(body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+            if nested != first:
+                (self._nested_first.add if nested else self._nested_first.discard)(key)
+            return _arrays(found, typed.signature, nested=nested)
+        return None
+
+    def _form(self, signature: Signature) -> _Typed | None:
+        """By identity: a signature is the same object for as long as its model is loaded."""
+        key = id(signature)
+        known = self._forms.get(key)
+        if known is not None and known.signature is signature:
+            return known
+        if len(self._forms) >= _MOST_FORMS:
+            self._forms.clear()
+            self._nested_first.clear()
+        made = self._forms[key] = typed_form(signature)
+        return made
+
+
+def typed_form(signature: Signature) -> _Typed | None:
+    """Decoders for a signature; None where an input of it has no JSON form."""
+    if any(spec.datatype in ONLY_RAW or not spec.shape for spec in signature.inputs):
+        return None
+    return _Typed(signature, _decoder(signature, nested=False), _decoder(signature, nested=True))
+
+
+def _decoder(signature: Signature, *, nested: bool) -> Callable[[bytes], Body]:
+    inputs = tuple(
+        msgspec.defstruct(
+            f"Input{index}",
+            [("name", Literal[spec.name]), ("datatype", Literal[spec.datatype]), ("data", _data(spec, nested=nested))],
+            bases=(Values,),
+            kw_only=True,
+            gc=False,
+        )
+        for index, spec in enumerate(signature.inputs)
+    )
+    kind = msgspec.defstruct("Typed", [("inputs", GenericAlias(tuple, inputs))], bases=(Rest,), kw_only=True, gc=False)
+    return cast("Callable[[bytes], Body]", msgspec.json.Decoder(kind).decode)
+
+
+def _data(spec: TensorSpec, *, nested: bool) -> object:
+    kind = ELEMENTS[spec.datatype]
+    for _ in range(len(spec.shape) if nested else 1):
+        kind = GenericAlias(list, (kind,))
+    return kind
+
+
+def _arrays(body: Body, signature: Signature, *, nested: bool) -> tuple[Body, Arrays] | None:
+    arrays: Arrays = {}
+    for spec, tensor in zip(signature.inputs, body.inputs, strict=True):
+        shape = tensor.shape
+        if nested and len(spec.shape) > 1 and len(shape) != len(spec.shape):
+            return None
+        try:
+            array = np.array(tensor.data, DTYPES[spec.datatype])
+            arrays[spec.name] = shaped(array, shape, where="", nested=nested and len(shape) > 1)
+        except (ValueError, OverflowError, InvalidInput):
+            return None
+    return body, arrays
+
+
+def from_head(head: bytes, raw: memoryview, signature: Signature) -> Request:
+    """A request whose JSON part is followed by raw tensors.
+
+    Raises:
+        InvalidInput: With the field's path and never its value.
+    """
+    return from_parts(parse(head, _decode_any), raw, signature)
+
+
+def from_parts(body: Body, raw: memoryview, signature: Signature) -> Request:
+    """The general form: any inputs in any order, from JSON, from raw bytes or in shared memory.
+
+    Raises:
+        InvalidInput: With the field's path and never its value.
+    """
+    arrays: Arrays = {}
+    shared: list[SharedInput] = []
+    names: set[str] = set()
+    for index, tensor in enumerate(body.inputs):
+        where = _PLACES[index] if index < len(_PLACES) else f"inputs[{index}]"
+        if tensor.datatype not in DTYPES and tensor.datatype != BF16:
+            known = ", ".join((*DTYPES, BF16))
+            raise InvalidInput("the protocol has no such datatype", f"there are {known}", where=f"{where}.datatype")
+        if tensor.name in names:
+            raise InvalidInput("an input is given twice", "give each once", where=f"{where}.name")
+        names.add(tensor.name)
+        parameters = tensor.parameters
+        if parameters and "shared_memory_region" in parameters:
+            span = span_of(parameters, f"{where}.parameters")
+            shared.append(SharedInput(tensor.name, tensor.datatype, tuple(tensor.shape), span, where))
+        elif parameters and parameters.get("binary_data_size") is not None:
+            size = _size(parameters["binary_data_size"], len(raw), where)
+            arrays[tensor.name] = from_raw(raw[:size], tensor.datatype, tensor.shape, where=where)
+            raw = raw[size:]
+        else:
+            arrays[tensor.name] = from_json(tensor.data, tensor.datatype, tensor.shape, where=where)
+    if len(raw):
+        raise InvalidInput(
+            "bytes are left after the last tensor", "declare each tensor's binary_data_size", where="inputs"
+        )
+    request = _with_hints(body, arrays, signature)
+    return msgspec.structs.replace(request, shared=tuple(shared)) if shared else request
+
+
+def _size(size: object, most: int, where: str) -> int:
+    if type(size) is not int or not 0 <= size <= most:
+        raise InvalidInput(
+            "the size is not within the body",
+            "it is the tensor's number of bytes",
+            where=f"{where}.parameters.binary_data_size",
+        )
+    return size
+
+
+def span_of(parameters: Parameters, where: str) -> Span:
+    """A tensor's place in shared memory.
+
+    Raises:
+        InvalidInput: The region is no name, or offset or size no number of bytes.
+    """
+    region, offset, size = parameters.get(SPAN[0]), parameters.get(SPAN[1], 0), parameters.get(SPAN[2])
+    if not isinstance(region, str):
+        raise InvalidInput("this is no name of a region", "send text", where=f"{where}.{SPAN[0]}")
+    if type(offset) is not int or not 0 <= offset < 1 << 62:
+        raise InvalidInput("this is no number of bytes", "send a whole number", where=f"{where}.{SPAN[1]}")
+    if type(size) is not int or not 0 <= size < 1 << 62:
+        raise InvalidInput("this is no number of bytes", "send a whole number", where=f"{where}.{SPAN[2]}")
+    return Span(region, offset, size)
+
+
+def _with_hints(body: Body, arrays: Arrays, signature: Signature) -> Request:
+    """The request with what its parameters and its list of outputs say."""
+    if body.parameters is None and body.outputs is None:
+        return Request(arrays, body.id or "")
+    hints = body.parameters or {}
+    wanted, raw, placed = _outputs(body, signature, everything_raw=hints.get("binary_data_output") is True)
+    key, event_time, timeout_s, priority = _hints(hints)
+    return Request(arrays, body.id or "", key, event_time, timeout_s, wanted, raw, priority=priority, placed=placed)
+
+
+def _hints(parameters: Parameters) -> tuple[str, float, float, int]:
+    """Routing key, event time, time budget in seconds, priority."""
+    if not parameters:
+        return "", 0.0, 0.0, 0
+    timeout = parameters.get("timeout", 0)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout < 1e12:
+        raise InvalidInput("this is not a number of microseconds", "send a whole number", where="parameters.timeout")
+    priority = parameters.get("priority", 0)
+    if type(priority) is not int or not 0 <= priority < 1 << 63:
+        raise InvalidInput("this is no priority", "send a whole number, 1 is the highest", where="parameters.priority")
+    at = parameters.get("event_time")
+    key = parameters.get("routing_key", "")
+    if at is not None and (isinstance(at, bool) or not isinstance(at, str | int | float)):
+        raise InvalidInput("this is not a time", "send epoch seconds or ISO 8601", where="parameters.event_time")
+    if isinstance(key, bool) or not isinstance(key, str | int):
+        raise InvalidInput("a routing key is text", "send text", where="parameters.routing_key")
+    if parameters.get("sequence_id") not in (None, 0, ""):
+        raise unspoken("sequences of requests", "parameters.sequence_id")
+    return str(key), 0.0 if at is None else seconds(at, "parameters.event_time"), timeout / 1e6, priority
+
+
+def _outputs(
+    body: Body, signature: Signature, *, everything_raw: bool
+) -> tuple[tuple[str, ...], frozenset[str], dict[str, Span]]:
+    """Which outputs are wanted, which of them raw, and which in shared memory."""
+    known = [spec.name for spec in signature.outputs]
+    if not body.outputs:
+        return (), frozenset(known) if everything_raw else frozenset(), {}
+    raw: set[str] = set()
+    placed: dict[str, Span] = {}
+    for index, output in enumerate(body.outputs):
+        if output.name not in known:
+            raise InvalidInput(
+                "the model has no such output", f"its outputs are {', '.join(known)}", where=f"outputs[{index}].name"
+            )
+        parameters = output.parameters or {}
+        where = f"outputs[{index}].parameters"
+        if parameters.get("classification") not in (None, 0):
+            raise unspoken("classification of outputs", f"{where}.classification")
+        if "shared_memory_region" in parameters:
+            placed[output.name] = span_of(parameters, where)
+        elif parameters.get("binary_data", everything_raw) is True:
+            raw.add(output.name)
+    return tuple(output.name for output in body.outputs), frozenset(raw), placed
+
+
+def unspoken(what: str, where: str = "") -> PenstockError:
+    """The refusal of an extension that is not spoken: 501."""
+    return PenstockError(
+        f"{what} are not spoken here", "GET /v2 lists the extensions", code="serve.unsupported", where=where
+    )
