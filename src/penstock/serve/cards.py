@@ -46,7 +46,8 @@ class Statistics(msgspec.Struct, frozen=True):
         runs: Runs of the engine: fewer than requests where they were batched.
         success: Requests answered; from their last byte to their answer.
         fail: Requests refused or failed.
-        queue: Requests that came to a lane, and how long they waited for their run.
+        queue: Requests that were run, and how long they waited for it; those answered with a whole turn of the event
+            loop count their decoding and encoding here.
         input: The same requests, from last byte to conformed arrays.
         infer: The same requests, each with its whole run.
         output: The same requests, from run to answer.

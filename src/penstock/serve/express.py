@@ -188,6 +188,11 @@ class Express:
         end = perf_counter()
         latencies_s = [end - entry.started for entry in entries]
         series.add_rows(latencies_s)
+        engine = arm.model.engine
+        if engine is not None and engine.series is not None:
+            # What is not the run itself is waiting for the turn's end, decoding included.
+            infer_ns = len(entries) * engine.last_ns
+            engine.series.asked(len(entries), 0, max(int(sum(latencies_s) * 1e9) - infer_ns, 0), infer_ns, 0)
         if route.limits.log != "off":
             self._desk.recorder.record(_capture(route, run, (arrays, outputs), latencies_s=latencies_s, now=now))
             self._desk.recorder.flush()

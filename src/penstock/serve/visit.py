@@ -56,7 +56,7 @@ class Visit(Job):
         subject: Who asked.
     """
 
-    __slots__ = ("_answer", "_arm", "_call", "_desk", "_endpoint", "_protocol", "_request", "id", "share", "subject")
+    __slots__ = ("_answer", "_arm", "_call", "_desk", "_endpoint", "_protocol", "_request", "_since", "id", "share")
 
     def __init__(self, desk: Desk, own_id: str, *, call: Call, endpoint: ServedEndpoint, answer: Answer) -> None:
         super().__init__({}, 0, 0.0)
@@ -70,6 +70,7 @@ class Visit(Job):
         self._answer = answer
         self._request = Request({})
         self._arm: Arm | None = None
+        self._since = 0.0
 
     @property
     def arm(self) -> Arm:
@@ -119,17 +120,20 @@ class Visit(Job):
         if self.rows > limits.max_rows:
             most = limits.max_rows
             raise InvalidInput("the request has too many rows", f"send at most {most} at once", where="inputs")
+        self._since = perf_counter()
 
     def done(self, result: Result) -> None:
         """Encode, count, record, answer; then let the shadows see it."""
         self._desk.in_flight -= 1
         outputs: Arrays = {}
         code = "ok"
+        back = perf_counter()
         try:
             if isinstance(result, PenstockError):
                 raise result
             outputs = self._decided(result)
             reply = self._encoded(outputs)
+            self._note_times(back)
         except PenstockError as error:
             code = error.code
             if isinstance(error, Fault):
@@ -143,6 +147,17 @@ class Visit(Job):
         self._keep(outputs, code, reply)
         if self._endpoint.shadows and self.arrays and self.rows:
             self._shadow()
+
+    def _note_times(self, back: float) -> None:
+        """Count where the time of an answered request went; `back` is when its outputs were there."""
+        engine = self.arm.model.engine
+        if engine is None or engine.series is None or not self.rows:
+            return
+        infer_ns = engine.last_ns
+        waited_ns = int((back - self._since) * 1e9)
+        input_ns = int((self._since - self._call.started) * 1e9)
+        output_ns = int((perf_counter() - back) * 1e9)
+        engine.series.asked(1, input_ns, max(waited_ns - infer_ns, 0), infer_ns, output_ns)
 
     def _decided(self, outputs: Arrays) -> Arrays:
         thresholds = self._endpoint.route.thresholds
