@@ -56,6 +56,8 @@ class QueuedLane:
         pace: How long runs take.
     """
 
+    inline = False
+
     def __init__(self, engine: Engine, *, batchable: bool, pace: Pace) -> None:
         self.engine = engine
         self.runner = Runner(engine, batchable=batchable)
