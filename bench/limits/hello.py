@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from penstock.serve.listeners.door import Door
+from penstock.serve.listeners.http import HttpState
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
 from penstock.serve.protocol import Call, Reply
@@ -38,7 +39,7 @@ async def main(port: int, scratch: Path) -> None:
     listening = socket.create_server(("127.0.0.1", port), backlog=1024)
     listening.setblocking(False)
     turn = LoopTurn(Recorder(None, Meters(scratch / "hello.meter")))
-    Door(Hello(), turn, HttpLimits()).open(listening)  # type: ignore[arg-type]
+    Door(HttpState(Hello(), turn, HttpLimits())).open(listening)  # type: ignore[arg-type]
     await asyncio.Event().wait()
 
 

@@ -72,6 +72,14 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "thread": Adapter("penstock.serve.lanes.thread:ThreadLane"),
         "sandbox": Adapter("penstock.serve.lanes.sandbox:SandboxLane"),
     },
+    "service": {
+        "inference": Adapter("penstock.serve.services.inference:InferenceService"),
+        "health": Adapter("penstock.serve.services.health:HealthService"),
+        "reflection": Adapter("penstock.serve.services.reflection:ReflectionService"),
+    },
+    "listener": {
+        "grpc": Adapter("penstock.serve.listeners.grpc:GrpcState"),
+    },
     "detector": {
         "distribution": Adapter("penstock.observe.detectors.distribution:DistributionDetector", "platform"),
         "schema": Adapter("penstock.observe.detectors.schema:SchemaDetector", "platform"),

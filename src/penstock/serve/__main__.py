@@ -45,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--keys", default="", help="PEM file of the public key that packages must be signed with")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--grpc-port", type=int, default=-1, help="0 takes a free one; no gRPC without")
+    parser.add_argument("--unix-socket", default="", help="path of a socket for HTTP from this user alone")
     parser.add_argument("--workers", type=int, default=0, help="0 takes one for each usable processor")
     parser.add_argument("--spares", type=int, default=1, choices=(0, 1), help="workers kept loaded for a quick start")
     parser.add_argument("--behind", default="", choices=("", "proxy"), help="a front that ends TLS stands before it")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from penstock.access.permissions import LOAD, SHARE
 from penstock.access.tokens import token_sha256
-from penstock.adapters import load
+from penstock.adapters import TABLE, load
 from penstock.errors import BadConfig
 from penstock.packages.digests import named, sha256_bytes
 from penstock.packages.manifest import MANIFEST, read_manifest
@@ -23,7 +23,8 @@ from penstock.packages.read import VERIFIER
 from penstock.records import Grant, Limits, Route, Snapshot, Variant, encode
 from penstock.runtime.processors import default_workers
 from penstock.serve.snapshots import FILE, write_whole
-from penstock.serve.supervisor import Supervisor, SupervisorOptions, listen
+from penstock.serve.sockets import Sockets, listen, listen_unix
+from penstock.serve.supervisor import Supervisor, SupervisorOptions
 
 WORKER = "penstock.serve.worker"
 USUAL = "onnxruntime"
@@ -97,12 +98,19 @@ def _allowed(options: Namespace) -> tuple[str, ...]:
 
 
 def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
-    listening = listen("127.0.0.1" if options.host == "localhost" else options.host, options.port)
-    host, port = listening.getsockname()[:2]
-    print(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    sockets = _open(options)
+    places = sockets.places()
+    host = f"[{places['host']}]" if ":" in str(places["host"]) else places["host"]
+    if sockets.grpc:
+        print(f"serving on grpc://{host}:{places['grpc']}", flush=True)
+    print(f"serving on http://{host}:{places['port']}", flush=True)
     # With the socket open, whoever comes waits for what is slow to import, and is not refused.
     worker = import_module(WORKER)
     load("engine", engine)
+    if sockets.grpc:
+        load("listener", "grpc")
+        for name in TABLE["service"]:
+            load("service", name)
     if options.keys:
         import_module(VERIFIER)
     work = worker.WorkerOptions(
@@ -116,11 +124,21 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
     )
     settings = SupervisorOptions(
         run=options.run_dir,
-        host=host,
-        port=port,
         workers=options.workers or default_workers(),
         spares=options.spares,
         watchdog_s=options.watchdog_s,
         grace_s=options.grace_s,
     )
-    Supervisor(settings, listening, partial(worker.live, work)).run()
+    try:
+        Supervisor(settings, sockets, partial(worker.live, work)).run()
+    finally:
+        if options.unix_socket:
+            Path(options.unix_socket).unlink(missing_ok=True)
+
+
+def _open(options: Namespace) -> Sockets:
+    """Every socket that is wanted, before anything that takes time."""
+    host = "127.0.0.1" if options.host == "localhost" else options.host
+    http = listen(host, options.port)
+    grpc = listen(host, options.grpc_port) if options.grpc_port >= 0 else None
+    return Sockets(http, grpc, listen_unix(Path(options.unix_socket)) if options.unix_socket else None)

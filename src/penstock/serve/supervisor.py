@@ -1,16 +1,15 @@
-"""Stage 4, serve: the process that holds the listening socket and keeps workers behind it.
+"""Stage 4, serve: the process that holds the listening sockets and keeps workers behind them.
 
-    socket (here) --fork--> worker 1 .. n, processes that accept from it
-                       `--> spare: loaded and proven, promoted the moment a worker dies
+    sockets (here) --fork--> worker 1 .. n, processes that accept from them
+                        `--> spare: loaded and proven, promoted the moment a worker dies
     snapshot file --looked at--> workers are nudged when it is another one
 
-A worker's death refuses nobody: the socket is not its own. A worker whose loop is stuck is killed and replaced.
+A worker's death refuses nobody: the sockets are not its own. A worker whose loop is stuck is killed and replaced.
 SIGTERM drains, a second one ends; SIGHUP replaces the workers one by one.
 """
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import selectors
@@ -26,17 +25,16 @@ from penstock.serve.channel import Message, hear, say
 from penstock.serve.children import Child, fork
 from penstock.serve.meters import forget_gauges
 from penstock.serve.snapshots import FILE, write_whole
+from penstock.serve.sockets import Sockets
 
-BACKLOG = 2048
 FOLLOWED = (FILE, "resting.json")
 """What workers follow in the run folder."""
 LOOK_S = 0.1
 TIDY_S = 0.2
 START_S = 60.0
-BIND_S = 5.0
 
-Work = Callable[[socket.socket, socket.socket], None]
-"""What a worker does all its life, with the listening socket and its end of the channel."""
+Work = Callable[[Sockets, socket.socket], None]
+"""What a worker does all its life, with the listening sockets and its end of the channel."""
 
 
 class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +47,6 @@ class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     run: str
-    host: str = "127.0.0.1"
-    port: int = 0
     workers: int = 2
     spares: int = 1
     watchdog_s: float = 10.0
@@ -58,17 +54,17 @@ class SupervisorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Supervisor:
-    """Holds the socket, keeps the workers.
+    """Holds the sockets, keeps the workers.
 
     Args:
         options: How it runs.
-        listening: The bound socket.
+        sockets: The bound ones.
         work: What a worker does.
     """
 
-    def __init__(self, options: SupervisorOptions, listening: socket.socket, work: Work) -> None:
+    def __init__(self, options: SupervisorOptions, sockets: Sockets, work: Work) -> None:
         self._options = options
-        self._listening = listening
+        self._sockets = sockets
         self._work = work
         self._run = Path(options.run)
         self._followed = tuple(str(self._run / name) for name in FOLLOWED)
@@ -220,7 +216,7 @@ class Supervisor:
 
     def _spawn(self) -> Child:
         child = fork(
-            lambda control: self._work(self._listening, control),
+            lambda control: self._work(self._sockets, control),
             name="penstock-worker",
             patience_s=START_S,
             let_go=(self._selector, *self._wires, *(other.control for other in self._children)),
@@ -233,11 +229,9 @@ class Supervisor:
         """Tell where the socket listens, and forget the workers of a supervisor before us."""
         for left in (self._run / "workers").glob("*.json"):
             left.unlink(missing_ok=True)
-        host, port = self._listening.getsockname()[:2]
         record = {
             "pid": os.getpid(),
-            "host": host,
-            "port": port,
+            **self._sockets.places(),
             "workers": self._options.workers,
             "started_at": time.time(),
         }
@@ -251,23 +245,3 @@ def _stamp(file: str) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return found.st_ino, found.st_mtime_ns
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    patience = time.monotonic() + BIND_S
-    while True:
-        try:
-            listening.bind((host, port))
-            break
-        except OSError as error:
-            # The workers of a supervisor that was killed hold its port until they have finished.
-            if error.errno != errno.EADDRINUSE or time.monotonic() > patience:
-                raise
-            time.sleep(0.05)
-    listening.listen(BACKLOG)
-    listening.setblocking(False)
-    return listening

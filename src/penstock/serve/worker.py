@@ -23,20 +23,20 @@ import msgspec
 import numpy as np
 import uvloop
 
-from penstock.adapters import TABLE, load
 from penstock.errors import PenstockError
 from penstock.log.journal import Journal
 from penstock.records import Snapshot, WorkerStatus, encode
 from penstock.serve.board import Board
 from penstock.serve.channel import Message, hear, say
 from penstock.serve.flow import Flow
-from penstock.serve.listeners.door import Door
+from penstock.serve.listeners.doors import Doors, dialects
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
 from penstock.serve.models import Shelf
 from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
 from penstock.serve.snapshots import SnapshotFile, needed_by, warm_of, write_whole
+from penstock.serve.sockets import Sockets
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
@@ -75,9 +75,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Worker:
     """Follows the snapshot, and serves when told to."""
 
-    def __init__(self, options: WorkerOptions, listening: socket.socket, control: socket.socket) -> None:
+    def __init__(self, options: WorkerOptions, sockets: Sockets, control: socket.socket) -> None:
         self._options = options
-        self._listening = listening
+        self._sockets = sockets
         self._control = control
         self._run = Path(options.run)
         self._file = SnapshotFile(self._run)
@@ -95,7 +95,7 @@ class Worker:
         self._rested = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._desk: Desk | None = None
-        self._door: Door | None = None
+        self._doors: Doors | None = None
 
     async def run(self) -> None:
         """Until drained, or until the supervisor is gone."""
@@ -135,33 +135,28 @@ class Worker:
         recorder = Recorder(journal, meters)
         self._desk = Desk(recorder, meters)
         self._shelf.count(meters)
-        flow = Flow(self._board, self._desk, tuple(load("protocol", name)() for name in TABLE["protocol"]))
-        self._door = Door(flow, LoopTurn(recorder), options.http)
+        flow = Flow(self._board, self._desk, dialects(self._sockets))
+        self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
         self._start(recorder.run())
-        self._start(self._door.sweep())
+        self._start(self._doors.sweep())
         self._report()
         if not now:
             await self._looked.wait()
         if not self._board.draining:
-            self._door.open(self._listening)
+            self._doors.open()
 
     async def _drain(self, *, rolling: bool) -> None:
         """Say that we are not ready, finish what we hold, and end."""
         self._board.draining = True
         self._report()
-        door = self._door
-        if door is not None:
-            door.state.closing = True
+        doors = self._doors
+        if doors is not None:
+            doors.close_soon()
         if not rolling:
             # Whoever has not yet seen that we are not ready is still answered, and told to go elsewhere.
             await asyncio.sleep(self._options.linger_s)
-        if door is not None:
-            door.shut()
-            patience = time.monotonic() + (self._options.idle_s if rolling else 0.0)
-            while door.held() or (door.state.connections and time.monotonic() < patience):
-                await asyncio.sleep(0.01)
-            door.close_idle()
-            await asyncio.sleep(0.05)
+        if doors is not None:
+            await doors.drain(self._options.idle_s if rolling else 0.0)
         self._over.set()
 
     # -- the snapshot
@@ -283,13 +278,13 @@ class Worker:
             os._exit(1)
 
 
-def live(options: WorkerOptions, listening: socket.socket, control: socket.socket) -> None:
+def live(options: WorkerOptions, sockets: Sockets, control: socket.socket) -> None:
     """Be a worker until drained: all that a forked process does."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # A number too large for its type becomes infinite, and `conform` refuses that with its place.
     np.seterr(over="ignore", invalid="ignore")
 
     async def work() -> None:
-        await Worker(options, listening, control).run()
+        await Worker(options, sockets, control).run()
 
     uvloop.run(work())

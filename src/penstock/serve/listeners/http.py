@@ -94,6 +94,13 @@ class HttpState:
         self.heads = Heads()
         self.connections: set[HttpConnection] = set()
 
+    def connect(self) -> HttpConnection:
+        """A new connection."""
+        return HttpConnection(self)
+
+    def leave(self) -> None:
+        """Nothing more: whoever is answered is told to go, whoever asks nothing is closed."""
+
 
 class HttpConnection(asyncio.Protocol):
     """One client's connection."""

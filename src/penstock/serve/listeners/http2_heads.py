@@ -1,0 +1,142 @@
+"""Stage 4, serve: HTTP/2 header blocks: compressed bytes to a checked request head (RFC 7541; RFC 9113, 8.2 and 8.3).
+
+A client that keeps its connection sends the same block again and again. A block that left the compression table as it
+was means the same as long as the table stays so: it is looked up instead of decoded. Any block that changes the table
+empties the look-up, because what indexes mean has moved.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hpack import Decoder, HPACKError, OversizedHeaderListError
+from hpack.table import HeaderTable
+
+from penstock.serve.listeners.http2_frames import COMPRESSION_ERROR, ConnectionFault
+
+MOST = 64
+MOST_BYTES = 2048
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_VALUE = re.compile(rb"(?:[^\x00\r\n\t ](?:[^\x00\r\n]*[^\x00\r\n\t ])?)?", re.DOTALL)
+_PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
+_HOP = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+_ALONE = frozenset({b"content-length", b"host", b"authorization", b"grpc-timeout", b"grpc-encoding", b"content-type"})
+
+
+class RequestHead:
+    """What a header block says.
+
+    Attributes:
+        headers: The regular ones; shared by all requests that have this block, nobody changes them.
+        malformed: It breaks section 8.2 or 8.3: its stream is reset.
+        plan: What the listener made of it, kept with it.
+    """
+
+    __slots__ = ("headers", "malformed", "method", "path", "plan")
+
+    def __init__(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self.headers: dict[bytes, bytes] = {}
+        self.malformed = False
+        self.plan: object = None
+        pseudo: dict[bytes, bytes] = {}
+        for name, value in fields:
+            if name[:1] == b":":
+                self.malformed |= name not in _PSEUDO or name in pseudo or bool(self.headers)
+                pseudo[name] = value
+            else:
+                self._take(name, value)
+        self.method = pseudo.get(b":method", b"")
+        self.path = pseudo.get(b":path", b"")
+        if not self.method or not pseudo.get(b":scheme") or self.path[:1] != b"/":
+            self.malformed = True
+        if not all(_VALUE.fullmatch(value) for value in pseudo.values()):
+            self.malformed = True
+
+    def _take(self, name: bytes, value: bytes) -> None:
+        headers = self.headers
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name in _HOP:
+            self.malformed = True
+        elif name == b"te" and value != b"trailers":
+            self.malformed = True
+        elif name not in headers:
+            headers[name] = value
+        elif name in _ALONE:
+            self.malformed = True
+        else:
+            headers[name] += b"," + value
+
+
+class _CountedTable(HeaderTable):
+    """The compression table, which says when it changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        self.changes += 1
+        super().add(name, value)
+
+    @property
+    def maxsize(self) -> int:
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, newmax: int) -> None:
+        self.changes += 1
+        HeaderTable.maxsize.fset(self, newmax)
+
+
+class HeaderBlocks:
+    """One connection's compression state, and the blocks that can be looked up.
+
+    Args:
+        most_bytes: Of a decoded header list, 32 bytes a field included.
+    """
+
+    __slots__ = ("_decoder", "_known", "_table")
+
+    def __init__(self, most_bytes: int) -> None:
+        self._decoder = Decoder(most_bytes)
+        self._table = _CountedTable()
+        self._decoder.header_table = self._table
+        self._known: dict[bytes, RequestHead] = {}
+
+    def read(self, block: bytes) -> RequestHead:
+        """The head that a whole block stands for.
+
+        Raises:
+            ConnectionFault: It cannot be decoded, or is too large once decoded: the table is lost.
+        """
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        before = self._table.changes
+        head = RequestHead(self._decoded(block))
+        if self._table.changes != before:
+            self._known.clear()
+        elif len(block) <= MOST_BYTES:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[block] = head
+        return head
+
+    def skip(self, block: bytes) -> bool:
+        """Decode a block for the table's sake; whether it could be trailers.
+
+        Raises:
+            ConnectionFault: It cannot be decoded.
+        """
+        before = self._table.changes
+        fields = self._decoded(block)
+        if self._table.changes != before:
+            self._known.clear()
+        return not any(name[:1] == b":" or name != name.lower() for name, _ in fields)
+
+    def _decoded(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        try:
+            return [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        except OversizedHeaderListError:
+            raise ConnectionFault(COMPRESSION_ERROR, "the header list is too large") from None
+        except (HPACKError, IndexError, ValueError, OverflowError):
+            raise ConnectionFault(COMPRESSION_ERROR, "the header block cannot be decoded") from None

@@ -1,0 +1,1 @@
+"""What gRPC clients and this server both know: the services' .proto files, and their messages."""
