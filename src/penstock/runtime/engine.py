@@ -57,6 +57,10 @@ class RemoteEngine(Engine, Protocol):
 
     timeout_s: float
 
+    @property
+    def need_bytes(self) -> int:
+        """Memory that one of its processes was measured to take."""
+
     def ask(self, inputs: Arrays) -> SandboxedModel | None:
         """Hand a request to the process that waits for one; None where `run` has to find one first."""
 

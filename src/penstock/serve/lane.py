@@ -140,10 +140,23 @@ def open_lane(engine: Engine, signature: Signature, *, pace: Pace, batching: Bat
         batching: Settings that overrule what was measured.
     """
     batchable = all(spec.shape[:1] == (-1,) and -1 not in spec.shape[1:] for spec in signature.inputs)
-    kind = cast("LaneType", adapters.load("lane", _way(engine, pace, batching)))
-    lane = kind(engine, batchable=batchable, pace=pace)
+    lane = _kind(engine, pace, batching)(engine, batchable=batchable, pace=pace)
     lane.settle(batching)
     return lane
+
+
+def resettled(lane: Lane, signature: Signature, batching: Batching) -> Lane:
+    """The lane that goes on by other settings: the same one, or another kind for the same engine."""
+    if isinstance(lane, cast("type", _kind(lane.engine, lane.pace, batching))):
+        lane.settle(batching)
+        return lane
+    lane.close(engine=False)
+    return open_lane(lane.engine, signature, pace=lane.pace, batching=batching)
+
+
+def _kind(engine: Engine, pace: Pace, batching: Batching) -> LaneType:
+    """The class of the lane that fits."""
+    return cast("LaneType", adapters.load("lane", _way(engine, pace, batching)))
 
 
 def _way(engine: Engine, pace: Pace, batching: Batching) -> str:

@@ -9,6 +9,7 @@ names any more is closed after its last request.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,30 +19,42 @@ import numpy as np
 
 from penstock.errors import PenstockError
 from penstock.packages.read import Package, open_package
-from penstock.records import Manifest
+from penstock.records import Batching, Manifest, Snapshot
 from penstock.runtime.engine import Engine, open_engine, prove
-from penstock.serve.lane import Lane, open_lane
-from penstock.serve.metered import MeteredEngine
+from penstock.runtime.memory import MEBIBYTE, require, resident_bytes
+from penstock.serve.lane import Lane, open_lane, resettled
+from penstock.serve.metered import MeteredEngine, metered
 from penstock.serve.meters import Meters
+from penstock.serve.needs import Needs, measured
 from penstock.serve.pace import MAX_BATCH_ROWS, Pace, measure
 
 if TYPE_CHECKING:
     from penstock.packages.keys import PublicKey
 
 MEASURE_S = 0.3
-"""How long finding a model's pace may take when it is loaded."""
+INLINE_MEASURE_S = 0.03
+"""How long finding a model's pace may take when it is loaded: a quick one must not wait long for its first request."""
 
 
 class Model:
-    """A loaded, warmed and proven package with its queue."""
+    """A loaded, warmed and proven package with its queue.
 
-    __slots__ = ("digest", "engine", "lane", "manifest")
+    Attributes:
+        need_bytes: Memory that it was measured to take.
+    """
+
+    __slots__ = ("digest", "engine", "lane", "manifest", "need_bytes")
 
     def __init__(self, digest: str, manifest: Manifest, lane: Lane, engine: MeteredEngine | None = None) -> None:
         self.digest = digest
         self.manifest = manifest
         self.lane = lane
         self.engine = engine
+        self.need_bytes = 0
+
+    def settle(self, batching: Batching) -> None:
+        """Form runs by other settings from now on."""
+        self.lane = resettled(self.lane, self.manifest.signature, batching)
 
 
 class Shelf:
@@ -50,9 +63,11 @@ class Shelf:
     Args:
         keys: Who may have signed a package; None takes unsigned ones.
         environments: Where environments of sandboxed models are kept.
+        needs: Where measured needs of memory are kept.
     """
 
-    def __init__(self, keys: Sequence[PublicKey] | None, environments: Path | None) -> None:
+    def __init__(self, keys: Sequence[PublicKey] | None, environments: Path | None, needs: Path | None = None) -> None:
+        self._needs = Needs(needs)
         self.models: dict[str, Model] = {}
         self.failed: dict[str, str] = {}
         self._meters: Meters | None = None
@@ -84,7 +99,7 @@ class Shelf:
     async def _bring(self, digest: str, folder: str) -> None:
         """Put one on the shelf, or note why it cannot be."""
         try:
-            package, engine, pace = await asyncio.get_running_loop().run_in_executor(
+            package, engine, pace, need = await asyncio.get_running_loop().run_in_executor(
                 self._loader, self._load, Path(folder), digest
             )
         except PenstockError as error:
@@ -94,12 +109,27 @@ class Shelf:
             self.failed[digest] = f"loading raised {type(error).__name__}: {error}"
         else:
             self.failed.pop(digest, None)
-            metered = MeteredEngine(engine)
-            metered.series = self._meters.engine(digest) if self._meters else None
-            lane = open_lane(metered, package.manifest.signature, pace=pace)
-            self.models[digest] = Model(digest, package.manifest, lane, metered)
+            counting = metered(engine)
+            counting.series = self._meters.engine(digest) if self._meters else None
+            lane = open_lane(counting, package.manifest.signature, pace=pace)
+            self.models[digest] = Model(digest, package.manifest, lane, counting)
+            self.models[digest].need_bytes = need
         finally:
             del self._coming[digest]
+
+    def settle(self, snapshot: Snapshot) -> None:
+        """Form each model's runs by its first route's settings."""
+        settled: set[str] = set()
+        for route in snapshot.routes:
+            for variant in route.variants:
+                if variant.digest in self.models and variant.digest not in settled:
+                    settled.add(variant.digest)
+                    self.models[variant.digest].settle(route.limits.batching)
+
+    def troubles(self) -> dict[str, str]:
+        """Why models that are here do not answer just now, by digest."""
+        found = ((digest, model.lane.trouble()) for digest, model in self.models.items())
+        return {digest: why for digest, why in found if why}
 
     def keep(self, digests: set[str]) -> None:
         """Close everything else."""
@@ -118,17 +148,22 @@ class Shelf:
         self.keep(set())
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, folder: Path, digest: str) -> tuple[Package, Engine, Pace]:
+    def _load(self, folder: Path, digest: str) -> tuple[Package, Engine, Pace, int]:
         """On the loader's thread."""
         package = open_package(folder, keys=self._keys, digest=digest)
+        self._needs.admit(package, digest)
+        before = resident_bytes(os.getpid())
         engine = open_engine(package, environments=self._environments)
         try:
             prove(engine, package)
             pace = _measured(engine, package)
+            need = measured(engine, resident_bytes(os.getpid()) - before)
+            self._needs.keep(digest, need)
+            require(0, f"{package.manifest.name} ({need / MEBIBYTE:.0f} MiB)", known=True)
         except BaseException:
             engine.close()
             raise
-        return package, engine, pace
+        return package, engine, pace, need
 
 
 def _measured(engine: Engine, package: Package) -> Pace:
@@ -140,4 +175,5 @@ def _measured(engine: Engine, package: Package) -> Pace:
 
     stackable = all(spec.shape[:1] == (-1,) and -1 not in spec.shape[1:] for spec in package.manifest.signature.inputs)
     run(1)
-    return measure(run, within_s=MEASURE_S, most=MAX_BATCH_ROWS if stackable else 1)
+    within_s = INLINE_MEASURE_S if engine.inline else MEASURE_S
+    return measure(run, within_s=within_s, most=MAX_BATCH_ROWS if stackable else 1)

@@ -52,6 +52,13 @@ class Pace:
         slope = max((end_s - start_s) / (end_rows - start_rows), 0.0)
         return self._factor * (start_s + (rows - start_rows) * slope)
 
+    def rows_within(self, seconds: float) -> int:
+        """The most rows, up to `MAX_BATCH_ROWS`, of a run that should take no longer; at least one."""
+        rows = 1
+        while rows < MAX_BATCH_ROWS and self.run_s(2 * rows) <= seconds:
+            rows *= 2
+        return rows
+
     def wait_s(self, rows: int, *, batch_rows: int, engines: int = 1) -> float:
         """How long so many rows that wait keep one that comes after them from starting, in seconds."""
         if rows <= 0:

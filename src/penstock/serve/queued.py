@@ -111,6 +111,11 @@ class QueuedLane:
         """Jobs that wait."""
         return len(self._queue)
 
+    def ran(self, rows: int, runs: int = 1) -> None:
+        """So many rows went through the engine."""
+        self.tally.runs += runs
+        self.tally.rows += rows
+
     def settle(self, batching: Batching) -> None:
         """Go by other settings from now on."""
         self._batching = batching
@@ -210,8 +215,7 @@ class QueuedLane:
         """A run is over: answer, and go on."""
         took = perf_counter() - run.started
         self._runs.remove(run)
-        self.tally.runs += 1
-        self.tally.rows += run.rows
+        self.ran(run.rows)
         if not isinstance(results[0], PenstockError):
             self.pace.learn(run.rows, took)
         self._turn()

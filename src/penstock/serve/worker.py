@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Set
 from importlib import import_module
 from pathlib import Path
 
@@ -82,11 +82,13 @@ class Worker:
         self._run = Path(options.run)
         self._file = SnapshotFile(self._run)
         keys = [import_module(KEYS).load_public_key(Path(options.key))] if options.key else None
-        self._shelf = Shelf(keys, Path(options.environments) if options.environments else None)
+        environments = Path(options.environments) if options.environments else None
+        self._shelf = Shelf(keys, environments, self._run / "needs")
         allow = frozenset(filter(None, options.allow.split(",")))
         self._board = Board(loopback=options.loopback, allow=allow, strict=options.strict_readiness)
         self._resting = RestingFile(self._run)
         self._number = 0
+        self._troubled: Set[str] = frozenset()
         self._wanted: Snapshot | None = None
         self._news = asyncio.Event()
         self._looked = asyncio.Event()
@@ -169,6 +171,8 @@ class Worker:
             if self._desk is not None:
                 waiting = sum(model.lane.depth() for model in self._shelf.models.values())
                 self._desk.meters.gauge(self._desk.in_flight, waiting)
+                if self._shelf.troubles().keys() != self._troubled:
+                    self._report()
             await asyncio.sleep(POLL_S)
 
     def _look(self) -> None:
@@ -221,6 +225,7 @@ class Worker:
         except PenstockError as error:
             _LOG.error("snapshot %d cannot be applied: %s", snapshot.number, error)
             return False
+        self._shelf.settle(snapshot)
         self._board.move(endpoints, snapshot.number)
         self._rested = resting.number
         self._shelf.keep(needed | warm_of(snapshot))
@@ -253,6 +258,8 @@ class Worker:
         """Write the status file; a spare has none."""
         if not self._number:
             return
+        troubles = self._shelf.troubles()
+        self._troubled = troubles.keys()
         status = WorkerStatus(
             worker=self._number,
             pid=os.getpid(),
@@ -261,6 +268,8 @@ class Worker:
             failed=dict(self._shelf.failed),
             draining=self._board.draining,
             at=time.time(),
+            needs={digest: model.need_bytes for digest, model in self._shelf.models.items()},
+            troubles=troubles,
             resting=self._rested,
         )
         write_whole(self._run / "workers" / f"{self._number}.json", encode(status))

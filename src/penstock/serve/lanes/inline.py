@@ -12,7 +12,10 @@ from penstock.records import Batching
 from penstock.runtime.engine import Engine
 from penstock.serve.batcher import Runner
 from penstock.serve.lane import Job, Tally, gone, late, overloaded
-from penstock.serve.pace import MAX_BATCH_ROWS, Pace
+from penstock.serve.pace import Pace
+
+BATCH_S = 0.01
+"""A run of many rows may keep the event loop for so long."""
 
 
 class InlineLane:
@@ -32,7 +35,7 @@ class InlineLane:
         self.runner = Runner(engine, batchable=batchable)
         self.tally = Tally()
         self.pace = pace
-        self._rows = MAX_BATCH_ROWS
+        self._rows = pace.rows_within(BATCH_S)
         self._waiting: list[Job] = []
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -54,7 +57,7 @@ class InlineLane:
 
     def settle(self, batching: Batching) -> None:
         """Go by other settings from now on."""
-        self._rows = batching.rows or MAX_BATCH_ROWS
+        self._rows = batching.rows or self.pace.rows_within(BATCH_S)
 
     def ran(self, rows: int, runs: int = 1) -> None:
         """Somebody else ran so many rows through the engine."""
