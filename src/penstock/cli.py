@@ -6,6 +6,7 @@ One command is one call into `penstock.app`; what a verb does, takes and prints 
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -57,6 +58,7 @@ def main() -> None:
 
 def _run(name: str, words: list[str]) -> None:
     """Load a verb and run it; the base wheel has what `serve` needs and says how to get the others."""
+    gc.disable()  # what is imported stays: looking through it for garbage is a tenth of a verb's start
     try:
         run = import_module(f"penstock.commands.{VERBS[name][0]}").run
         run_verb = import_module("penstock.commands.verb").run_verb
@@ -66,6 +68,7 @@ def _run(name: str, words: list[str]) -> None:
         print(f"no  penstock {name} needs {error.name}, which is not installed", file=sys.stderr)
         print("    try pip install 'penstock[platform]'", file=sys.stderr)
         sys.exit(2)
+    gc.enable()
     run_verb(run, name, words)
 
 
