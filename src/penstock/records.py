@@ -667,5 +667,5 @@ def decode(data: bytes | str, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt(f"not a {kind.__name__}: {error}", "restore it from a backup or another copy") from error

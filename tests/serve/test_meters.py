@@ -51,6 +51,33 @@ def test_a_file_of_something_else_starts_anew(tmp_path: Path) -> None:
     assert totals(tmp_path).series[OK].requests == 1
 
 
+def test_a_damaged_file_is_set_aside_and_the_others_still_counted(tmp_path: Path) -> None:
+    damaged, whole = tmp_path / "a.meter", tmp_path / "b.meter"
+    Meters(damaged).series(OK).add(1, 0.1)
+    Meters(whole).series(OK).add(1, 0.1)
+    data = bytearray(damaged.read_bytes())
+    data[64:70] = b"[[[[[["
+    damaged.write_bytes(data)
+    assert totals(tmp_path).series[OK].requests == 1
+    Meters(damaged).series(OK).add(1, 0.1)
+    assert totals(tmp_path).series[OK].requests == 2
+    assert damaged.with_suffix(".damaged").read_bytes() == data
+
+
+def test_a_label_longer_than_its_place_is_counted_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.meter"
+    Meters(path).series(OK._replace(endpoint="e" * 1000)).add(1, 0.1)
+    Meters(path).series(OK).add(1, 0.1)
+    assert sum(one.requests for one in totals(tmp_path).series.values()) == 2
+
+
+def test_a_disk_that_takes_nothing_costs_counts_and_no_worker(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    meters = Meters(tmp_path / "file" / "a.meter")
+    meters.series(OK).add(1, 0.1)
+    meters.gauge(1, 1)
+
+
 def test_labels_beyond_the_room_share_a_line(tmp_path: Path) -> None:
     meters = Meters(tmp_path / "a.meter")
     for number in range(1500):

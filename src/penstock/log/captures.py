@@ -113,7 +113,10 @@ def unpack(payload: bytes) -> list[Exchange]:
         DecodeError: Of msgspec: it is no capture.
         Corrupt: A newer Penstock wrote it, or its arrays are not as large as they say.
     """
-    capture = _decode(payload)
+    try:
+        capture = _decode(payload)
+    except UnicodeDecodeError:
+        raise Corrupt("a capture holds text that is none", "restore it from a backup or another copy") from None
     if capture.format != FORMAT:
         raise Corrupt(f"a capture has format {capture.format} and this version reads {FORMAT}", "use a newer Penstock")
     inputs, outputs = _columns(capture.inputs), _columns(capture.outputs)

@@ -12,6 +12,7 @@ A file of format 1, which had no engine lines, goes on with the counts it has.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import struct
@@ -26,6 +27,7 @@ from penstock.errors import Corrupt
 from penstock.serve import enginelines
 from penstock.serve.enginelines import EngineSeries, EngineSum
 
+_LOG = logging.getLogger("penstock.serve")
 FORMAT = 2
 EDGES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _MAGIC = b"PSMETER%d" % FORMAT
@@ -109,7 +111,7 @@ class Meters:
 
     def __init__(self, path: Path) -> None:
         self.folder = path.parent
-        self._map = _open(path)
+        self._map = _continued(path)
         self._values = memoryview(self._map).cast("q")
         self._series: dict[Label, CounterSeries] = {}
         for index, (label, _) in enumerate(_lines(self._map)):
@@ -147,9 +149,9 @@ class Meters:
 
     def _new(self, label: Label) -> CounterSeries:
         used = min(_in_use(self._map), _MOST - 1)
-        if used == _MOST - 1:
-            label = Label("", "", "", "more")
-        key = msgspec.json.encode(label)[:_KEY_BYTES]
+        key = msgspec.json.encode(label)
+        if used == _MOST - 1 or len(key) > _KEY_BYTES:
+            key = msgspec.json.encode(Label("", "", "", "more"))
         start = _HEADER + used * _SERIES
         self._map[start : start + len(key)] = key
         struct.pack_into("<Q", self._map, _IN_USE, used + 1)
@@ -185,8 +187,13 @@ def totals(folder: Path) -> Totals:
         data = path.read_bytes()
         if len(data) != _SIZE or data[: len(_MAGIC)] != _MAGIC:
             continue
+        try:
+            lines = _lines(data)
+        except Corrupt:
+            # Its worker sets it aside when it next starts; what the others counted is still true.
+            continue
         header = [a + b for a, b in zip(header, struct.unpack_from("<4q", data, _GAUGES), strict=True)]
-        for label, one in _lines(data):
+        for label, one in lines:
             known = sums.get(label)
             sums[label] = one if known is None else _added(known, one)
         for digest, engine in enginelines.lines(data, _SERIES_END, struct.unpack_from("<q", data, _ENGINES * 8)[0]):
@@ -208,14 +215,41 @@ def _added(one: Sum, other: Sum) -> Sum:
     return Sum(one.requests + other.requests, one.rows + other.rows, one.total_ns + other.total_ns, buckets)
 
 
+def _continued(path: Path) -> mmap.mmap:
+    """The file's memory; a damaged file is set aside, because nobody would be served for the sake of its counts."""
+    mapped = _mapped(path)
+    try:
+        _lines(mapped)
+    except Corrupt as error:
+        _LOG.error("%s is set aside: %s", path.name, error)
+        mapped.close()
+        path.replace(path.with_suffix(".damaged"))
+        mapped = _mapped(path)
+    return mapped
+
+
+def _mapped(path: Path) -> mmap.mmap:
+    """The file's memory, or memory of no file where the disk is full or may not be written."""
+    try:
+        return _open(path)
+    except OSError as error:
+        _LOG.error("counters end with this worker: %s cannot be written: %s", path.name, error.strerror)
+        mapped = mmap.mmap(-1, _SIZE)
+        mapped[: len(_MAGIC)] = _MAGIC
+        return mapped
+
+
 def _open(path: Path) -> mmap.mmap:
+    """Errors: OSError where the disk does not take it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         old = os.fstat(descriptor).st_size == _SERIES_END and os.pread(descriptor, len(_MAGIC), 0) == _MAGIC_1
         if not old and os.fstat(descriptor).st_size != _SIZE:
             os.ftruncate(descriptor, 0)
-        os.ftruncate(descriptor, _SIZE)
+        # All of it now: a page that the disk has no room for later would be the end of whoever counts in it.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(descriptor, 0, _SIZE)
         mapped = mmap.mmap(descriptor, _SIZE)
     finally:
         os.close(descriptor)
@@ -227,9 +261,13 @@ def _open(path: Path) -> mmap.mmap:
 
 def _in_use(data: mmap.mmap | bytes) -> int:
     used = int(struct.unpack_from("<Q", data, _IN_USE)[0])
-    if used > _MOST:
-        raise Corrupt("a file of counters is damaged", "remove the folder run/meters", code="serve.meters")
+    if used > _MOST or not 0 <= struct.unpack_from("<q", data, _ENGINES * 8)[0] <= enginelines.MOST:
+        raise _damaged()
     return used
+
+
+def _damaged() -> Corrupt:
+    return Corrupt("a file of counters is damaged", "remove the folder run/meters", code="serve.meters")
 
 
 def _place(index: int) -> int:
@@ -243,6 +281,9 @@ def _lines(data: mmap.mmap | bytes) -> list[tuple[Label, Sum]]:
         start = _HEADER + index * _SERIES
         key = bytes(data[start : start + _KEY_BYTES]).rstrip(b"\0")
         values = struct.unpack_from(f"<{_VALUES}q", data, start + _KEY_BYTES)
-        label = Label(*msgspec.json.decode(key, type=tuple[str, str, str, str]))
+        try:
+            label = Label(*msgspec.json.decode(key, type=tuple[str, str, str, str]))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _damaged() from None
         lines.append((label, Sum(values[0], values[1], values[2], values[_FIXED:])))
     return lines

@@ -120,6 +120,8 @@ def from_json(data: msgspec.Raw, datatype: str, shape: list[int], *, where: str)
         values = _decoder(datatype, len(shape) if nested else 1).decode(text)
     except msgspec.DecodeError as error:
         raise bad_json(error, f"{where}.data") from None
+    except UnicodeDecodeError:
+        raise bad_json(msgspec.DecodeError(), f"{where}.data") from None
     try:
         array: Array = np.array(values, DTYPES[datatype])
     except (ValueError, OverflowError):
