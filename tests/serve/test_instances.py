@@ -1,0 +1,124 @@
+"""The typed form of V1's rows takes nothing that the general one would not take, and means the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.errors import PenstockError
+from penstock.serve.instances import Instances, general
+from penstock.tensors import Arrays, Signature, TensorSpec
+
+OUTPUTS = (TensorSpec(name="y", datatype="FP32", shape=(-1,)),)
+COLUMNS = tuple(f"c{index}" for index in range(3))
+
+
+def signature(*inputs: TensorSpec) -> Signature:
+    return Signature(inputs=inputs, outputs=OUTPUTS)
+
+
+def column(name: str, datatype: str) -> TensorSpec:
+    return TensorSpec(name=name, datatype=datatype, shape=(-1, 1))
+
+
+SIGNATURES = {
+    "mixed": signature(column("a b", "FP64"), column("é", "BYTES"), column("n", "INT8"), column("class", "BOOL")),
+    "one number": signature(column("x", "FP32")),
+    "one text": signature(column("x", "BYTES")),
+    "matrix": signature(TensorSpec(name="X", datatype="FP32", shape=(-1, 3))),
+    "named matrix": signature(TensorSpec(name="X", datatype="FP64", shape=(-1, 3), columns=COLUMNS)),
+    "free matrix": signature(TensorSpec(name="X", datatype="INT64", shape=(-1, -1))),
+    "vector": signature(TensorSpec(name="X", datatype="FP64", shape=(-1,))),
+    "text matrix": signature(TensorSpec(name="X", datatype="BYTES", shape=(-1, 3))),
+}
+ANY = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(-(2**70), 2**70),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=2),
+)
+FITTING = {
+    "FP32": st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-9, 9) | st.none(),
+    "FP64": st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**60), 2**60) | st.none(),
+    "INT8": st.integers(-140, 140),
+    "INT64": st.integers(-(2**63), 2**63 - 1),
+    "BYTES": st.text(max_size=2) | st.none(),
+    "BOOL": st.booleans(),
+}
+
+
+def names_of(signature: Signature) -> list[str]:
+    first = signature.inputs[0]
+    if len(signature.inputs) > 1 or first.shape == (-1, 1):
+        return list(signature.input_names())
+    return list(first.columns) or [str(index) for index in range(3 if len(first.shape) == 2 else 1)]
+
+
+@st.composite
+def bodies(draw: st.DrawFn, signature: Signature) -> bytes:
+    names = names_of(signature)
+    kinds = [spec.datatype for spec in signature.inputs]
+    kinds = kinds if len(kinds) == len(names) else kinds * len(names)
+    form = draw(st.sampled_from(["list", "object", "value", "any"]))
+    rows: list[object] = []
+    for _ in range(draw(st.integers(0, 4))):
+        values = [draw(ANY if draw(st.integers(0, 30)) == 0 else FITTING[kind]) for kind in kinds]
+        if draw(st.integers(0, 30)) == 0:
+            values = values[:-1] if draw(st.booleans()) else [*values, 1]
+        one = draw(st.sampled_from(["list", "object", "value"])) if form == "any" else form
+        if one == "object":
+            row = dict(zip(names, values, strict=False))
+            if draw(st.integers(0, 20)) == 0:
+                row["other"] = 1
+            rows.append(row)
+        else:
+            rows.append(values if one == "list" or not values else values[0])
+    key = draw(st.sampled_from(["instances"] * 9 + ["inputs", "rows"]))
+    return json.dumps({key: rows, "signature_name": "x"}).encode()
+
+
+def judged(decode: object, body: bytes, signature: Signature) -> tuple[object, ...]:
+    try:
+        arrays: Arrays = decode(body, signature)  # type: ignore[operator]
+    except PenstockError as error:
+        return ("refused", error.code, error.where, str(error))
+    return ("taken", repr({k: (a.dtype.str, a.shape, a.tolist(), a.flags.c_contiguous) for k, a in arrays.items()}))
+
+
+@given(st.data(), st.sampled_from(sorted(SIGNATURES)))
+def test_typed_and_general_agree(data: st.DataObject, name: str) -> None:
+    signature = SIGNATURES[name]
+    body = data.draw(bodies(signature))
+    instances = Instances()
+    expected = judged(general, body, signature)
+    assert judged(instances.decode, body, signature) == expected
+    assert judged(instances.decode, body, signature) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("mixed", [[1, "a", 2, True], [None, None, -3, False]]),
+        ("mixed", [{"a b": 1, "é": "a", "n": 2, "class": True}]),
+        ("one number", [1, 2.5]),
+        ("one number", [[1], [2]]),
+        ("matrix", [[1, 2, 3]]),
+        ("named matrix", [{"c0": 1, "c1": 2, "c2": None}]),
+        ("vector", [1, 2]),
+        ("text matrix", [["a", "b", None]]),
+    ],
+)
+def test_the_typed_form_is_what_answers_usual_rows(name: str, rows: list[object]) -> None:
+    """Else the agreement above would compare the general form with itself."""
+    body = json.dumps({"instances": rows}).encode()
+    typed = Instances().typed(body, SIGNATURES[name])
+    assert typed is not None
+    assert repr(typed) == repr(general(body, SIGNATURES[name]))
+
+
+def test_inputs_stand_for_instances() -> None:
+    assert general(b'{"inputs":[1]}', SIGNATURES["vector"])["X"].tolist() == [1.0]
