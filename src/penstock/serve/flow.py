@@ -53,6 +53,7 @@ class Flow:
         Returns:
             The job to cancel when the caller goes away; None where nothing waits.
         """
+        protocol: ServingProtocol | None = None
         try:
             if call.path == "/metrics":
                 answer(metrics(self.board, self.desk.meters.folder, call))
@@ -62,12 +63,13 @@ class Flow:
                 return self._predict(call, protocol, operation, answer)
             self.keeper.handle(protocol, operation, call, answer)
         except PenstockError as error:
-            answer(refuse(error))
+            answer(protocol.refuse(error) if protocol else refuse(error))
         # The protocol boundary: whatever we did wrong is a fault in the log, and no stack for the caller.
         except Exception:
             reference = self._ids.new()
             _LOG.exception("request %s failed", reference)
-            answer(refuse(Fault("", code="serve.fault"), reference))
+            fault = Fault("", code="serve.fault")
+            answer(protocol.refuse(fault, reference) if protocol else refuse(fault, reference))
         return None
 
     def ticket(self, call: Call) -> Ticket:
@@ -83,10 +85,12 @@ class Flow:
             if operation.verb != "predict" or operation.version or not _PER_REQUEST.isdisjoint(call.headers):
                 return nothing
             endpoint = board.endpoint(operation.endpoint)
+            grant = board.grant(call.headers, call.received_at)
+            if grant is not None and grant.rate_per_s:
+                return nothing  # each of its calls is counted
             subject = board.authorize(endpoint, call.headers, call.received_at)
         except PenstockError:
             return nothing
-        grant = board.grant(call.headers, call.received_at)
         express = self._station.express(epoch, endpoint, protocol.forms, call.headers)
         return Ticket(epoch, express, subject, grant.expires_at if grant else 0.0)
 
@@ -110,6 +114,7 @@ class Flow:
         """The line itself; what comes after the batcher is `Visit.done`."""
         endpoint = self.board.endpoint(operation.endpoint)
         visit = Visit(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
+        visit.protocol = protocol
         self.desk.in_flight += 1
         try:
             visit.subject = self.board.authorize(endpoint, call.headers, call.received_at)

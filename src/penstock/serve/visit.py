@@ -54,9 +54,10 @@ class Visit(Job):
         id: Ours.
         arm: The variant that answers; None until it is chosen.
         subject: Who asked.
+        protocol: In whose words it is answered, a refusal included.
     """
 
-    __slots__ = ("_answer", "_arm", "_call", "_desk", "_endpoint", "_protocol", "_request", "_since", "id", "share")
+    __slots__ = ("_answer", "_arm", "_call", "_desk", "_endpoint", "_request", "_since", "id", "protocol", "share")
 
     def __init__(self, desk: Desk, own_id: str, *, call: Call, endpoint: ServedEndpoint, answer: Answer) -> None:
         super().__init__({}, 0, 0.0)
@@ -65,7 +66,7 @@ class Visit(Job):
         self.share = 1.0
         self._desk = desk
         self._call = call
-        self._protocol: ServingProtocol | None = None
+        self.protocol: ServingProtocol | None = None
         self._endpoint = endpoint
         self._answer = answer
         self._request = Request({})
@@ -81,7 +82,7 @@ class Visit(Job):
 
     def decode(self, protocol: ServingProtocol) -> None:
         """The body by its dialect, and what the headers say beside it."""
-        self._protocol = protocol
+        self.protocol = protocol
         headers = self._call.headers
         request = protocol.decode(self._call, self._endpoint.signature)
         if b"x-routing-key" in headers or b"x-event-time" in headers or b"x-deadline-ms" in headers:
@@ -138,12 +139,12 @@ class Visit(Job):
             code = error.code
             if isinstance(error, Fault):
                 _LOG.error("request %s: %s", self.id, error)
-            reply = self._with_ids(refuse(error, self.id))
+            reply = self._with_ids(self._refused(error))
         # The protocol boundary: outputs that cannot be encoded are the model's fault.
         except Exception:
             code, outputs = ModelFailed.code, {}
             _LOG.exception("request %s could not be encoded", self.id)
-            reply = self._with_ids(refuse(ModelFailed(""), self.id))
+            reply = self._with_ids(self._refused(ModelFailed("")))
         self._keep(outputs, code, reply)
         if self._endpoint.shadows and self.arrays and self.rows:
             self._shadow()
@@ -159,6 +160,9 @@ class Visit(Job):
         output_ns = int((perf_counter() - back) * 1e9)
         engine.series.asked(1, input_ns, max(waited_ns - infer_ns, 0), infer_ns, output_ns)
 
+    def _refused(self, error: PenstockError) -> Reply:
+        return self.protocol.refuse(error, self.id) if self.protocol else refuse(error, self.id)
+
     def _decided(self, outputs: Arrays) -> Arrays:
         thresholds = self._endpoint.route.thresholds
         return decide(thresholds, self.arm.model.manifest, outputs) if thresholds else outputs
@@ -166,13 +170,13 @@ class Visit(Job):
     def _encoded(self, outputs: Arrays) -> Reply:
         route, request = self._endpoint.route, self._request
         prediction = Prediction(self.id, route.endpoint, self.arm.version, outputs, route.limits.nan == "token")
-        if self._protocol is None:
+        if self.protocol is None:
             raise Fault("nothing was decoded")
         if request.placed and self._desk.regions is not None:
             placed = self._desk.regions.place(request.placed, outputs, self.subject)
             spans = {name: Span(span.region, span.offset, placed[name]) for name, span in request.placed.items()}
             self._request = msgspec.structs.replace(request, placed=spans)
-        return self._with_ids(self._protocol.encode(self._request, prediction))
+        return self._with_ids(self.protocol.encode(self._request, prediction))
 
     def _with_ids(self, reply: Reply) -> Reply:
         headers = b"%bx-prediction-id: %b\r\n" % (reply.headers, self.id.encode())
@@ -191,7 +195,7 @@ class Visit(Job):
         recorder = self._desk.recorder
         recorder.record(self.capture(self._arm, outputs, code=code, latency_s=latency_s))
         if policy == "strict":
-            recorder.when_durable(lambda durable: self._answer(reply if durable else _unlogged()))
+            recorder.when_durable(lambda durable: self._answer(reply if durable else self._refused(_unlogged())))
         else:
             self._answer(reply)
 
@@ -287,6 +291,5 @@ def _with_headers(request: Request, headers: dict[bytes, bytes]) -> Request:
     return msgspec.structs.replace(request, key=key, event_time=at, timeout_s=timeout_s)
 
 
-def _unlogged() -> Reply:
-    error = Unready("the answer could not be recorded, and this endpoint asks for that", code="log.disk")
-    return refuse(error)
+def _unlogged() -> Unready:
+    return Unready("the answer could not be recorded, and this endpoint asks for that", code="log.disk")
