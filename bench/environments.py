@@ -6,6 +6,7 @@ peers/requirements/NAME.txt -> .venv/peers/NAME
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,8 @@ def _uv() -> str:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # uv has its own name for what pip's users have set.
+    found = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**found, **os.environ})
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:4])} ...: {done.stderr.strip()[-600:]}")

@@ -125,6 +125,7 @@ class Running:
         kept |= {"VIRTUAL_ENV": str(place), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
         kept |= {"BENCH_MODEL": str(model.onnx), "BENCH_WORKERS": str(self._setting.workers)}
         kept |= {"BENCH_SITE": str(self._setting.site), "BENCH_SCRATCH": str(self._setting.scratch)}
+        kept["BENCH_PEERS"] = str(PEERS)
         return kept | {name: value.format(**self._words) for name, value in self.system.variables.items()}
 
 

@@ -97,6 +97,10 @@ class Server:
         """Proportional set size of all its processes: shared pages are counted once."""
         return sum(_pss_kib(pid) for pid in self._tree()) / 1024
 
+    def busiest(self) -> int:
+        """The process that has worked most so far: of ours, the worker that answers."""
+        return max(self._tree(), key=_cpu_ticks)
+
     def stop(self) -> None:
         """End exactly the processes that it started."""
         tree = self._tree()

@@ -7,11 +7,14 @@ itself only counts statuses.
 from __future__ import annotations
 
 import http.client
+import time
 from threading import Event, Thread
 
 from bench.traffic import Traffic, ask, fault
 
 EVERY_S = 0.02
+SHARE = 0.1
+"""At most this part of the time it waits for an answer, so that it is no further connection at a slow server."""
 
 
 class Witness:
@@ -40,15 +43,17 @@ class Witness:
 
     def _run(self) -> None:
         wire = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        # Another order than the load's, so that the two hold different rows at any moment.
-        count = len(self._traffic.bodies)
-        while not self._over.wait(EVERY_S):
-            index = self.checked * 37 % count
+        pause_s = EVERY_S
+        while not self._over.wait(pause_s):
+            # Another order than the load's, so that the two hold different rows at any moment.
+            index = self.checked * 37 % len(self._traffic.bodies)
+            asked_at = time.perf_counter()
             try:
                 found = fault(self._traffic, index, ask(wire, self._traffic, index))
             except (OSError, http.client.HTTPException) as error:
                 found = f"no answer: {type(error).__name__}"
                 wire.close()
+            pause_s = max(EVERY_S, (time.perf_counter() - asked_at) / SHARE)
             self.checked += 1
             if found:
                 self.faults.append(found)
