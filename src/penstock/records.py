@@ -459,7 +459,7 @@ class Grant(Record, frozen=True, kw_only=True):
         permissions: Names such as ``predict``.
         endpoints: Empty means all.
         expires_at: 0 means never.
-        rate_per_s: Predictions a second that its subject may ask for, over all workers; 0 means no limit.
+        rate_per_s: Requests for predictions a second that its subject may send, to all workers; 0 means no limit.
         burst: How many of them may come at once.
     """
 
@@ -512,6 +512,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
         failed: Digest -> why it could not be made ready.
         draining: It answers what it holds and takes nothing new.
         resting: Number of the file of unloaded endpoints that it goes by.
+        needs: Digest -> bytes of memory that the package was measured to take.
+        troubles: Digest -> why a loaded package does not answer just now.
     """
 
     worker: int
@@ -522,6 +524,8 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     draining: bool = False
     at: float = 0.0
     resting: int = 0
+    needs: dict[str, int] = {}
+    troubles: dict[str, str] = {}
 
 
 Column = list[Scalar | list[object]]

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 from penstock import adapters
 from penstock.errors import DeadlineExceeded, ModelFailed, PenstockError
 from penstock.packages.golden import check_golden
 from penstock.packages.read import Package
-from penstock.runtime.workers import SandboxedModel
 from penstock.tensors import Arrays
+
+if TYPE_CHECKING:
+    from penstock.runtime.workers import SandboxedModel
 
 
 class Engine(Protocol):

@@ -13,6 +13,7 @@ from penstock.errors import Forbidden, NotReady
 from penstock.records import Grant, Manifest, Route, Snapshot
 from penstock.serve.cards import unknown_endpoint
 from penstock.serve.models import Model
+from penstock.serve.rates import Rates
 from penstock.serve.resting import Resting
 from penstock.serve.router import Arm, lay_out
 from penstock.serve.thresholds import check
@@ -51,6 +52,7 @@ class Board:
         loopback: Only this machine can reach the listener, so that routes may be public.
         allow: What callers without a token may do on public routes, beside asking.
         strict: Not ready while an endpoint is unloaded.
+        rates: Where limited subjects are counted; None holds nobody to a rate.
 
     Attributes:
         epoch: Another object after each change of what is live or of who may ask.
@@ -60,7 +62,10 @@ class Board:
         rested: Number of the file that says so.
     """
 
-    def __init__(self, *, loopback: bool, allow: frozenset[str] = frozenset(), strict: bool = False) -> None:
+    def __init__(
+        self, *, loopback: bool, allow: frozenset[str] = frozenset(), strict: bool = False, rates: Rates | None = None
+    ) -> None:
+        self._rates = rates
         self.endpoints: dict[str, ServedEndpoint] = {}
         self.expected: frozenset[str] = frozenset()
         self.grants: dict[str, Grant] = {}
@@ -141,6 +146,7 @@ class Board:
 
         Raises:
             Forbidden: No token, one that is unknown or expired, or one that is for something else.
+            Overloaded: They ask more often than they may.
         """
         grant = self.grant(headers, now) if b"authorization" in headers or not endpoint.public else None
         if grant is None:
@@ -148,6 +154,8 @@ class Board:
                 return ""
             raise unauthenticated()
         if PREDICT in grant.permissions and (not grant.endpoints or endpoint.route.endpoint in grant.endpoints):
+            if grant.rate_per_s and self._rates is not None:
+                self._rates.take(grant)
             return grant.subject
         if endpoint.public:
             return ""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 from penstock.errors import DeadlineExceeded, ModelFailed, PenstockError
 from penstock.runtime.engine import Engine, RemoteEngine
-from penstock.runtime.workers import SandboxedModel
 from penstock.serve.enginelines import EngineSeries
 from penstock.tensors import Arrays
+
+if TYPE_CHECKING:
+    from penstock.runtime.workers import SandboxedModel
 
 
 class MeteredEngine:

@@ -33,6 +33,7 @@ from penstock.serve.listeners.doors import Doors, dialects
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
 from penstock.serve.models import Shelf
+from penstock.serve.rates import Rates
 from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
 from penstock.serve.snapshots import SnapshotFile, needed_by, warm_of, write_whole
@@ -85,7 +86,8 @@ class Worker:
         environments = Path(options.environments) if options.environments else None
         self._shelf = Shelf(keys, environments, self._run / "needs")
         allow = frozenset(filter(None, options.allow.split(",")))
-        self._board = Board(loopback=options.loopback, allow=allow, strict=options.strict_readiness)
+        rates = Rates(self._run / "rates")
+        self._board = Board(loopback=options.loopback, allow=allow, strict=options.strict_readiness, rates=rates)
         self._resting = RestingFile(self._run)
         self._number = 0
         self._troubled: Set[str] = frozenset()
