@@ -51,11 +51,11 @@ class Answers(NamedTuple):
     outputs: Arrays
 
 
-class Body(NamedTuple):
-    """An answer and the header lines it needs: content type and more, each ended by CR LF."""
+class Bodies(NamedTuple):
+    """One answer a row, and the header lines each needs: content type and more, each ended by CR LF."""
 
-    headers: bytes
-    content: bytes
+    headers: Sequence[bytes]
+    contents: Sequence[bytes]
 
 
 class RowCodec(Protocol):
@@ -78,7 +78,7 @@ class RowCodec(Protocol):
             OverflowError: Some value is out of range.
         """
 
-    def encode(self, answers: Answers) -> list[Body]:
+    def encode(self, answers: Answers) -> Bodies:
         """One answer a row."""
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, cast
 
 import msgspec
 
-from penstock.serve.rowcodec import Answers, Body, Row, RowCodec, values
+from penstock.serve.rowcodec import Answers, Bodies, Row, RowCodec, values
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
 from penstock.tensors import Array, Arrays, Signature
 
@@ -45,7 +45,7 @@ class V1Rows:
         columns = [list(chain.from_iterable(instances))] if self._matrix else list(zip(*instances, strict=True))
         return self._stacking.stack(columns, len(rows))
 
-    def encode(self, answers: Answers) -> list[Body]:
+    def encode(self, answers: Answers) -> Bodies:
         """See `RowCodec.encode`."""
         outputs = answers.outputs
         shape = (answers.version, *[(name, array.ndim) for name, array in outputs.items()])
@@ -54,7 +54,8 @@ class V1Rows:
             template = self._templates[shape] = _template(answers.version, outputs)
         ids = [own.encode() for own in answers.ids]
         columns = [values(array) for array in outputs.values()]
-        return [Body(_HEADERS, template % line) for line in zip(*columns, ids, strict=True)]
+        contents = [template % line for line in zip(*columns, ids, strict=True)]
+        return Bodies([_HEADERS] * len(contents), contents)
 
 
 def codec(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Protocol, cast
 
 import msgspec
 
-from penstock.serve.rowcodec import Answers, Body, Row, RowCodec, values
+from penstock.serve.rowcodec import Answers, Bodies, Row, RowCodec, values
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
 from penstock.tensors import Array, Arrays, Signature, TensorSpec, datatype_of
 
@@ -65,7 +65,7 @@ class V2Rows:
         flat = [list(chain.from_iterable([one[index].data for one in tensors])) for index in self._inputs]
         return self._stacking.stack(flat, len(rows))
 
-    def encode(self, answers: Answers) -> list[Body]:
+    def encode(self, answers: Answers) -> Bodies:
         """See `RowCodec.encode`."""
         outputs = answers.outputs
         shape = (answers.endpoint, answers.version, *[(array.shape[1:], array.dtype.str) for array in outputs.values()])
@@ -75,7 +75,8 @@ class V2Rows:
         ids = [own.encode() for own in answers.ids]
         named = [_json(row.id) if row.id else b'"%b"' % own for row, own in zip(answers.rows, ids, strict=True)]
         columns = [values(array) for array in outputs.values()]
-        return [Body(_HEADERS, template % line) for line in zip(named, ids, *columns, strict=True)]
+        contents = [template % line for line in zip(named, ids, *columns, strict=True)]
+        return Bodies([_HEADERS] * len(contents), contents)
 
 
 def codec(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:

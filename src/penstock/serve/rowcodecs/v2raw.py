@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, cast
 import msgspec
 import numpy as np
 
-from penstock.serve.rowcodec import Answers, Body, Row, RowCodec, values
+from penstock.serve.rowcodec import Answers, Bodies, Row, RowCodec, values
 from penstock.serve.stacking import MOST_VALUES
 from penstock.serve.tensordata import to_raw
 from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec, conform, datatype_of
@@ -95,16 +95,17 @@ class V2RawRows:
             start += size
         return conform(self._signature, arrays)
 
-    def encode(self, answers: Answers) -> list[Body]:
+    def encode(self, answers: Answers) -> Bodies:
         """See `RowCodec.encode`."""
         rows = {name: _Rows(array) for name, array in answers.outputs.items()}
         head = b'{"model_name":%b,"model_version":%b,"id":' % (_json(answers.endpoint), _json(answers.version))
         plans = [cast("RawRow", row).plan for row in answers.rows]
         ids = [own.encode() for own in answers.ids]
-        return [
+        answered = [
             _answer(head + b'"%b","parameters":{"prediction_id":"%b"},"outputs":[' % (own, own), rows, plan, index)
             for index, (own, plan) in enumerate(zip(ids, plans, strict=True))
         ]
+        return Bodies(*zip(*answered, strict=True))
 
     def _learn(self, part: bytes) -> Plan:
         """The plan of a JSON part; few are kept, so that a client with a new one each time costs no memory."""
@@ -162,7 +163,8 @@ class _Rows:
         return self._raw[row * self.size : (row + 1) * self.size]
 
 
-def _answer(head: bytes, rows: dict[str, _Rows], plan: Plan, row: int) -> Body:
+def _answer(head: bytes, rows: dict[str, _Rows], plan: Plan, row: int) -> tuple[bytes, bytes]:
+    """A row's header lines and content."""
     parts: list[bytes] = []
     tail: list[bytes] = []
     for name, one in rows.items():
@@ -176,9 +178,9 @@ def _answer(head: bytes, rows: dict[str, _Rows], plan: Plan, row: int) -> Body:
             parts.append(line + b'"data":[%b]}' % one.text(row))
     text = head + b",".join(parts) + b"]}"
     if not tail:
-        return Body(b"content-type: application/json\r\n", text)
+        return b"content-type: application/json\r\n", text
     length = b"inference-header-content-length: %d\r\n" % len(text)
-    return Body(b"content-type: application/octet-stream\r\n" + length, text + b"".join(tail))
+    return b"content-type: application/octet-stream\r\n" + length, text + b"".join(tail)
 
 
 def _part(signature: Signature, sizes: Sequence[int]) -> type:
