@@ -93,7 +93,7 @@ class Requests:
         if typed is not None:
             found = self._typed(body, typed)
             if found is not None:
-                return _with_hints(found[0], found[1], signature)
+                return with_hints(found[0], found[1], signature)
         return from_parts(parse(body, _decode_any), memoryview(b""), signature)
 
     def _typed(self, body: bytes, typed: _Typed) -> tuple[Body, Arrays] | None:
@@ -206,7 +206,7 @@ def from_parts(body: Body, raw: memoryview, signature: Signature) -> Request:
         raise InvalidInput(
             "bytes are left after the last tensor", "declare each tensor's binary_data_size", where="inputs"
         )
-    request = _with_hints(body, arrays, signature)
+    request = with_hints(body, arrays, signature)
     return msgspec.structs.replace(request, shared=tuple(shared)) if shared else request
 
 
@@ -236,8 +236,12 @@ def span_of(parameters: Parameters, where: str) -> Span:
     return Span(region, offset, size)
 
 
-def _with_hints(body: Body, arrays: Arrays, signature: Signature) -> Request:
-    """The request with what its parameters and its list of outputs say."""
+def with_hints(body: Rest, arrays: Arrays, signature: Signature) -> Request:
+    """The request with what its parameters and its list of outputs say.
+
+    Raises:
+        InvalidInput: With the field's path and never its value.
+    """
     if body.parameters is None and body.outputs is None:
         return Request(arrays, body.id or "")
     hints = body.parameters or {}
@@ -268,7 +272,7 @@ def _hints(parameters: Parameters) -> tuple[str, float, float, int]:
 
 
 def _outputs(
-    body: Body, signature: Signature, *, everything_raw: bool
+    body: Rest, signature: Signature, *, everything_raw: bool
 ) -> tuple[tuple[str, ...], frozenset[str], dict[str, Span]]:
     """Which outputs are wanted, which of them raw, and which in shared memory."""
     known = [spec.name for spec in signature.outputs]
