@@ -76,6 +76,11 @@ class SandboxLane(QueuedLane):
                 self._seats.remove(seat)
                 self._leave(seat, seat.engine.leave)
 
+    def processes(self) -> list[int]:
+        """Process ids of the seats; 0 where one is being replaced."""
+        found = (seat.engine.idle() or seat.process for seat in self._seats)
+        return [process.pid if process is not None else 0 for process in found]
+
     def trouble(self) -> str:
         """Why it does not answer just now; empty when it does."""
         return self._remote.resting()
