@@ -54,20 +54,17 @@ class RequestHead:
 
     def _take(self, name: bytes, value: bytes) -> None:
         headers = self.headers
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name in _HOP:
+        broken = not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name in _HOP
+        if broken or (name == b"te" and value != b"trailers") or (name in headers and name in _ALONE):
             self.malformed = True
-        elif name == b"te" and value != b"trailers":
-            self.malformed = True
-        elif name not in headers:
-            headers[name] = value
-        elif name in _ALONE:
-            self.malformed = True
-        else:
+        elif name in headers:
             headers[name] += b"," + value
+        else:
+            headers[name] = value
 
 
 class _CountedTable(HeaderTable):
-    """The compression table, which says when it changed."""
+    """The compression table, which says how often something was added."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,15 +73,6 @@ class _CountedTable(HeaderTable):
     def add(self, name: bytes, value: bytes) -> None:
         self.changes += 1
         super().add(name, value)
-
-    @property
-    def maxsize(self) -> int:
-        return self._maxsize
-
-    @maxsize.setter
-    def maxsize(self, newmax: int) -> None:
-        self.changes += 1
-        HeaderTable.maxsize.fset(self, newmax)
 
 
 class HeaderBlocks:
@@ -111,9 +99,9 @@ class HeaderBlocks:
         known = self._known.get(block)
         if known is not None:
             return known
-        before = self._table.changes
+        changes = self._table.changes
         head = RequestHead(self._decoded(block))
-        if self._table.changes != before:
+        if self._table.changes != changes or _resizes(block):
             self._known.clear()
         elif len(block) <= MOST_BYTES:
             if len(self._known) >= MOST:
@@ -127,10 +115,8 @@ class HeaderBlocks:
         Raises:
             ConnectionFault: It cannot be decoded.
         """
-        before = self._table.changes
         fields = self._decoded(block)
-        if self._table.changes != before:
-            self._known.clear()
+        self._known.clear()
         return not any(name[:1] == b":" or name != name.lower() for name, _ in fields)
 
     def _decoded(self, block: bytes) -> list[tuple[bytes, bytes]]:
@@ -140,3 +126,8 @@ class HeaderBlocks:
             raise ConnectionFault(COMPRESSION_ERROR, "the header list is too large") from None
         except (HPACKError, IndexError, ValueError, OverflowError):
             raise ConnectionFault(COMPRESSION_ERROR, "the header block cannot be decoded") from None
+
+
+def _resizes(block: bytes) -> bool:
+    """Whether a block begins with another size of the table, which only its begin may (RFC 7541, 4.2)."""
+    return block[:1] != b"" and block[0] & 0xE0 == 0x20

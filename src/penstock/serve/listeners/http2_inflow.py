@@ -56,7 +56,8 @@ class Inflow:
 
     __slots__ = (
         "_block", "_block_flags", "_block_frames", "_block_stream", "_credit", "_greeted", "_heads", "_limits",
-        "_open", "_out", "_reset", "account", "acknowledged", "final", "half_since", "last", "pong", "settled", "streams",
+        "_open", "_out", "_reset", "account", "acknowledged", "final", "half_since", "last", "pong", "settled",
+        "streams",
     )  # fmt: skip
 
     def __init__(self, limits: Http2Limits, out: Outflow, open_stream: OpenStream) -> None:

@@ -9,9 +9,12 @@ generated code (every client ships its own copy of the Open Inference Protocol) 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+Message = Any
+"""A message or its class: they are made at run time, so that no type checker can know their fields."""
 _COMPILED = Path(__file__).with_name("services.binpb")
 
 
@@ -28,19 +31,18 @@ def _load() -> tuple[descriptor_pool.DescriptorPool, dict[str, bytes]]:
 POOL, FILES = _load()
 
 
-def message(name: str) -> type:
+def message(name: str) -> Message:
     """The class of a message, by its full name."""
-    made: type = message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
-    return made
+    return message_factory.GetMessageClass(POOL.FindMessageTypeByName(name))
 
 
-def requests(service: str) -> dict[str, type]:
+def requests(service: str) -> dict[str, Message]:
     """The request class of each of a service's methods, by the method's name."""
     methods = POOL.FindServiceByName(service).methods
     return {method.name: message_factory.GetMessageClass(method.input_type) for method in methods}
 
 
-def responses(service: str) -> dict[str, type]:
+def responses(service: str) -> dict[str, Message]:
     """The response class of each of a service's methods, by the method's name."""
     methods = POOL.FindServiceByName(service).methods
     return {method.name: message_factory.GetMessageClass(method.output_type) for method in methods}

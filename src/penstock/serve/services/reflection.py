@@ -6,7 +6,7 @@ Versions v1 and v1alpha differ in nothing but their name. Source: doc/server-ref
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import DecodeError
@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from penstock.errors import InvalidInput, NotFound
 from penstock.serve.cards import Catalogue
 from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request
-from penstock.serve.protos.messages import FILES, POOL, message
+from penstock.serve.protos.messages import FILES, POOL, Message, message
 from penstock.serve.service import CONTENT_TYPE, METHOD, NOT_FOUND, UNIMPLEMENTED, Rpc, Service
 from penstock.tensors import Signature
 
@@ -31,13 +31,8 @@ class ReflectionService(Service):
     """``grpc.reflection.v1.ServerReflection`` and its older name."""
 
     def __init__(self) -> None:
-        self.rpcs = {path: Rpc(lambda _, path=path: path, "each") for path in _PATHS}
-        self._kinds = {
-            path: tuple(
-                message(f"grpc.reflection.{version}.ServerReflection{half}") for half in ("Request", "Response")
-            )
-            for path, version in _PATHS.items()
-        }
+        self.rpcs = {path: Rpc(_always(path), "each") for path in _PATHS}
+        self._kinds = {path: _kinds(f"grpc.reflection.{version}") for path, version in _PATHS.items()}
 
     def match(self, method: str, path: str) -> Operation | None:
         """Both versions ask the same."""
@@ -75,9 +70,17 @@ class ReflectionService(Service):
         return Reply(0, answer.SerializeToString(), CONTENT_TYPE)
 
 
-def _say(error: object, code: int, text: str) -> None:
-    setattr(error, "error_code", code)
-    setattr(error, "error_message", text)
+def _always(path: str) -> Callable[[bytes], str]:
+    return lambda _: path
+
+
+def _kinds(package: str) -> tuple[Message, Message]:
+    return message(f"{package}.ServerReflectionRequest"), message(f"{package}.ServerReflectionResponse")
+
+
+def _say(error: Message, code: int, text: str) -> None:
+    error.error_code = code
+    error.error_message = text
 
 
 def _files(name: str, *, by_name: bool) -> list[bytes]:
