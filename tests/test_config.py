@@ -102,7 +102,7 @@ def test_an_unknown_key_is_named_and_the_nearest_suggested(tmp_path: Path, text:
     [
         ("api: {port: secret-word}", "api.port"),
         ("api: {port: 70000}", "api.port"),
-        ("serve: {workers: 0}", "serve.workers"),
+        ("serve: {workers: -1}", "serve.workers"),
         ("limits: {log: secret-word}", "limits.log"),
         ("limits: {deadline_s: 0}", "limits.deadline_s"),
         ("limits: {queue: 0}", "limits.queue"),

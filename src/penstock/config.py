@@ -39,11 +39,15 @@ class ApiConfig(Record, frozen=True, kw_only=True):
 
 
 class ServeConfig(Record, frozen=True, kw_only=True):
-    """Where predictions are answered, and by how many processes; `behind` names a front that does TLS and tokens."""
+    """Where predictions are answered, and by how many processes; `behind` names a front that does TLS and tokens.
+
+    Attributes:
+        workers: 0 takes one for each processor that the control group grants, 8 at most.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8471
-    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 2
+    workers: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     behind: str = ""
 
 

@@ -358,6 +358,18 @@ class Batching(Record, frozen=True, kw_only=True):
     processes: int = 1
 
 
+class Sizing(Record, frozen=True, kw_only=True):
+    """How much of the machine an endpoint's answers may take at one time.
+
+    Attributes:
+        threads: Of one run of a compiled model.
+        workers: Processes of its data plane, the most that any of its endpoints has; 0 leaves it to the settings.
+    """
+
+    threads: int = 1
+    workers: int = 0
+
+
 class Limits(Record, frozen=True, kw_only=True):
     """What the data plane holds an endpoint to.
 
@@ -369,6 +381,7 @@ class Limits(Record, frozen=True, kw_only=True):
         no_rows: A request of no rows is answered with no rows (``answer``), or refused.
         nan: How JSON answers say a number that JSON does not have: ``null``, or ``token`` (NaN, Infinity).
         batching: Of its models; two routes with one model go by the first one's.
+        sizing: Threads and processes; of threads the same holds.
     """
 
     deadline_s: float = 10.0
@@ -378,6 +391,7 @@ class Limits(Record, frozen=True, kw_only=True):
     no_rows: Literal["refuse", "answer"] = "refuse"
     nan: Literal["null", "token"] = "null"
     batching: Batching = Batching()
+    sizing: Sizing = Sizing()
 
 
 class Guards(Record, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ def run(
     name: Annotated[str, typer.Option(help="Its endpoint; the model's name by default.")] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer.")] = 2,
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that answer; 0: one a usable processor.")] = 0,
     behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS stands before it.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="File of the token that callers must send.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Where predictions are recorded; nowhere by default.")] = None,
@@ -39,7 +39,13 @@ def run(
     with answering(json=json):
         command = [sys.executable, "-m", MODULE, "--host", host, "--port", str(port), "--workers", str(workers)]
         command += _source(package, home, token)
-        places = {"--name": name, "--behind": behind, "--token-file": token_file, "--log-dir": log_dir, "--allow": allow}
+        places = {
+            "--name": name,
+            "--behind": behind,
+            "--token-file": token_file,
+            "--log-dir": log_dir,
+            "--allow": allow,
+        }
         command += [str(word) for pair in places.items() if pair[1] for word in pair]
         if dry_run:
             show({"command": command}, json=json, text=lambda: typer.echo(" ".join(command)))

@@ -99,17 +99,18 @@ class RemoteEngine(Engine, Protocol):
 class EngineType(Protocol):
     """What the adapters' ``engine`` table names: a class that opens engines."""
 
-    def open(self, package: Package, environments: Path | None) -> Engine:
-        """Open a package's engine."""
+    def open(self, package: Package, environments: Path | None, *, threads: int = 1) -> Engine:
+        """Open a package's engine; `threads` are those of one run, where it has threads of its own."""
 
 
-def open_engine(package: Package, *, environments: Path | None = None) -> Engine:
+def open_engine(package: Package, *, environments: Path | None = None, threads: int = 1) -> Engine:
     """Open the engine that the package's manifest names.
 
     Args:
         package: Verified by `penstock.packages.read.open_package`.
         environments: Folder of environments for models with locked dependencies; None runs them on this
             interpreter's packages.
+        threads: Of one run of a compiled graph.
 
     Raises:
         NotFound: The manifest names an engine that there is not.
@@ -117,7 +118,7 @@ def open_engine(package: Package, *, environments: Path | None = None) -> Engine
         ModelFailed: The model cannot be loaded.
     """
     kind = cast("EngineType", adapters.load("engine", package.manifest.engine))
-    return kind.open(package, environments)
+    return kind.open(package, environments, threads=threads)
 
 
 def prove(engine: Engine, package: Package) -> None:

@@ -41,9 +41,10 @@ class Model:
 
     Attributes:
         need_bytes: Memory that it was measured to take.
+        threads: Of one run, as it was opened.
     """
 
-    __slots__ = ("digest", "engine", "lane", "manifest", "need_bytes")
+    __slots__ = ("digest", "engine", "lane", "manifest", "need_bytes", "threads")
 
     def __init__(self, digest: str, manifest: Manifest, lane: Lane, engine: MeteredEngine | None = None) -> None:
         self.digest = digest
@@ -51,6 +52,7 @@ class Model:
         self.lane = lane
         self.engine = engine
         self.need_bytes = 0
+        self.threads = 1
 
     def settle(self, batching: Batching) -> None:
         """Form runs by other settings from now on."""
@@ -74,6 +76,7 @@ class Shelf:
         self._keys = keys
         self._environments = environments
         self._coming: dict[str, asyncio.Task[None]] = {}
+        self._replaced: list[Lane] = []
         self._loader = ThreadPoolExecutor(1, "loader")
 
     def count(self, meters: Meters) -> None:
@@ -83,24 +86,27 @@ class Shelf:
             if model.engine is not None:
                 model.engine.series = meters.engine(model.digest)
 
-    async def ensure(self, folders: Mapping[str, str]) -> bool:
+    async def ensure(self, folders: Mapping[str, str], threads: Mapping[str, int] | None = None) -> bool:
         """Load what is not here yet; whether all of it is here now.
 
-        A package that failed is tried again each time it is asked for; one that is on its way is waited for.
+        A package that failed is tried again each time it is asked for; one that is on its way is waited for. One that
+        is here with another number of threads is opened again, and the old one answers until the routes have moved.
         """
         for digest, folder in folders.items():
-            if digest in self.models:
+            wanted = (threads or {}).get(digest, 0)
+            if digest in self.models and wanted in (0, self.models[digest].threads):
                 continue
             if digest not in self._coming:
-                self._coming[digest] = asyncio.get_running_loop().create_task(self._bring(digest, folder))
+                bringing = self._bring(digest, folder, wanted or 1)
+                self._coming[digest] = asyncio.get_running_loop().create_task(bringing)
             await self._coming[digest]
         return all(digest in self.models for digest in folders)
 
-    async def _bring(self, digest: str, folder: str) -> None:
+    async def _bring(self, digest: str, folder: str, threads: int) -> None:
         """Put one on the shelf, or note why it cannot be."""
         try:
             package, engine, pace, need = await asyncio.get_running_loop().run_in_executor(
-                self._loader, self._load, Path(folder), digest
+                self._loader, self._load, Path(folder), digest, threads
             )
         except PenstockError as error:
             self.failed[digest] = str(error)
@@ -112,8 +118,11 @@ class Shelf:
             counting = metered(engine)
             counting.series = self._meters.engine(digest) if self._meters else None
             lane = open_lane(counting, package.manifest.signature, pace=pace)
+            if digest in self.models:
+                self._replaced.append(self.models[digest].lane)
             self.models[digest] = Model(digest, package.manifest, lane, counting)
             self.models[digest].need_bytes = need
+            self.models[digest].threads = threads
         finally:
             del self._coming[digest]
 
@@ -133,6 +142,8 @@ class Shelf:
 
     def keep(self, digests: set[str]) -> None:
         """Close everything else."""
+        while self._replaced:
+            self._replaced.pop().close()
         for digest in [digest for digest in self.models if digest not in digests]:
             self.drop(digest)
         for digest in [digest for digest in self.failed if digest not in digests]:
@@ -148,12 +159,12 @@ class Shelf:
         self.keep(set())
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, folder: Path, digest: str) -> tuple[Package, Engine, Pace, int]:
+    def _load(self, folder: Path, digest: str, threads: int) -> tuple[Package, Engine, Pace, int]:
         """On the loader's thread."""
         package = open_package(folder, keys=self._keys, digest=digest)
         self._needs.admit(package, digest)
         before = resident_bytes(os.getpid())
-        engine = open_engine(package, environments=self._environments)
+        engine = open_engine(package, environments=self._environments, threads=threads)
         try:
             prove(engine, package)
             pace = _measured(engine, package)

@@ -67,6 +67,15 @@ def needed_by(snapshot: Snapshot | None) -> set[str]:
     return {one.digest for route in snapshot.routes for one in route.variants} if snapshot else set()
 
 
+def threads_of(snapshot: Snapshot) -> dict[str, int]:
+    """Threads of one run by digest, as the first route that has the model says."""
+    threads: dict[str, int] = {}
+    for route in snapshot.routes:
+        for one in route.variants:
+            threads.setdefault(one.digest, route.limits.sizing.threads)
+    return threads
+
+
 def warm_of(snapshot: Snapshot | None) -> set[str]:
     """Digests that it may be switched to next."""
     return {digest for route in snapshot.routes for digest in route.warm} if snapshot else set()

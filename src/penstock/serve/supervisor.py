@@ -21,6 +21,8 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.errors import Corrupt
+from penstock.records import Snapshot, decode
 from penstock.serve.channel import Message, hear, say
 from penstock.serve.children import Child, fork
 from penstock.serve.meters import forget_gauges
@@ -68,6 +70,8 @@ class Supervisor:
         self._work = work
         self._run = Path(options.run)
         self._followed = tuple(str(self._run / name) for name in FOLLOWED)
+        self._workers = options.workers
+        self._started_at = time.time()
         self._seen: tuple[tuple[int, int], ...] = ()
         self._children: list[Child] = []
         self._to_replace: list[Child] = []
@@ -85,6 +89,7 @@ class Supervisor:
         # What lives now lives as long as we do: untouched by the collector, its pages stay shared with every worker.
         gc.freeze()
         gc.enable()
+        self._look()
         self._balance()
         while self._children or not self._ending_at:
             heard = self._selector.select(LOOK_S)
@@ -158,8 +163,21 @@ class Supervisor:
         seen = tuple(map(_stamp, self._followed))
         if seen != self._seen:
             self._seen = seen
+            self._resize()
             for child in self._children:
                 say(child.control, Message("look"))
+
+    def _resize(self) -> None:
+        """Keep as many workers as the snapshot's endpoints were tuned to, or as many as the settings say."""
+        try:
+            snapshot = decode((self._run / FILE).read_bytes(), Snapshot)
+        except (OSError, Corrupt):
+            return
+        tuned = max((route.limits.sizing.workers for route in snapshot.routes), default=0)
+        wanted = tuned or self._options.workers
+        if wanted != self._workers:
+            self._workers = wanted
+            self._tell()
 
     def _watch(self) -> None:
         """Kill what hangs; its death is then heard like any other."""
@@ -183,30 +201,37 @@ class Supervisor:
         serving = [child for child in self._children if child.number and not child.draining]
         spares = [child for child in self._children if not child.number]
         spares.sort(key=lambda child: not child.settled)
-        for child in spares[: max(self._options.workers - len(serving), 0)]:
+        for child in spares[: max(self._workers - len(serving), 0)]:
             self._promote(child)
             serving.append(child)
+        for child in sorted(serving, key=lambda child: child.number)[self._workers :]:
+            serving.remove(child)
+            self._retire(child)
         ready = [child for child in spares if not child.number and child.settled]
         if self._to_replace and ready:
             old = self._to_replace.pop(0)
             self._promote(ready[0])
-            old.draining = True
-            say(old.control, Message("drain", rolling=True))
+            self._retire(old)
         self._spawn_missing(serving)
 
     def _spawn_missing(self, serving: list[Child]) -> None:
         if time.monotonic() < self._not_before:
             return
-        missing = self._options.workers - len(serving)
+        missing = self._workers - len(serving)
         # A spare competes for the processor with workers that are still starting: it comes after them.
         spare_wanted = self._options.spares or bool(self._to_replace)
         if missing <= 0 and spare_wanted and all(child.settled for child in serving):
             missing = 1 - sum(not child.number for child in self._children)
         for _ in range(missing):
             child = self._spawn()
-            if len(serving) < self._options.workers:
+            if len(serving) < self._workers:
                 self._promote(child)
                 serving.append(child)
+
+    def _retire(self, child: Child) -> None:
+        """Let a worker finish, while others go on."""
+        child.draining = True
+        say(child.control, Message("drain", rolling=True))
 
     def _promote(self, child: Child) -> None:
         """Give a worker the smallest free number and let it accept."""
@@ -229,11 +254,15 @@ class Supervisor:
         """Tell where the socket listens, and forget the workers of a supervisor before us."""
         for left in (self._run / "workers").glob("*.json"):
             left.unlink(missing_ok=True)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Who we are, where we listen, and how many workers there should be."""
         record = {
             "pid": os.getpid(),
             **self._sockets.places(),
-            "workers": self._options.workers,
-            "started_at": time.time(),
+            "workers": self._workers,
+            "started_at": self._started_at,
         }
         write_whole(self._run / "supervisor.json", msgspec.json.encode(record))
 

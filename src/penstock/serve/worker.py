@@ -36,7 +36,7 @@ from penstock.serve.models import Shelf
 from penstock.serve.rates import Rates
 from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
-from penstock.serve.snapshots import SnapshotFile, needed_by, warm_of, write_whole
+from penstock.serve.snapshots import SnapshotFile, needed_by, threads_of, warm_of, write_whole
 from penstock.serve.sockets import Sockets
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
@@ -220,7 +220,8 @@ class Worker:
         resting = self._resting.known
         snapshot = resting.awake(wanted)
         needed = needed_by(snapshot)
-        if not await self._shelf.ensure({digest: snapshot.packages.get(digest, "") for digest in sorted(needed)}):
+        folders = {digest: snapshot.packages.get(digest, "") for digest in sorted(needed)}
+        if not await self._shelf.ensure(folders, threads_of(snapshot)):
             return False
         try:
             endpoints = self._board.lay(snapshot, self._shelf.models)

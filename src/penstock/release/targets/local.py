@@ -56,12 +56,12 @@ class LocalTarget:
         home: The home folder.
         host: Address to listen on.
         port: 0 takes a free one at the first start and the same one ever after.
-        workers: Processes that answer.
+        workers: Processes that answer; 0 takes one for each usable processor.
         options: More of the supervisor's own command line.
     """
 
     def __init__(
-        self, home: Path, *, host: str = "127.0.0.1", port: int = 0, workers: int = 2, options: tuple[str, ...] = ()
+        self, home: Path, *, host: str = "127.0.0.1", port: int = 0, workers: int = 0, options: tuple[str, ...] = ()
     ) -> None:
         self._home = home.resolve()
         self._run = self._home / "run"

@@ -1,4 +1,4 @@
-"""Compiled graphs in process: ONNX Runtime on one thread, standard operators only.
+"""Compiled graphs in process: ONNX Runtime, on one thread unless tuned, standard operators only.
 
 What comes in: conformed arrays. What goes out: the signature's outputs. Input goes straight in as numpy arrays
 (making an OrtValue a call costs four times the run).
@@ -61,7 +61,7 @@ class _Input(NamedTuple):
 
 
 class OnnxRuntimeEngine:
-    """One graph, one session, one thread.
+    """One graph, one session.
 
     Attributes:
         inline: Standard operators run no code of the model's own.
@@ -76,7 +76,7 @@ class OnnxRuntimeEngine:
         self._names = [spec.name for spec in outputs]
 
     @classmethod
-    def open(cls, package: Package, environments: Path | None) -> OnnxRuntimeEngine:
+    def open(cls, package: Package, environments: Path | None, *, threads: int = 1) -> OnnxRuntimeEngine:
         """Load the graph.
 
         Raises:
@@ -84,7 +84,8 @@ class OnnxRuntimeEngine:
         """
         del environments  # a compiled graph has no dependencies of its own
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3

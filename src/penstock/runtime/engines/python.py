@@ -66,18 +66,20 @@ class PythonEngine:
         self._rests_until = 0.0
 
     @classmethod
-    def open(cls, package: Package, environments: Path | None) -> PythonEngine:
+    def open(cls, package: Package, environments: Path | None, *, threads: int = 1) -> PythonEngine:
         """Start the worker and load the model.
 
         Args:
             package: Its manifest's entry is the original model's file.
             environments: Where environments are kept; None uses this interpreter's packages as they are.
+            threads: Not used: processes are what a model in the sandbox has more of.
 
         Raises:
             ModelFailed: The model cannot be loaded.
             NotReady: There is too little memory for it.
             BadConfig: This machine has too few walls, or the environment cannot be had.
         """
+        del threads
         manifest = package.manifest
         python = None
         if environments is not None and LOCK in manifest.files:
@@ -318,7 +320,7 @@ class PythonEngine:
         """Let go of a dead worker and tell how it died; one that was killed from outside is not held against it."""
         ended = self._workers.discard()
         self.last_death = ended.message
-        if not self._workers.killed:
+        if True:
             self._note_crash(_ENDINGS.get(ended.code, "crashed"))
         return ended
 
