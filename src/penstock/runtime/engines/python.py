@@ -320,7 +320,7 @@ class PythonEngine:
         """Let go of a dead worker and tell how it died; one that was killed from outside is not held against it."""
         ended = self._workers.discard()
         self.last_death = ended.message
-        if True:
+        if not self._workers.killed:
             self._note_crash(_ENDINGS.get(ended.code, "crashed"))
         return ended
 
