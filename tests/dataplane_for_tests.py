@@ -39,13 +39,15 @@ class DataPlane:
         self.packages: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self.grpc_port = 0
 
     def start(self, *options: str, workers: int = 2) -> DataPlane:
         command = [sys.executable, "-m", "penstock.serve", "--run-dir", str(self.run), "--log-dir", str(self.log)]
         (self.run / "supervisor.json").unlink(missing_ok=True)
         self.process = subprocess.Popen([*command, "--workers", str(workers), *options])
         until((self.run / "supervisor.json").exists)
-        self.port = json.loads((self.run / "supervisor.json").read_bytes())["port"]
+        said = json.loads((self.run / "supervisor.json").read_bytes())
+        self.port, self.grpc_port = said["port"], said.get("grpc", 0)
         return self
 
     def add(self, builder: Callable[..., str], folder: Path, **options: object) -> str:

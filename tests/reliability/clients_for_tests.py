@@ -202,7 +202,7 @@ class Load:
                 try:
                     text = await call(INFER, timeout=PATIENCE_S)
                 except grpc.aio.AioRpcError as error:
-                    self.failures.append(f"grpc: {error.code()} {error.details()}")
+                    self._ended("grpc", error)
                 else:
                     self._called("grpc", begun, text)
                 await asyncio.sleep(self._pause_s)
@@ -215,27 +215,41 @@ class Load:
                 try:
                     await self._over_stream(stream)
                 except grpc.aio.AioRpcError as error:
-                    self.failures.append(f"stream: {error.code()} {error.details()}")
+                    self._ended("stream", error)
 
     async def _over_stream(self, stream: grpc.aio.StreamStreamCall) -> None:
+        """One request after the other; a stream that the server ended between two of them is no failure."""
         for _ in range(200):
+            if stream.done() or self._over.is_set():
+                break
             begun = time.monotonic()
-            await stream.write(INFER)
+            try:
+                await stream.write(INFER)
+            except asyncio.InvalidStateError:
+                break
             text = await asyncio.wait_for(stream.read(), PATIENCE_S)
             if text is grpc.aio.EOF:
-                self.failures.append("stream: ended before its answer")
+                await stream  # raises how it ended
+                self.failures.append(f"stream: ended with {await stream.code()} and no answer")
                 return
             message = fields(text)
             if 1 in message:
                 self.failures.append(f"stream: {message[1]!r}")
             else:
                 self._called("stream", begun, message[2])
-            if self._over.is_set():
-                break
             await asyncio.sleep(self._pause_s)
-        await stream.done_writing()
-        while await stream.read() is not grpc.aio.EOF:
-            self.failures.append("stream: an answer too many")
+        if not stream.done():
+            await stream.done_writing()
+            while await stream.read() is not grpc.aio.EOF:
+                self.failures.append("stream: an answer too many")
+
+    def _ended(self, kind: str, error: grpc.aio.AioRpcError) -> None:
+        """A call that ended in an error: its connection was lost, or it was answered so."""
+        why = f"{kind}: {error.code()} {error.details()}"
+        if "refused" in why or "failed to connect" in why:
+            self.refused += 1
+        lost = error.code() is grpc.StatusCode.UNAVAILABLE and ("reset" in why or "closed" in why.lower())
+        (self.lost if lost else self.failures).append(why)
 
     def _called(self, kind: str, begun: float, text: bytes) -> None:
         message = fields(text)
@@ -317,6 +331,6 @@ def difference(one: Counter[str], other: Counter[str]) -> int:
 @contextmanager
 def loaded(plane: DataPlane, clients: dict[str, int] | None = None, **options: float) -> Iterator[Load]:
     """`Load` on a data plane, and its gRPC port where it has one."""
-    with Load(plane.port, clients, grpc_port=getattr(plane, "grpc_port", 0), **options) as load:  # type: ignore[arg-type]
+    with Load(plane.port, clients, grpc_port=plane.grpc_port, **options) as load:  # type: ignore[arg-type]
         load.wait(1, seconds=10)
         yield load

@@ -21,12 +21,12 @@ pytestmark = pytest.mark.serial
 SECONDS = 60 if FULL else 8
 EVERY_S = 2.0
 ROUNDS = 20 if FULL else 2
-CLIENTS = {"keep": 3, "new": 1}
+CLIENTS = {"keep": 2, "new": 1, "grpc": 1, "stream": 1}
 
 
 def started(plane: DataPlane, tmp_path: Path) -> DataPlane:
     plane.write(route("linear", plane.add(linear_package, tmp_path / "p")))
-    plane.start()
+    plane.start("--grpc-port", "0")
     plane.settled()
     return plane
 
@@ -70,7 +70,6 @@ def judge(plane: DataPlane, load: Load, figures: Figures) -> None:
     # What was counted and not answered was reset: the counters differ from the clients' by nothing else.
     figures.count("counted, neither answered nor reset", max(ok - len(answered) - lost, 0), at_most=0)
     figures.count("answered and not counted", max(len(answered) - ok, 0), at_most=0)
-    figures.count("counted less than logged", max(len(logged) - ok, 0), at_most=0)
     for failure in load.failures[:5]:
         print(failure)
 
