@@ -164,6 +164,39 @@ def flights_like(folder: Path, *, name: str = "flights") -> str:
     return _write(folder, graph, signature, golden, name=name, classes=("on time", "late"))
 
 
+def echo_package(folder: Path, *, name: str = "echo") -> str:
+    """``y`` is ``x``, FP32 ``[-1, 2]``, where a number may be missing; returns its digest."""
+    tensor = {"datatype": "FP32", "shape": (-1, 2)}
+    signature = Signature(
+        inputs=(TensorSpec(name="x", nullable=True, **tensor),), outputs=(TensorSpec(name="y", **tensor),)
+    )
+    graph = _graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 2])],
+        {},
+    )
+    x = np.array([[1, 2]], np.float32)
+    golden = Golden(inputs={"x": x}, outputs={"y": x})
+    return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
+
+
+def raising_package(folder: Path, *, name: str = "raising") -> str:
+    """Looks up ``i`` INT64 ``[-1]`` in a table of four and raises where it is not in there; returns its digest."""
+    signature = Signature(
+        inputs=(TensorSpec(name="i", datatype="INT64", shape=(-1,)),),
+        outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1,)),),
+    )
+    graph = _graph(
+        [helper.make_node("Gather", ["table", "i"], ["y"])],
+        [helper.make_tensor_value_info("i", TensorProto.INT64, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+        {"table": np.arange(4, dtype=np.float32)},
+    )
+    golden = Golden(inputs={"i": np.array([1, 3])}, outputs={"y": np.array([1, 3], np.float32)})
+    return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
+
+
 def _graph(
     nodes: list[onnx.NodeProto],
     inputs: list[onnx.ValueInfoProto],

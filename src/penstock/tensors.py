@@ -145,7 +145,7 @@ def _conform_one(spec: TensorSpec, array: Array) -> Array:
     """One array in its spec's type and rank."""
     wanted = DTYPES[spec.datatype]
     if array.dtype != wanted:
-        if array.dtype.kind not in "iub" or not np.can_cast(array.dtype, wanted, "same_kind"):
+        if array.dtype.kind not in "iu" or not np.can_cast(array.dtype, wanted, "same_kind"):
             raise InvalidInput(
                 f"the datatype is {datatype_of(array.dtype)} and the model wants {spec.datatype}",
                 f"send {spec.datatype}",

@@ -70,7 +70,7 @@ class Region(msgspec.Struct, frozen=True):
     """Bytes of a POSIX shared memory object that a caller registered under a name.
 
     Attributes:
-        key: The object's name, without a slash.
+        key: The object's name, as its owner writes it.
         offset: Of the region in the object, in bytes.
         size: In bytes.
         owner: Subject of the grant; empty for callers without one. Nobody else may use it.

@@ -60,15 +60,14 @@ class Regions:
             raise InvalidInput("a region has a name of 1 to 256 characters", where="region")
         if act.offset < 0 or act.size <= 0:
             raise InvalidInput("a region has a positive size and no negative offset", where="byte_size")
-        key = act.key.removeprefix("/")
-        descriptor = _opened(key)
+        descriptor = _opened(act.key)
         try:
             found = os.fstat(descriptor)
         finally:
             os.close(descriptor)
         if act.offset + act.size > found.st_size:
             raise InvalidInput("the object is smaller than the region", "make it larger first", where="byte_size")
-        region = Region(act.name, key, act.offset, act.size, owner, found.st_ino)
+        region = Region(act.name, act.key, act.offset, act.size, owner, found.st_ino)
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(owner, act.name)
         known = _read(path)
@@ -204,6 +203,7 @@ def _opened(key: str) -> int:
         InvalidInput: It is no plain name, or no plain object.
         NotFound: There is none, or it may not be opened.
     """
+    key = key.removeprefix("/")
     if not _NAME.fullmatch(key) or key in (".", "..") or _OURS.match(key):
         raise InvalidInput("this is no name of a shared memory object of yours", "send one name alone", where="key")
     folder = os.open(OBJECTS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
