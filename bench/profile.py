@@ -114,7 +114,8 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CPU})
     source = given.source.resolve()
-    commit = subprocess.run(["git", "-C", str(source), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    asked = ["git", "-C", str(source), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(asked, capture_output=True, text=True, check=False)
     with TemporaryDirectory(prefix="profile-", dir=WORK) as folder:
         model = make_model("trees")
         setting = setting_of("penstock", model, scratch=Path(folder), port=free_port(), workers=1, source=source)

@@ -50,6 +50,10 @@ class Samples:
             elif record["kind"] == "skip":
                 self.skipped[str(record["stage"]), str(record["system"])] = str(record["reason"])
 
+    def spots(self, stage: str) -> list[str]:
+        """What was measured in a stage."""
+        return [spot for where, spot in self._rounds if where == stage]
+
     def rounds(self, stage: str, spot: object) -> dict[int, Sample]:
         """Samples of a spot by round; empty where it was not measured."""
         return self._rounds.get((stage, str(spot)), {})
@@ -64,6 +68,13 @@ class Samples:
         return int(
             sum(sample.get("failed", 0) + sample.get("wrong", 0) for sample in self.rounds(stage, spot).values())
         )
+
+
+def rates(samples: Samples, stage: str, spot: object, base: object) -> float | None:
+    """Requests per CPU second of a spot over those of another, the median over the rounds that have both."""
+    ours, theirs = samples.rounds(stage, spot), samples.rounds(stage, base)
+    found = [theirs[number]["cpu_us"] / ours[number]["cpu_us"] for number in ours if number in theirs]
+    return median(found) if found else None
 
 
 def judge(claim: Claim, samples: Samples) -> Verdict:

@@ -26,10 +26,10 @@ from bench.models import make_model
 from bench.places import RESULTS, ROOT, WORK
 from bench.points import CLAIMS, STAGES, Claim, Spot, spots_of
 from bench.ratios import Samples
-from bench.report import table
 from bench.running import Running, setting_of
 from bench.server import LOAD_CPU, free_port
 from bench.systems import SYSTEMS
+from bench.table import claims_table
 
 STARTS = 5
 WARM_S = 1.0
@@ -125,27 +125,31 @@ def run_starts(claims: list[Claim], record: Record, options: Options) -> None:
     say(f"start: {STAGES['start'].what}")
     for number in range(STARTS):
         for spot in spots_of("start", claims):
-            with TemporaryDirectory(prefix="start-", dir=WORK) as folder:
-                setting = setting_of(
-                    spot.system,
-                    make_model("trees"),
-                    scratch=Path(folder),
-                    port=free_port(),
-                    workers=1,
-                    source=options.source,
-                )
-                running = Running(spot.system, setting)
-                running.traffic(spot.traffic)
-                running.start()
-                try:
-                    figures = {"start_s": running.check(spot.traffic)}
-                    running.measure(Spot(spot.system, spot.traffic, 4), WARM_S)
-                    figures |= running.rest()
-                finally:
-                    running.stop()
-                figures["size_mib"] = installed_mib(setting.environment)
+            try:
+                figures = one_start(spot, options)
+            except (RuntimeError, OSError) as error:
+                say(f"  {spot.system}: left out: {error}")
+                record.add("skip", stage="start", system=spot.system, reason=str(error))
+                continue
             record.add("sample", stage="start", round=number, system=spot.system, spot=str(spot), **figures)
             say(f"  start {number + 1}  {spot.system:20} " + "  ".join(f"{k} {v:.2f}" for k, v in figures.items()))
+
+
+def one_start(spot: Spot, options: Options) -> dict[str, float]:
+    """Start, ask until right, load it for a moment, let it rest, end it."""
+    with TemporaryDirectory(prefix="start-", dir=WORK) as folder:
+        setting = setting_of(
+            spot.system, make_model("trees"), scratch=Path(folder), port=free_port(), workers=1, source=options.source
+        )
+        running = Running(spot.system, setting)
+        running.traffic(spot.traffic)  # made before the clock starts
+        running.start()
+        try:
+            start_s = running.check(spot.traffic)
+            running.measure(Spot(spot.system, spot.traffic, 4), WARM_S)
+            return {"start_s": start_s, **running.rest(), "size_mib": installed_mib(setting.environment)}
+        finally:
+            running.stop()
 
 
 def chosen(options: argparse.Namespace) -> list[Claim]:
@@ -197,7 +201,7 @@ def main() -> int:
             run_starts(claims, record, options)
         else:
             run_stage(stage, claims, record, options)
-    print(f"\n{table(claims, [Samples(record.lines)])}\n\nsamples: {record.path}")
+    print(f"\n{claims_table(claims, [Samples(record.lines)])}\n\nsamples: {record.path}")
     return 0
 
 

@@ -118,7 +118,10 @@ SYSTEMS: dict[str, System] = {
         "{bin}/torchserve --foreground --ncs --disable-token-auth --model-store {scratch}/store"
         " --models small=small.mar --ts-config {scratch}/torchserve.properties",
         paths={"rows": "/predictions/small"}, prepare=layouts.torchserve, needs=("java",),
-        variables={"TMPDIR": "{scratch}", "LOG_LOCATION": "{scratch}", "METRICS_LOCATION": "{scratch}", "PYTHONPATH": "{peers}"},
+        variables={
+            "TMPDIR": "{scratch}", "LOG_LOCATION": "{scratch}", "METRICS_LOCATION": "{scratch}",
+            "PYTHONPATH": "{peers}",
+        },
     ),
     "ray": System(
         "Ray Serve", "ray", "{bin}/python {peers}/ray_ort.py {port}",

@@ -1,0 +1,73 @@
+"""The page says what the samples say: a planted miss is shown as one, and no machine is named."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+from bench.points import CLAIMS, Spot
+from bench.ratios import Samples
+from bench.report import merged, page, picture
+from bench.table import claims_table
+
+ABOUT = {"kind": "run", "machine": "2 CPUs (some), 4 GiB", "python": "3.11.7"}
+FIGURES = {"per_s": 1000.0, "p50_ms": 1.0, "p99_ms": 2.0, "failed": 0, "wrong": 0}
+
+
+def run(ours_us: float, theirs_us: float = 140.0) -> list[dict[str, object]]:
+    lines: list[dict[str, object]] = [dict(ABOUT)]
+    for spot, cpu_us in ((Spot("penstock", "v2", 16), ours_us), (Spot("fastapi", "rows", 16), theirs_us)):
+        place = {"stage": "core", "round": 0, "system": spot.system, "spot": str(spot)}
+        lines.append({"kind": "sample", **place, **FIGURES, "cpu_us": cpu_us})
+    return lines
+
+
+def line_of(table: str, what: str) -> str:
+    return next(line for line in table.splitlines() if what in line)
+
+
+FIRST = CLAIMS[0].what
+
+
+def test_three_good_runs_hold() -> None:
+    table = claims_table(list(CLAIMS), [Samples(run(20)), Samples(run(21)), Samples(run(19))])
+    assert line_of(table, FIRST).endswith("| 7.00x | 6.67x | 7.37x | yes |")
+
+
+def test_one_planted_miss_among_three_runs_does_not_hold() -> None:
+    table = claims_table(list(CLAIMS), [Samples(run(20)), Samples(run(30)), Samples(run(20))])
+    assert line_of(table, FIRST).endswith("| 7.00x | 4.67x | 7.00x | **no** |")
+    text = page([run(20), run(30), run(20)], {})
+    assert f"P1, {FIRST}" in text.partition("## Where others are ahead")[2]
+
+
+def test_what_was_not_measured_is_not_called_held() -> None:
+    table = claims_table(list(CLAIMS), [Samples([ABOUT])])
+    assert all(line.endswith("| not measured |") for line in table.splitlines()[2:])
+
+
+def test_a_peer_that_is_ahead_is_named() -> None:
+    lines = run(50)
+    mosec = Spot("mosec", "rows", 16)
+    place = {"kind": "sample", "stage": "core", "round": 0, "system": "mosec", "spot": str(mosec)}
+    lines.append({**place, **FIGURES, "cpu_us": 40.0, "p50_ms": 3.0})
+    text = page([lines], {}).partition("## Where others are ahead")[2].partition("## Where each")[0]
+    assert "mosec at c16: CPU per request is 0.80x ours" in text
+    assert "mosec at c16: p50" not in text
+
+
+def test_the_picture_is_whole_and_marks_ours() -> None:
+    drawn = ElementTree.fromstring(picture(merged([run(20), run(20)])))
+    rectangles = [one for one in drawn.iter() if one.tag.endswith("rect")]
+    assert [one.get("class") for one in rectangles] == ["ours", "bar"]
+    assert float(rectangles[0].get("width", 0)) > float(rectangles[1].get("width", 0))
+
+
+def test_before_and_after_stand_side_by_side() -> None:
+    def profile(cpu_us: float, steps: dict[str, float]) -> dict[str, object]:
+        return {"commit": "abc", "profiles": [{"spot": "penstock v2 16", "cpu_us": cpu_us, "steps_us": steps}]}
+
+    text = page([run(20)], {"before": profile(40, {"decode": 8.0}), "after": profile(20, {"socket write": 6.0})})
+    assert "| decode | 8.0 | 0.0 |" in text
+    assert "| **all** | **40.0** | **20.0** |" in text
+    assert json.dumps(text)
