@@ -17,7 +17,7 @@ import numpy as np
 
 from penstock.errors import Corrupt
 from penstock.records import Column, Exchange
-from penstock.tensors import DTYPES, Array, Arrays, datatype_of
+from penstock.tensors import DATATYPES, DTYPES, Array, Arrays
 
 FORMAT = 1
 
@@ -77,8 +77,15 @@ _decode = msgspec.msgpack.Decoder(Capture).decode
 
 
 def blocks(arrays: Arrays) -> tuple[Block, ...]:
-    """Arrays as the log holds them, without a copy of each value."""
-    return tuple([_block(name, array) for name, array in arrays.items()])
+    """Arrays of the protocol's datatypes as the log holds them, without a copy of each value."""
+    return tuple(
+        [
+            _texts(name, array)
+            if array.dtype.kind == "O"
+            else Block(name, DATATYPES[array.dtype.str], array.shape, array.tobytes())
+            for name, array in arrays.items()
+        ]
+    )
 
 
 def captured(exchange: Exchange) -> Capture:
@@ -151,10 +158,8 @@ def unpack(payload: bytes) -> list[Exchange]:
     return found
 
 
-def _block(name: str, array: Array) -> Block:
-    if array.dtype.kind == "O":
-        return Block(name, "BYTES", array.shape, cast(Column, _flat(array).tolist()))
-    return Block(name, datatype_of(array.dtype), array.shape, array.tobytes())
+def _texts(name: str, array: Array) -> Block:
+    return Block(name, "BYTES", array.shape, cast(Column, _flat(array).tolist()))
 
 
 def _columns(blocks_: tuple[Block, ...]) -> dict[str, Column]:

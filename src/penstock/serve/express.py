@@ -9,9 +9,10 @@ Nothing is refused here: whatever is unusual in any way, an error included, goes
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import repeat
 from time import perf_counter, time
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -20,11 +21,12 @@ from penstock.records import Route
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.meters import Label
 from penstock.serve.router import Arm, choose
-from penstock.serve.rowcodec import Answers, Row, RowCodec, find_codec
+from penstock.serve.rowcodec import Answers, Row, RowCodec, Said, find_codec
 from penstock.serve.thresholds import decide
 from penstock.serve.visit import Desk
 from penstock.tensors import Arrays
 
+T = TypeVar("T")
 MOST_ROWS = 256
 """Rows of one run: it bounds how long a turn keeps the connections waiting."""
 
@@ -52,8 +54,8 @@ class Entry(Protocol):
     body: bytes
     started: float
 
-    def answer(self, lines: bytes, content: bytes) -> None:
-        """Send a prediction, with header lines of its own."""
+    def answer(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
+        """Send a prediction with its id, the dialect's header lines and the variant's."""
 
     def unusual(self) -> None:
         """Hand the request to the complete path."""
@@ -119,9 +121,14 @@ class Express:
             for entry in entries:
                 entry.unusual()
             return
-        if entries:
-            for run in self._runs(entries, rows):
-                self._answer(run, now)
+        if not entries:
+            return
+        ids = self._ids.many(len(entries))
+        said = self._codec.said(rows)
+        arms = self._endpoint.arms
+        whole = Run(arms[0], entries, rows, ids, said)
+        for run in (whole,) if len(arms) == 1 else self._runs(whole):
+            self._answer(run, now)
 
     def _usual(self, entries: list[Entry]) -> tuple[list[Entry], list[Row]]:
         """Those of a turn that can be decoded; the others go the complete way."""
@@ -137,24 +144,20 @@ class Express:
             rows.append(row)
         return usual, rows
 
-    def _runs(self, entries: list[Entry], rows: list[Row]) -> Iterator[Run]:
-        """The turn's requests by the variant that answers them."""
-        ids = self._ids.many(len(entries))
-        arms = self._endpoint.arms
-        if len(arms) == 1:
-            yield Run(arms[0], entries, rows, ids)
-            return
-        runs: dict[int, Run] = {}
-        for entry, row, own_id in zip(entries, rows, ids, strict=True):
-            arm = choose(arms, self._endpoint.route.salt, row.key or own_id)
-            run = runs.setdefault(id(arm), Run(arm, [], [], []))
-            run.entries.append(entry)
-            run.rows.append(row)
-            run.ids.append(own_id)
-        yield from runs.values()
+    def _runs(self, whole: Run) -> list[Run]:
+        """A turn's requests by the variant that answers them."""
+        salt, arms = self._endpoint.route.salt, self._endpoint.arms
+        keys = whole.said.keys or repeat("")
+        chosen = [choose(arms, salt, key or own_id) for key, own_id in zip(keys, whole.ids)]  # noqa: B905 (endless)
+        runs: list[Run] = []
+        for arm in arms:
+            places = [place for place, one in enumerate(chosen) if one is arm]
+            if places:
+                runs.append(whole.part(arm, places))
+        return runs
 
     def _answer(self, run: Run, now: float) -> None:
-        arm, entries, rows, ids = run
+        arm, entries, rows, ids, _ = run
         try:
             arrays = self._codec.stack(rows)
             outputs = self._outputs(arm, arrays, len(rows))
@@ -166,14 +169,15 @@ class Express:
             return
         self._keep(run, arrays, outputs, now)
         for entry, own_id, lines, content in zip(entries, ids, *answers, strict=True):
-            entry.answer(b"%bx-prediction-id: %b\r\n%b" % (lines, own_id.encode(), arm.headers), content)
+            entry.answer(own_id, (lines, arm.headers), content)
 
     def _outputs(self, arm: Arm, arrays: Arrays, rows: int) -> Arrays:
         lane = arm.model.lane
         outputs = lane.engine.run(arrays)
         lane.ran(rows)
-        if any(len(array) != rows for array in outputs.values()):
-            raise ValueError("an output has another number of rows than the input")
+        for array in outputs.values():
+            if len(array) != rows:
+                raise ValueError("an output has another number of rows than the input")
         thresholds = self._endpoint.route.thresholds
         return decide(thresholds, arm.model.manifest, outputs) if thresholds else outputs
 
@@ -242,16 +246,30 @@ class Run(NamedTuple):
     entries: list[Entry]
     rows: list[Row]
     ids: list[str]
+    said: Said
+
+    def part(self, arm: Arm, places: list[int]) -> Run:
+        """Some of them, for another variant."""
+        said = self.said
+        return Run(
+            arm,
+            _at(self.entries, places),
+            _at(self.rows, places),
+            _at(self.ids, places),
+            Said(_at(said.keys, places), _at(said.event_times, places), _at(said.client_ids, places)),
+        )
+
+
+def _at(column: Sequence[T], places: list[int]) -> list[T]:
+    """What a column has at some places; nothing where it is empty."""
+    return [column[place] for place in places] if column else []
 
 
 def _capture(
     route: Route, run: Run, arrays: tuple[Arrays, Arrays], *, latencies_s: Sequence[float], now: float
 ) -> Capture:
-    arm, entries, rows, ids = run
+    arm, entries, _, ids, said = run
     variant = arm.variant
-    keys = [row.key for row in rows]
-    times = [row.event_time for row in rows]
-    client_ids = [row.id or "" for row in rows]
     subjects = [entry.ticket.subject for entry in entries]
     return Capture(
         FORMAT,
@@ -269,8 +287,8 @@ def _capture(
         blocks(arrays[0]),
         blocks(arrays[1]),
         (),
-        [key or own_id for key, own_id in zip(keys, ids, strict=True)] if any(keys) else (),
-        [at or now for at in times] if any(times) else (),
-        client_ids if any(client_ids) else (),
+        [key or own_id for key, own_id in zip(said.keys, ids, strict=True)] if said.keys else (),
+        [at or now for at in said.event_times],
+        said.client_ids,
         subjects if any(subjects) else (),
     )

@@ -19,26 +19,25 @@ from penstock.tensors import Array, Arrays, Signature
 _json = msgspec.json.Encoder().encode
 
 
-class Row(Protocol):
-    """A decoded request of one row.
+Row = object
+"""A decoded request of one row; only its codec knows what it is."""
+
+
+class Said(NamedTuple):
+    """What requests say about themselves, one entry a row; empty where none says it.
 
     Attributes:
-        id: The caller's own; empty or None where they gave none.
-        key: Routing key; empty where they gave none.
-        event_time: Seconds since the epoch; 0 where they did not say.
+        keys: Routing keys; empty text where that row gave none.
+        event_times: Seconds since the epoch; 0 where that row did not say.
+        client_ids: The callers' own; empty text where that row gave none.
     """
 
-    @property
-    def id(self) -> str | None:
-        """See the class."""
+    keys: Sequence[str] = ()
+    event_times: Sequence[float] = ()
+    client_ids: Sequence[str] = ()
 
-    @property
-    def key(self) -> str:
-        """See the class."""
 
-    @property
-    def event_time(self) -> float:
-        """See the class."""
+NOTHING_SAID = Said()
 
 
 class Answers(NamedTuple):
@@ -68,6 +67,9 @@ class RowCodec(Protocol):
             DecodeError: Of msgspec: it is another one.
             UnicodeDecodeError: It is no UTF-8.
         """
+
+    def said(self, rows: Sequence[Row]) -> Said:
+        """What the rows say about themselves."""
 
     def stack(self, rows: Sequence[Row]) -> Arrays:
         """Conformed arrays of all rows.

@@ -69,9 +69,16 @@ class QuickSlot(Slot):
         self.data = b""
         self.job = None
 
-    def answer(self, lines: bytes, content: bytes) -> None:
+    def answer(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
         """See `Entry.answer`."""
-        self.data = b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (lines, len(content), content)
+        first, last = lines
+        self.data = b"HTTP/1.1 200 OK\r\n%bx-prediction-id: %b\r\n%bcontent-length: %d\r\n\r\n%b" % (
+            first,
+            own_id.encode(),
+            last,
+            len(content),
+            content,
+        )
         self._connection.answered(self)
 
     def unusual(self) -> None:

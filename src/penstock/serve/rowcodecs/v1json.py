@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from types import GenericAlias, UnionType
-from typing import ClassVar, cast
+from typing import cast
 
 import msgspec
 
-from penstock.serve.rowcodec import Answers, Bodies, Row, RowCodec, values
+from penstock.serve.rowcodec import NOTHING_SAID, Answers, Bodies, Row, RowCodec, Said, values
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
 from penstock.tensors import Array, Arrays, Signature
 
@@ -25,9 +25,6 @@ class _Request(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """V1 has no ids, keys or times in a body."""
 
     instances: tuple[tuple[Value, ...] | msgspec.Struct]
-    id: ClassVar[str] = ""
-    key: ClassVar[str] = ""
-    event_time: ClassVar[float] = 0.0
 
 
 class V1Rows:
@@ -38,6 +35,11 @@ class V1Rows:
         self._stacking = stacking
         self._matrix = matrix
         self._templates: dict[tuple[object, ...], bytes] = {}
+
+    def said(self, rows: Sequence[Row]) -> Said:
+        """See `RowCodec.said`."""
+        del rows
+        return NOTHING_SAID
 
     def stack(self, rows: Sequence[Row]) -> Arrays:
         """See `RowCodec.stack`."""

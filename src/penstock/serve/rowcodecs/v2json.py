@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Protocol, cast
 
 import msgspec
 
-from penstock.serve.rowcodec import Answers, Bodies, Row, RowCodec, values
+from penstock.serve.rowcodec import NOTHING_SAID, Answers, Bodies, Row, RowCodec, Said, values
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
 from penstock.tensors import Array, Arrays, Signature, TensorSpec, datatype_of
 
@@ -27,26 +27,23 @@ class _Hints(msgspec.Struct, gc=False, frozen=True, forbid_unknown_fields=True):
     event_time: Annotated[float, msgspec.Meta(ge=0, lt=1e11)] = 0.0
 
 
-class _Request(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """What every signature's request has beside its inputs."""
-
-    id: str | None = None
-    parameters: _Hints = _Hints()
-
-    @property
-    def key(self) -> str:
-        return self.parameters.routing_key
-
-    @property
-    def event_time(self) -> float:
-        return self.parameters.event_time
+_PLAIN = _Hints()
 
 
 class _Tensor(Protocol):
     data: tuple[Value, ...]
 
 
-class _Decoded(Row, Protocol):
+class _Request(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What every signature's request has beside its inputs."""
+
+    id: str | None = None
+    parameters: _Hints = _PLAIN
+
+
+class _Decoded(Protocol):
+    id: str | None
+    parameters: _Hints
     inputs: tuple[_Tensor, ...]
 
 
@@ -56,24 +53,38 @@ class V2Rows:
     def __init__(self, stacking: Stacking, decode: Callable[[bytes], Row], inputs: int) -> None:
         self.decode = decode
         self._stacking = stacking
-        self._inputs = range(inputs)
+        self._inputs = inputs
         self._templates: dict[tuple[object, ...], bytes] = {}
+
+    def said(self, rows: Sequence[Row]) -> Said:
+        """See `RowCodec.said`."""
+        requests = cast("Sequence[_Decoded]", rows)
+        if not any([row.id or row.parameters is not _PLAIN for row in requests]):  # noqa: C419 (a list is faster)
+            return NOTHING_SAID
+        hints = [row.parameters for row in requests]
+        return Said(
+            [one.routing_key for one in hints], [one.event_time for one in hints], [row.id or "" for row in requests]
+        )
 
     def stack(self, rows: Sequence[Row]) -> Arrays:
         """See `RowCodec.stack`."""
-        tensors = [cast("_Decoded", row).inputs for row in rows]
-        flat = [list(chain.from_iterable([one[index].data for one in tensors])) for index in self._inputs]
+        tensors = [row.inputs for row in cast("Sequence[_Decoded]", rows)]
+        if self._inputs == 1:
+            flat: list[Sequence[Value]] = [list(chain.from_iterable([one[0].data for one in tensors]))]
+        else:
+            flat = [[one.data[0] for one in column] for column in zip(*tensors, strict=True)]
         return self._stacking.stack(flat, len(rows))
 
     def encode(self, answers: Answers) -> Bodies:
         """See `RowCodec.encode`."""
         outputs = answers.outputs
-        shape = (answers.endpoint, answers.version, *[(array.shape[1:], array.dtype.str) for array in outputs.values()])
+        shape = (answers.endpoint, answers.version, *[array.shape[1:] for array in outputs.values()])
         template = self._templates.get(shape)
         if template is None:
             template = self._templates[shape] = _template(answers.endpoint, answers.version, outputs)
         ids = [own.encode() for own in answers.ids]
-        named = [_json(row.id) if row.id else b'"%b"' % own for row, own in zip(answers.rows, ids, strict=True)]
+        rows = cast("Sequence[_Decoded]", answers.rows)
+        named = [_json(row.id) if row.id else b'"%b"' % own for row, own in zip(rows, ids, strict=True)]
         columns = [values(array) for array in outputs.values()]
         contents = [template % line for line in zip(named, ids, *columns, strict=True)]
         return Bodies([_HEADERS] * len(contents), contents)

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, cast
 import msgspec
 import numpy as np
 
-from penstock.serve.rowcodec import Answers, Bodies, Row, RowCodec, values
+from penstock.serve.rowcodec import NOTHING_SAID, Answers, Bodies, Row, RowCodec, Said, values
 from penstock.serve.stacking import MOST_VALUES
 from penstock.serve.tensordata import to_raw
 from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec, conform, datatype_of
@@ -56,9 +56,6 @@ class RawRow(NamedTuple):
 
     plan: Plan
     body: bytes
-    id: str = ""
-    key: str = ""
-    event_time: float = 0.0
 
 
 class V2RawRows:
@@ -82,6 +79,11 @@ class V2RawRows:
         if len(body) != self._whole:
             raise msgspec.DecodeError("it has another length")
         return RawRow(plan, body)
+
+    def said(self, rows: Sequence[Row]) -> Said:
+        """See `RowCodec.said`."""
+        del rows
+        return NOTHING_SAID
 
     def stack(self, rows: Sequence[Row]) -> Arrays:
         """See `RowCodec.stack`."""
