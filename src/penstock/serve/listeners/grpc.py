@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.flow import Flow
-from penstock.serve.listeners.grpc_streams import AnewStream, EachStream, GrpcStream, OnceStream, Plan, RefusedStream
+from penstock.serve.listeners.grpc_lasting import AnewStream, EachStream
+from penstock.serve.listeners.grpc_stream import GrpcStream, OnceStream, Plan, RefusedStream
 from penstock.serve.listeners.grpc_wire import refusal, refused_alone, refused_http
 from penstock.serve.listeners.http2 import Http2Connection
 from penstock.serve.listeners.http2_heads import RequestHead
@@ -34,7 +35,8 @@ class GrpcState:
         services: Whose methods there are; those of the adapters' table where none are given.
 
     Attributes:
-        closing: New connections are told to leave.
+        closing: The server goes soon.
+        leaving: Every connection is told to leave.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class GrpcState:
         self.turn = turn
         self.limits = limits or Http2Limits()
         self.closing = False
+        self.leaving = False
         self.connections: set[Http2Connection] = set()
         self._flow = flow
         self._rpcs: dict[bytes, Rpc] = {
@@ -55,7 +58,7 @@ class GrpcState:
 
     def leave(self) -> None:
         """Let every connection go after what it holds."""
-        self.closing = True
+        self.leaving = True
         for connection in list(self.connections):
             connection.leave()
 
@@ -65,7 +68,7 @@ class GrpcState:
         if not isinstance(plan, Plan):
             plan = head.plan = self._plan(head)
         kind = _KINDS[plan.rpc.answers] if plan.rpc else RefusedStream
-        return kind(connection, number, head, limits=self.limits, flow=self._flow)
+        return kind(connection, number, head, flow=self._flow, limits=self.limits)
 
     def _plan(self, head: RequestHead) -> Plan:
         headers = head.headers

@@ -83,7 +83,8 @@ def refusal(reply: Reply) -> bytes:
     """The last block of an answer that is none, without what only begins an answer."""
     status = reply.status if reply.content_type == CONTENT_TYPE else UNKNOWN
     text = _UNPRINTABLE.sub(lambda found: b"%%%02X" % found[0][0], reply.body[:MOST_TEXT])
-    return field(b"grpc-status", b"%d" % status) + field(b"grpc-message", text) + _fields(reply.headers)
+    fields = _fields.__wrapped__(reply.headers)
+    return field(b"grpc-status", b"%d" % status) + field(b"grpc-message", text) + fields
 
 
 def refused_alone(block: bytes) -> bytes:

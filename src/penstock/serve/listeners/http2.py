@@ -31,12 +31,12 @@ class Http2State(Protocol):
     """What the connections of one listener share.
 
     Attributes:
-        closing: New connections are told to leave.
+        leaving: New connections are told to leave, as the others were.
     """
 
     turn: LoopTurn
     limits: Http2Limits
-    closing: bool
+    leaving: bool
     connections: set[Http2Connection]
 
     def stream(self, connection: Http2Connection, number: int, head: RequestHead) -> Http2Stream:
@@ -87,6 +87,8 @@ class Http2Connection(asyncio.Protocol):
         out.put(h2.settings(announced) + h2.update(0, limits.window_bytes - h2.DEFAULT_WINDOW))
         if len(self._state.connections) > limits.connections:
             self._give_up(ConnectionFault(h2.ENHANCE_YOUR_CALM, "too many connections"))
+        elif self._state.leaving:
+            self.leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: what it still waits for need not start."""
@@ -247,8 +249,7 @@ class Http2Connection(asyncio.Protocol):
     def _close(self) -> None:
         self._over = True
         self._rest = b""
-        if not self.out.closing:
-            self.out.close()
+        self.out.close()
         if self._paused and self.out.transport is not None:
             self._paused = False
             self.out.transport.resume_reading()

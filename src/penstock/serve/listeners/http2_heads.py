@@ -14,7 +14,7 @@ from hpack.table import HeaderTable
 
 from penstock.serve.listeners.http2_frames import COMPRESSION_ERROR, ConnectionFault
 
-MOST = 64
+MOST = 16
 MOST_BYTES = 2048
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _VALUE = re.compile(rb"(?:[^\x00\r\n\t ](?:[^\x00\r\n]*[^\x00\r\n\t ])?)?", re.DOTALL)

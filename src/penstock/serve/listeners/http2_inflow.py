@@ -138,7 +138,7 @@ class Inflow:
             try:
                 _TAKE.get(kind, Inflow._take_unknown)(self, flags, number & 0x7FFFFFFF, data[at + 9 : after])
             except StreamFault as fault:
-                self.account.spend(MALFORMED_COST)
+                self.account.spend(RESET_COST if fault.code == h2.REFUSED_STREAM else MALFORMED_COST)
                 self.reset(fault.stream, fault.code)
             at = after
         return at
@@ -221,9 +221,9 @@ class Inflow:
         if len(self.streams) >= self._limits.streams:
             raise StreamFault(number, h2.REFUSED_STREAM)
         stream = self.streams[number] = self._open(number, head)
+        stream.half_closed = bool(flags & h2.END_STREAM)
         stream.opened()
-        if flags & h2.END_STREAM and number in self.streams:
-            stream.half_closed = True
+        if stream.half_closed and number in self.streams:
             stream.finished()
 
     def _take_trailers(self, flags: int, number: int, block: bytes) -> None:

@@ -49,8 +49,8 @@ class Outflow:
     """
 
     __slots__ = (
-        "_ended", "_parts", "_sending", "_turn", "_waiting", "closing", "frame_bytes", "initial", "moved_at", "queued",
-        "transport", "window", "writable",
+        "_ended", "_parts", "_sending", "_shut", "_turn", "_waiting", "closing", "frame_bytes", "initial", "moved_at",
+        "queued", "transport", "window", "writable",
     )  # fmt: skip
 
     def __init__(self, turn: LoopTurn, ended: Callable[[Http2Stream], None]) -> None:
@@ -67,6 +67,7 @@ class Outflow:
         self.moved_at = 0.0
         self.writable = True
         self.closing = False
+        self._shut = False
 
     def put(self, data: bytes) -> None:
         """Send frames that no window holds back."""
@@ -80,11 +81,12 @@ class Outflow:
         self._sending = False
         parts, self._parts = self._parts, []
         transport = self.transport
-        if transport is None:
+        if transport is None or self._shut:
             return
         if parts:
             transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
-        if self.closing:
+        if self.closing and not self._shut:
+            self._shut = True
             # A peer that still sends would be reset before it has read what was said last.
             transport.write_eof()
             asyncio.get_running_loop().call_later(LINGER_S, transport.close)
@@ -93,8 +95,9 @@ class Outflow:
 
     def close(self) -> None:
         """Send what is there, then close."""
-        self.closing = True
-        self.put(b"")
+        if not self.closing:
+            self.closing = True
+            self.put(b"")
 
     def data(self, stream: Http2Stream, data: bytes) -> None:
         """Send DATA, now or as windows open."""
