@@ -12,7 +12,7 @@ from pathlib import Path
 from penstock.packages.read import Package
 from penstock.runtime.engine import Engine, RemoteEngine
 from penstock.runtime.memory import require
-from penstock.serve.snapshots import write_whole
+from penstock.serve.snapshots import leave_word
 
 PROCESSES = 2
 """A model in the sandbox is there twice: the process that answers, and its spare."""
@@ -40,8 +40,7 @@ class Needs:
     def keep(self, digest: str, need_bytes: int) -> None:
         """Note what was measured."""
         if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / _name(digest), b"%d" % need_bytes)
+            leave_word(self._folder / _name(digest), b"%d" % need_bytes)
 
     def admit(self, package: Package, digest: str) -> None:
         """Refuse a package that does not fit into what is left, before it is loaded.

@@ -11,10 +11,12 @@ processes of a machine.
 from __future__ import annotations
 
 import fcntl
+import logging
 import math
 import mmap
 import os
 import struct
+import tempfile
 import time
 from hashlib import blake2b
 from pathlib import Path
@@ -24,8 +26,10 @@ from penstock.records import Grant
 
 _SLOTS = 1 << 14
 _SLOT = struct.Struct("<16sd")
+_BYTES = _SLOTS * _SLOT.size
 _PROBES = 64
 _NOTHING_S = 1e-9
+_LOG = logging.getLogger("penstock.serve")
 
 
 class Rates:
@@ -36,12 +40,8 @@ class Rates:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        size = _SLOTS * _SLOT.size
-        if os.fstat(self._descriptor).st_size != size:
-            os.ftruncate(self._descriptor, size)
-        self._map = mmap.mmap(self._descriptor, size)
+        self._descriptor = _opened(path)
+        self._map = mmap.mmap(self._descriptor, _BYTES)
         self._keys: dict[str, bytes] = {}
 
     def take(self, grant: Grant) -> None:
@@ -106,3 +106,29 @@ class Rates:
         if free < 0:
             raise Overloaded("too many callers have a limit of their own", "ask again in a second", code="serve.rate")
         return free, now
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of the file, all of it on the disk; where the disk does not take it, of this worker's own file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _fill(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+    except OSError as error:
+        _LOG.error("rates are counted by each worker alone: %s cannot be written: %s", path.name, error.strerror)
+        with tempfile.TemporaryFile() as own:
+            descriptor = os.dup(own.fileno())
+        os.ftruncate(descriptor, _BYTES)
+    return descriptor
+
+
+def _fill(descriptor: int) -> None:
+    if os.fstat(descriptor).st_size != _BYTES:
+        os.ftruncate(descriptor, _BYTES)
+    if hasattr(os, "posix_fallocate"):
+        # A page that the disk has no room for later would be the end of whoever counts in it.
+        os.posix_fallocate(descriptor, 0, _BYTES)

@@ -7,12 +7,15 @@ broken package answers by it, as its siblings still do.
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from penstock.errors import Corrupt
 from penstock.records import Snapshot, decode, encode
 
+_LOG = logging.getLogger("penstock.serve")
 FILE = "snapshot.json"
 APPLIED = "applied.json"
 
@@ -51,15 +54,39 @@ class SnapshotFile:
         known = self.applied()
         if known is None or known.number < snapshot.number:
             bare = Snapshot(number=snapshot.number, routes=snapshot.routes, packages=snapshot.packages)
-            write_whole(self._applied, encode(bare))
+            leave_word(self._applied, encode(bare))
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file in one step, so that a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def leave_word(path: Path, data: bytes, *, again: bool = False) -> bool:
+    """`write_whole` for what others only read: a disk that is full or read-only must not cost anybody an answer.
+
+    Args:
+        path: The file.
+        data: All of it.
+        again: It failed before; nobody needs to be told once more.
+
+    Returns:
+        Whether it is written.
+    """
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        _LOG.log(logging.DEBUG if again else logging.WARNING, "%s cannot be written: %s", path.name, error.strerror)
+        return False
+    return True
 
 
 def needed_by(snapshot: Snapshot | None) -> set[str]:

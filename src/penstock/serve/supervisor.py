@@ -17,6 +17,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -26,7 +27,7 @@ from penstock.records import Snapshot, decode
 from penstock.serve.channel import Message, hear, say
 from penstock.serve.children import Child, fork
 from penstock.serve.meters import forget_gauges
-from penstock.serve.snapshots import FILE, write_whole
+from penstock.serve.snapshots import FILE, leave_word
 from penstock.serve.sockets import Sockets
 
 FOLLOWED = (FILE, "resting.json")
@@ -103,7 +104,8 @@ class Supervisor:
                 self._tidy_at = time.monotonic() + TIDY_S
                 self._watch()
                 self._balance()
-        (self._run / "supervisor.json").unlink(missing_ok=True)
+        with suppress(OSError):
+            (self._run / "supervisor.json").unlink(missing_ok=True)
 
     # -- what happens
 
@@ -152,8 +154,11 @@ class Supervisor:
         self._children.remove(child)
         self._to_replace = [other for other in self._to_replace if other is not child]
         if child.number:
-            (self._run / "workers" / f"{child.number}.json").unlink(missing_ok=True)
-            forget_gauges(self._run / "meters" / f"worker-{child.number}.meter")
+            # On a disk that may not be written its traces stay; who reads them asks whether the process is alive.
+            with suppress(OSError):
+                (self._run / "workers" / f"{child.number}.json").unlink(missing_ok=True)
+            with suppress(OSError):
+                forget_gauges(self._run / "meters" / f"worker-{child.number}.meter")
         if not child.settled and not child.draining:
             self._failures += 1
             self._not_before = time.monotonic() + min(0.1 * 2**self._failures, 5.0)
@@ -253,7 +258,8 @@ class Supervisor:
     def _announce(self) -> None:
         """Tell where the socket listens, and forget the workers of a supervisor before us."""
         for left in (self._run / "workers").glob("*.json"):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
         self._tell()
 
     def _tell(self) -> None:
@@ -264,7 +270,7 @@ class Supervisor:
             "workers": self._workers,
             "started_at": self._started_at,
         }
-        write_whole(self._run / "supervisor.json", msgspec.json.encode(record))
+        leave_word(self._run / "supervisor.json", msgspec.json.encode(record))
 
 
 def _stamp(file: str) -> tuple[int, int]:

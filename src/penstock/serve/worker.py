@@ -36,7 +36,7 @@ from penstock.serve.models import Shelf
 from penstock.serve.rates import Rates
 from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
-from penstock.serve.snapshots import SnapshotFile, needed_by, threads_of, warm_of, write_whole
+from penstock.serve.snapshots import SnapshotFile, leave_word, needed_by, threads_of, warm_of
 from penstock.serve.sockets import Sockets
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
@@ -91,6 +91,7 @@ class Worker:
         self._resting = RestingFile(self._run)
         self._number = 0
         self._troubled: Set[str] = frozenset()
+        self._said = True
         self._wanted: Snapshot | None = None
         self._news = asyncio.Event()
         self._looked = asyncio.Event()
@@ -173,7 +174,7 @@ class Worker:
             if self._desk is not None:
                 waiting = sum(model.lane.depth() for model in self._shelf.models.values())
                 self._desk.meters.gauge(self._desk.in_flight, waiting)
-                if self._shelf.troubles().keys() != self._troubled:
+                if self._shelf.troubles().keys() != self._troubled or not self._said:
                     self._report()
             await asyncio.sleep(POLL_S)
 
@@ -275,7 +276,8 @@ class Worker:
             troubles=troubles,
             resting=self._rested,
         )
-        write_whole(self._run / "workers" / f"{self._number}.json", encode(status))
+        path = self._run / "workers" / f"{self._number}.json"
+        self._said = leave_word(path, encode(status), again=not self._said)
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
