@@ -73,7 +73,7 @@ def v2_grpc(model: Model) -> Traffic:
     """Open Inference Protocol V2 over gRPC, raw tensors."""
     spec = model.package.manifest.signature.inputs[0]
     bodies = [wire.infer_request("small", spec.name, row[None]) for row in np.asarray(model.rows, np.float32)]
-    return Traffic(GRPC_PATH, {}, bodies, model.expected, lambda answer: wire.last_output(answer.body), 1e-3)
+    return Traffic(GRPC_PATH, {}, bodies, model.expected, lambda answer: wire.last_output(answer.body), grpc=True)
 
 
 def v1(model: Model) -> Traffic:

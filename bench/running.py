@@ -77,7 +77,7 @@ class Running:
         if self.system.kind == "loop":
             return self._loop(seconds)
         traffic, server = self.traffic(spot.traffic), self.server
-        generate = grpc_load if spot.traffic.endswith("grpc") else http_load
+        generate = grpc_load if traffic.grpc else http_load
         before = server.cpu_s()
         with Witness(server.port, traffic) as witness:
             load = generate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
@@ -12,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.traffic import Traffic, ask, fault
+from bench.client import connect
+from bench.traffic import Traffic, fault
 
 SERVER_CPU = 1
 LOAD_CPU = 0
@@ -64,14 +64,15 @@ class Server:
         while time.perf_counter() - self.started_at < limit_s:
             if self._process.poll() is not None:
                 raise RuntimeError(f"it ended with {self._process.returncode}: {self._last_words()}")
+            client = connect(self.port, traffic)
             try:
-                wire = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-                last = fault(traffic, 0, ask(wire, traffic, 0))
-                wire.close()
+                last = fault(traffic, 0, client.ask(traffic, 0))
                 if not last:
                     return time.perf_counter() - self.started_at
-            except (OSError, http.client.HTTPException) as error:
-                last = type(error).__name__
+            except ConnectionError as error:
+                last = str(error)
+            finally:
+                client.close()
             time.sleep(0.01)
         raise RuntimeError(f"not right within {limit_s:g} s: {last}; {self._last_words()}")
 
@@ -81,13 +82,13 @@ class Server:
         Raises:
             RuntimeError: An answer is wrong.
         """
-        wire = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        client = connect(self.port, traffic)
         count = len(traffic.bodies)
         for index in range(0, count, max(count // CHECKED_FIRST, 1)):
-            wrong = fault(traffic, index, ask(wire, traffic, index))
+            wrong = fault(traffic, index, client.ask(traffic, index))
             if wrong:
                 raise RuntimeError(f"row {index}: {wrong}")
-        wire.close()
+        client.close()
 
     def cpu_s(self) -> float:
         """User and system time so far of all its processes that live."""

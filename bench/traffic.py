@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ class Traffic(NamedTuple):
         bodies: One a request.
         expected: Shape ``(len(bodies), numbers)``.
         read: The numbers in an answer; raises `LookupError`, `TypeError` or `ValueError` where there are none.
+        grpc: Over gRPC; the headers are its metadata.
         tolerance: How far a number may be off, absolute; servers print floats in different ways.
     """
 
@@ -38,6 +38,7 @@ class Traffic(NamedTuple):
     expected: Floats
     read: Callable[[Answer], Floats]
     tolerance: float = 1e-4
+    grpc: bool = False
 
 
 def fault(traffic: Traffic, index: int, answer: Answer) -> str:
@@ -54,11 +55,3 @@ def fault(traffic: Traffic, index: int, answer: Answer) -> str:
     if not np.allclose(found, wanted, rtol=0, atol=traffic.tolerance):
         return f"off by {np.abs(found - wanted).max():.3g}"
     return ""
-
-
-def ask(wire: http.client.HTTPConnection, traffic: Traffic, index: int) -> Answer:
-    """Send one body over a kept connection."""
-    wire.request("POST", traffic.path, traffic.bodies[index], traffic.headers)
-    answer = wire.getresponse()
-    headers = {name.lower(): value for name, value in answer.getheaders()}
-    return Answer(answer.status, headers, answer.read())

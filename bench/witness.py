@@ -6,11 +6,11 @@ itself only counts statuses.
 
 from __future__ import annotations
 
-import http.client
 import time
 from threading import Event, Thread
 
-from bench.traffic import Traffic, ask, fault
+from bench.client import connect
+from bench.traffic import Traffic, fault
 
 EVERY_S = 0.02
 SHARE = 0.1
@@ -42,19 +42,18 @@ class Witness:
         self._thread.join()
 
     def _run(self) -> None:
-        wire = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        client = connect(self._port, self._traffic)
         pause_s = EVERY_S
         while not self._over.wait(pause_s):
             # Another order than the load's, so that the two hold different rows at any moment.
             index = self.checked * 37 % len(self._traffic.bodies)
             asked_at = time.perf_counter()
             try:
-                found = fault(self._traffic, index, ask(wire, self._traffic, index))
-            except (OSError, http.client.HTTPException) as error:
-                found = f"no answer: {type(error).__name__}"
-                wire.close()
+                found = fault(self._traffic, index, client.ask(self._traffic, index))
+            except ConnectionError as error:
+                found = str(error)
             pause_s = max(EVERY_S, (time.perf_counter() - asked_at) / SHARE)
             self.checked += 1
             if found:
                 self.faults.append(found)
-        wire.close()
+        client.close()

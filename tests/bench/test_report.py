@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from xml.etree import ElementTree
 
+from bench.places import LIMITS, PEERS, REQUIREMENTS, ROOT
 from bench.points import CLAIMS, Spot
 from bench.ratios import Samples
 from bench.report import merged, page, picture
+from bench.systems import SYSTEMS
 from bench.table import claims_table
 
 ABOUT = {"kind": "run", "machine": "2 CPUs (some), 4 GiB", "python": "3.11.7"}
@@ -71,3 +75,18 @@ def test_before_and_after_stand_side_by_side() -> None:
     assert "| decode | 8.0 | 0.0 |" in text
     assert "| **all** | **40.0** | **20.0** |" in text
     assert json.dumps(text)
+
+
+def test_our_own_environment_is_the_base_wheels() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.split(r"[>=<;\[ ]", one)[0] for one in project["dependencies"]}
+    lines = (REQUIREMENTS / "penstock.in").read_text().splitlines()
+    assert {line.partition("==")[0] for line in lines if line[0] != "#"} == wanted
+
+
+def test_every_system_has_its_environment_and_its_file() -> None:
+    for name, system in SYSTEMS.items():
+        assert (REQUIREMENTS / f"{system.environment}.txt").exists(), name
+        for place, folder in (("peers", PEERS), ("limits", LIMITS)):
+            for file in re.findall(rf"{{{place}}}/(\w+\.py)", system.command):
+                assert (folder / file).exists(), f"{name}: {file}"
