@@ -349,6 +349,7 @@ class Batching(Record, frozen=True, kw_only=True):
         wait_s: The longest a request may expect to wait for its turn, by the measured pace; beyond it `Overloaded`. 0
             leaves it to the request's own time budget.
         processes: Copies of a model in the sandbox that run at one time.
+        hang_s: A run in the sandbox that takes longer hangs: its process is ended. 0 means the endpoint's deadline.
     """
 
     mode: Literal["auto", "inline", "thread"] = "auto"
@@ -356,6 +357,7 @@ class Batching(Record, frozen=True, kw_only=True):
     delay_s: float = 0.0
     wait_s: float = 1.0
     processes: int = 1
+    hang_s: float = 0.0
 
 
 class Sizing(Record, frozen=True, kw_only=True):

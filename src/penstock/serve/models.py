@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from penstock.errors import PenstockError
 from penstock.packages.read import Package, open_package
-from penstock.records import Batching, Manifest, Snapshot
+from penstock.records import Batching, Limits, Manifest, Snapshot
 from penstock.runtime.engine import Engine, open_engine, prove
 from penstock.runtime.memory import MEBIBYTE, require, resident_bytes
 from penstock.serve.lane import Lane, open_lane, resettled
@@ -133,7 +134,7 @@ class Shelf:
             for variant in route.variants:
                 if variant.digest in self.models and variant.digest not in settled:
                     settled.add(variant.digest)
-                    self.models[variant.digest].settle(route.limits.batching)
+                    self.models[variant.digest].settle(_completed(route.limits))
 
     def troubles(self) -> dict[str, str]:
         """Why models that are here do not answer just now, by digest."""
@@ -175,6 +176,12 @@ class Shelf:
             engine.close()
             raise
         return package, engine, pace, need
+
+
+def _completed(limits: Limits) -> Batching:
+    """A route's settings; a run that outlasts the route's own deadline hangs."""
+    batching = limits.batching
+    return batching if batching.hang_s else msgspec.structs.replace(batching, hang_s=limits.deadline_s)
 
 
 def _measured(engine: Engine, package: Package) -> Pace:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reliability.models_for_tests import python_package
 
 from penstock.errors import DeadlineExceeded, ModelFailed, NotReady, PenstockError
 from penstock.packages.read import open_package
@@ -20,7 +21,6 @@ from penstock.runtime.engines.python import PythonEngine
 from penstock.serve.lane import Job, Lane, Result, open_lane
 from penstock.serve.lanes.sandbox import SandboxLane
 from penstock.serve.pace import Pace
-from tests.reliability.models_for_tests import python_package
 
 pytestmark = pytest.mark.serial
 

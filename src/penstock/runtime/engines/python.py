@@ -34,6 +34,7 @@ _LOAD_S = 120.0
 # What a row's answer may take: thousands of classes, or a long text.
 _ROW_BYTES = 64 << 10
 _LONGEST_REST_S = 60.0
+_NONSENSE = "answered what is no answer"
 _ENDINGS = {"runtime.memory": "ran out of memory", "runtime.threads": "started too many threads"}
 
 
@@ -181,12 +182,14 @@ class PythonEngine:
             EOFError: The process died: `ask_again`. ValueError and OSError say the same.
         """
         worker = self._asked
-        frame = worker.look() if worker is not None else None
-        if frame is None:
-            return None
-        header, outputs = frame
-        if header.id != self._id:
-            raise ValueError("the answer is another request's")
+        try:
+            frame = worker.look() if worker is not None else None
+            if frame is None:
+                return None
+            header, outputs = self._mine(frame)
+        except ValueError:
+            self._note_crash(_NONSENSE)
+            raise
         self._asked = None
         self._lock.release()
         return self._checked(header, outputs)
@@ -256,9 +259,9 @@ class PythonEngine:
             return self._exchange(inputs, deadline)
         except PenstockError as error:
             return error
-        except _DIED:
+        except _DIED as error:
             ended = self._bury()
-            if self._workers.killed:
+            if self._workers.killed and not isinstance(error, ValueError):
                 self._note_crash("was killed")
             return ModelFailed(f"{self._name}: two processes died on one request; {ended.message}", code="runtime.died")
 
@@ -281,12 +284,13 @@ class PythonEngine:
         worker.most = _most(inputs)
         worker.send(pack(Header(self._id), inputs), self.timeout_s)
         try:
-            header, outputs = worker.receive(deadline)
+            header, outputs = self._mine(worker.receive(min(deadline, worker.busy_since + self.timeout_s)))
         except TimeoutError:
             self._end_if_hung(worker)
             raise _too_late() from None
-        if header.id != self._id:
-            raise ValueError("the answer is another request's")
+        except ValueError:
+            self._note_crash(_NONSENSE)
+            raise
         return self._checked(header, outputs)
 
     def _free_worker(self, deadline: float) -> SandboxedModel:
@@ -332,6 +336,12 @@ class PythonEngine:
         over = len(self._crashes) - _CRASHES_BEFORE_REST
         if over >= 0:
             self._rests_until = now + min(2.0**over, _LONGEST_REST_S)
+
+    def _mine(self, frame: tuple[Header, Arrays]) -> tuple[Header, Arrays]:
+        """The frame, if it answers what was asked."""
+        if frame[0].id != self._id:
+            raise ValueError("the answer is another request's")
+        return frame
 
     def _checked(self, header: Header, outputs: Arrays) -> Arrays:
         """The signature's outputs, or the model's failure."""

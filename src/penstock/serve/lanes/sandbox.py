@@ -68,6 +68,8 @@ class SandboxLane(QueuedLane):
     def settle(self, batching: Batching) -> None:
         """Go by other settings from now on; further processes are started beside the traffic, others ended."""
         super().settle(batching)
+        for seat in self._seats:
+            seat.engine.timeout_s = batching.hang_s or seat.engine.timeout_s
         if len(self._seats) < batching.processes and not self._opening:
             self._opening = True
             self._loop.run_in_executor(None, self._remote.twin).add_done_callback(self._opened)
