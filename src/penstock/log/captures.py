@@ -113,6 +113,19 @@ def captured(exchange: Exchange) -> Capture:
     )
 
 
+def decode(payload: bytes) -> Capture:
+    """The capture of a payload.
+
+    Raises:
+        DecodeError: Of msgspec: it is none.
+        Corrupt: A newer Penstock wrote it.
+    """
+    capture = _decode(payload)
+    if capture.format != FORMAT:
+        raise Corrupt(f"a capture has format {capture.format} and this version reads {FORMAT}", "use a newer Penstock")
+    return capture
+
+
 def unpack(payload: bytes) -> list[Exchange]:
     """The exchanges of a payload.
 
@@ -120,13 +133,8 @@ def unpack(payload: bytes) -> list[Exchange]:
         DecodeError: Of msgspec: it is no capture.
         Corrupt: A newer Penstock wrote it, or its arrays are not as large as they say.
     """
-    try:
-        capture = _decode(payload)
-    except UnicodeDecodeError:
-        raise Corrupt("a capture holds text that is none", "restore it from a backup or another copy") from None
-    if capture.format != FORMAT:
-        raise Corrupt(f"a capture has format {capture.format} and this version reads {FORMAT}", "use a newer Penstock")
-    inputs, outputs = _columns(capture.inputs), _columns(capture.outputs)
+    capture = decode(payload)
+    inputs, outputs = columns(capture.inputs), columns(capture.outputs)
     found: list[Exchange] = []
     start = 0
     for index, own_id in enumerate(capture.ids):
@@ -162,8 +170,12 @@ def _texts(name: str, array: Array) -> Block:
     return Block(name, "BYTES", array.shape, cast(Column, _flat(array).tolist()))
 
 
-def _columns(blocks_: tuple[Block, ...]) -> dict[str, Column]:
-    """One entry a row; a column of one value as that value."""
+def columns(blocks_: tuple[Block, ...]) -> dict[str, Column]:
+    """One entry a row; a column of one value as that value.
+
+    Raises:
+        Corrupt: An array is not as large as it says.
+    """
     return {block.name: _column(block) for block in blocks_}
 
 
