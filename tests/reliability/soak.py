@@ -31,7 +31,7 @@ TESTS = {
     "g9": (HERE / "test_g09_soak.py",),
     "g12": (HERE / "test_g12_disk.py",),
     "g13": (HERE / "test_g13_alone.py", Path("tests/journeys/test_control_plane.py")),
-    "g16": (HERE / "test_g16_poison.py",),
+    "g16": (HERE / "test_g16_poison.py", Path("tests/serve/test_poison.py")),
 }
 """Where each figure of docs/reliability.md is held."""
 
