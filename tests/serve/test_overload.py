@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from dataplane_for_tests import Answered, DataPlane, route, v2
+from dataplane_for_tests import Answered, DataPlane, route, until, v2
 from packages_for_tests import slow_package
 from penstock.records import Limits
 
@@ -83,3 +84,42 @@ def test_what_waits_is_answered_in_one_run(slow: DataPlane) -> None:
     together = time.monotonic() - started
     assert [answer.status for answer in answers] == [200] * 5
     assert together < 4 * alone, "the first one runs alone, the rest in one batch"
+
+
+def codes(plane: DataPlane) -> dict[str, int]:
+    """Requests by what became of them, as the server counts."""
+    lines = plane.ask("GET", "/metrics").body.decode().splitlines()
+    found = [line for line in lines if line.startswith("penstock_requests_total{")]
+    return {line.partition('code="')[2].partition('"')[0]: int(float(line.rpartition(" ")[2])) for line in found}
+
+
+def test_who_goes_away_is_not_run_and_is_counted(slow: DataPlane) -> None:
+    before = codes(slow).get("serve.cancelled", 0)
+    ahead = threading.Thread(target=lambda: at_once(slow, 1))
+    ahead.start()
+    time.sleep(0.05)
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", slow.port)) as wire:
+            wire.sendall(head.encode() + BODY.encode())
+            time.sleep(0.02)
+    ahead.join()
+    until(lambda: codes(slow).get("serve.cancelled", 0) == before + 3)
+    assert slow.ask("POST", PATH, BODY).status == 200
+
+
+def test_who_only_stops_sending_is_answered_however_long_it_takes(slow: DataPlane) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    ahead = threading.Thread(target=lambda: at_once(slow, 2))
+    ahead.start()
+    time.sleep(0.05)
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=10) as wire:
+        wire.sendall(head.encode() + BODY.encode())
+        wire.shutdown(socket.SHUT_WR)
+        answer = b""
+        while chunk := wire.recv(65536):
+            answer += chunk
+    ahead.join()
+    lines = [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1")]
+    assert lines[-1] == b"HTTP/1.1 200 OK"
+    assert set(lines[:-1]) <= {b"HTTP/1.1 100 Continue"}

@@ -25,6 +25,7 @@ from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
 from penstock.serve.listeners.heads import Head, Heads
 from penstock.serve.listeners.limits import HttpLimits
+from penstock.serve.listeners.presence import LOOK_S, ask, is_gone
 from penstock.serve.protocol import QUERY, Call, Reply, refuse
 from penstock.serve.turn import LoopTurn
 
@@ -33,6 +34,8 @@ _CLOSE = b"connection: close\r\n"
 LINGER_S = 1.0
 LINGER_BYTES = 4 << 20
 """How long, and for how much, a refused client is listened to before its connection ends."""
+PROBE_S = 0.05
+"""A client that has sent its end and still waits after so long is asked whether it is there."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -190,9 +193,17 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(_too_much_head())
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still read its answers."""
+        """The client sends no more; it may still read its answers, or be gone."""
         self._stopped = True
+        if self._slots and self._transport is not None and self._parser.get_http_version() != "1.0":
+            ask(self._transport)
+            asyncio.get_running_loop().call_later(LOOK_S, self._let_go_if_gone)
         return bool(self._slots)
+
+    def _let_go_if_gone(self) -> None:
+        """What a client that has gone waits for need not run."""
+        if self._transport is not None and is_gone(self._transport):
+            self._transport.abort()
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: read no more of it meanwhile."""
@@ -363,6 +374,8 @@ class HttpConnection(asyncio.Protocol):
             elif now - self._stuck_since > limits.read_s:
                 transport.abort()
             return
+        if self._stopped:
+            self._let_go_if_gone()
         waited = now - self._since
         if self._in_body:
             if waited > limits.body_s and self._body_bytes < limits.body_bytes_s * waited:
