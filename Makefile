@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fmt bench bench-all docs lock clean
+.PHONY: help setup demo test check fmt bench bench-all soak soak-teeth docs lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,12 @@ bench: .venv/dev ## the data plane against its limits and the reference peers, a
 
 bench-all: .venv/dev ## the same against every peer
 	$(BIN)/python -m bench.run --all
+
+soak: .venv/dev ## the figures of reliability in full, about 45 minutes; one of them: make soak G=g5
+	$(BIN)/python tests/reliability/soak.py $(G)
+
+soak-teeth: .venv/dev ## plant a fault for each of them and see it caught
+	$(BIN)/python tests/reliability/soak.py --teeth $(G)
 
 docs: .venv/dev ## check the documents' examples and links
 	$(BIN)/pytest tests/test_docs.py
