@@ -22,7 +22,7 @@ import pytest
 
 from dataplane_for_tests import Answered, DataPlane, route, until, v2
 from packages_for_tests import echo_package, linear_package, raising_package, slow_package
-from penstock.records import Limits
+from penstock.records import Batching, Limits
 
 ROWS = json.loads((Path(__file__).parent / "matrix_v2.json").read_text())
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "br": lambda b: b}
@@ -104,11 +104,14 @@ def test_every_row_is_there() -> None:
 # -- scenarios
 
 
-@pytest.fixture
-def slow(tmp_path: Path) -> Iterator[DataPlane]:
-    plane = DataPlane(tmp_path)
-    digest = plane.add(slow_package, tmp_path / "slow", rounds=8000)
-    plane.write(route("slow", digest, limits=Limits(queue=4)))
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
+    """The last scenario that uses it ends it."""
+    home = tmp_path_factory.mktemp("slow")
+    plane = DataPlane(home)
+    digest = plane.add(slow_package, home / "slow", rounds=8000)
+    # The queue alone refuses, and not how long one would wait in it.
+    plane.write(route("slow", digest, limits=Limits(queue=4, deadline_s=30, batching=Batching(wait_s=30))))
     plane.start("--spares", "0", workers=1)
     try:
         plane.settled(workers=1)
@@ -135,22 +138,6 @@ def test_scenario_queue_full(slow: DataPlane) -> None:
     assert {answer.status for answer in refused} <= {429, 503}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert all(answer.json["error"] for answer in refused)
-
-
-def test_scenario_sigterm(slow: DataPlane) -> None:
-    answers: list[Answered] = []
-    asking = threading.Thread(target=lambda: answers.extend(ask_at_once(slow, 2)))
-    asking.start()
-    until(lambda: b"penstock_requests_in_flight 2" in slow.ask("GET", "/metrics").body)
-    assert slow.process is not None
-    slow.process.send_signal(signal.SIGTERM)
-    # It says that it is not ready while it still takes what comes: whoever asks is answered, then it is gone.
-    until(lambda: slow.ask("GET", "/v2/health/ready").status == 503, seconds=2)
-    asking.join()
-    assert slow.process.wait(20) == 0
-    assert [answer.status for answer in answers] == [200, 200]
-    with pytest.raises(ConnectionError):
-        slow.ask("GET", "/v2/health/live")
 
 
 @pytest.mark.serial
@@ -212,16 +199,34 @@ def test_scenario_client_disconnects(slow: DataPlane) -> None:
     before = runs()
     held = threading.Thread(target=lambda: ask_at_once(slow, 1))
     held.start()
-    until(lambda: b"penstock_requests_in_flight 1" in slow.ask("GET", "/metrics").body)
+    time.sleep(0.1)
     wires = [abandoned() for _ in range(3)]
     time.sleep(0.1)
     assert held.is_alive(), "they wait behind another one"
     for wire in wires:
         wire.close()
+    time.sleep(0.2)
+    assert held.is_alive(), "it is known that they are gone before it would be their turn"
     held.join()
     until(lambda: slow.ask("POST", SLOW, ROW).status == 200)
     assert runs() - before == 2, "the three that nobody waits for any more never ran"
     until(lambda: b"penstock_requests_in_flight 0" in slow.ask("GET", "/metrics").body)
+
+
+def test_scenario_sigterm(slow: DataPlane) -> None:
+    answers: list[Answered] = []
+    asking = threading.Thread(target=lambda: answers.extend(ask_at_once(slow, 2)))
+    asking.start()
+    time.sleep(0.1)
+    assert slow.process is not None
+    slow.process.send_signal(signal.SIGTERM)
+    # It says that it is not ready while it still takes what comes: whoever asks is answered, then it is gone.
+    until(lambda: slow.ask("GET", "/v2/health/ready").status == 503, seconds=2)
+    asking.join()
+    assert slow.process.wait(20) == 0
+    assert [answer.status for answer in answers] == [200, 200]
+    with pytest.raises(ConnectionError):
+        slow.ask("GET", "/v2/health/live")
 
 
 def test_scenario_counters_kept(planes: dict[str, DataPlane]) -> None:

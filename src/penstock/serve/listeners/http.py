@@ -72,8 +72,8 @@ class QuickSlot(Slot):
         self.data = b""
         self.job = None
 
-    def answer(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
-        """See `Entry.answer`."""
+    def predicted(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
+        """See `Entry.predicted`."""
         first, last = lines
         self.data = b"HTTP/1.1 200 OK\r\n%bx-prediction-id: %b\r\n%bcontent-length: %d\r\n\r\n%b" % (
             first,
@@ -196,9 +196,14 @@ class HttpConnection(asyncio.Protocol):
         """The client sends no more; it may still read its answers, or be gone."""
         self._stopped = True
         if self._slots and self._transport is not None and self._parser.get_http_version() != "1.0":
+            asyncio.get_running_loop().call_later(LOOK_S, self._ask_whether_gone)
+        return bool(self._slots)
+
+    def _ask_whether_gone(self) -> None:
+        """It was not answered at once."""
+        if self._transport is not None:
             ask(self._transport)
             asyncio.get_running_loop().call_later(LOOK_S, self._let_go_if_gone)
-        return bool(self._slots)
 
     def _let_go_if_gone(self) -> None:
         """What a client that has gone waits for need not run."""
