@@ -95,7 +95,7 @@ class Listener:
         self.shelf = Shelf(None, None)
         self.meters = Meters(folder / "meters" / "worker-1.meter")
         recorder = Recorder(Journal(self.log, "worker-1"), self.meters)
-        self.protocols = tuple(load("protocol", name)() for name in TABLE["protocol"])
+        self.protocols = tuple(load(kind, name)() for kind in ("protocol", "service") for name in TABLE[kind])
         self.flow = Flow(self.board, Desk(recorder, self.meters), self.protocols)
         self.state = HttpState(self.flow, LoopTurn(recorder), HttpLimits())
         self._number = 0

@@ -61,6 +61,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     "rowcodec": {
         "v2.json": Adapter("penstock.serve.rowcodecs.v2json:codec"),
         "v2.raw": Adapter("penstock.serve.rowcodecs.v2raw:codec"),
+        "v2.grpc": Adapter("penstock.serve.rowcodecs.v2grpc:codec"),
         "v1.json": Adapter("penstock.serve.rowcodecs.v1json:codec"),
     },
     "protocol": {

@@ -54,7 +54,7 @@ class Entry(Protocol):
     body: bytes
     started: float
 
-    def answer(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
+    def predicted(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
         """Send a prediction with its id, the dialect's header lines and the variant's."""
 
     def unusual(self) -> None:
@@ -169,7 +169,7 @@ class Express:
             return
         self._keep(run, arrays, outputs, now)
         for entry, own_id, lines, content in zip(entries, ids, *answers, strict=True):
-            entry.answer(own_id, (lines, arm.headers), content)
+            entry.predicted(own_id, (lines, arm.headers), content)
 
     def _outputs(self, arm: Arm, arrays: Arrays, rows: int) -> Arrays:
         lane = arm.model.lane

@@ -24,7 +24,7 @@ from penstock.tensors import nothing
 
 _LOG = logging.getLogger("penstock.serve")
 _MOST_PATHS = 4096
-_PER_REQUEST = frozenset({b"x-routing-key", b"x-event-time", b"x-deadline-ms", b"content-encoding"})
+_PER_REQUEST = frozenset({b"x-routing-key", b"x-event-time", b"x-deadline-ms", b"content-encoding", b"grpc-timeout"})
 """Headers that say something about one request, and not about all that have the same head."""
 
 

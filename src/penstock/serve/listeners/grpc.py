@@ -86,7 +86,7 @@ class GrpcState:
             timeout_s(headers.get(b"grpc-timeout", b"1S"))
         except PenstockError as error:
             return Plan(None, refused_alone(refusal(refuse_rpc(error))))
-        return Plan(rpc, gzip=encoding == b"gzip")
+        return Plan(rpc, gzip=encoding == b"gzip", tickets={})
 
 
 def _services() -> list[Service]:

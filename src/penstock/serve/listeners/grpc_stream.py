@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple, cast
 
 from penstock.errors import InvalidInput, Overloaded, PenstockError
 from penstock.serve.encodings import decompressed
+from penstock.serve.express import Ticket
 from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
 from penstock.serve.listeners import grpc_wire
@@ -24,6 +25,8 @@ from penstock.serve.listeners.http2_stream import Http2Stream
 from penstock.serve.protocol import Call, Reply
 from penstock.serve.service import CONTENT_TYPE, INTERNAL, METHOD, Rpc, refuse_rpc
 
+MOST_TICKETS = 64
+
 
 class Plan(NamedTuple):
     """What a request's head says, worked out once for all requests that have it.
@@ -32,11 +35,13 @@ class Plan(NamedTuple):
         rpc: None where there is nothing to call.
         refusal: The only block of the answer then.
         gzip: Messages may be compressed.
+        tickets: What the head is worth, by path; few.
     """
 
     rpc: Rpc | None
     refusal: bytes = b""
     gzip: bool = False
+    tickets: dict[str, Ticket] = {}
 
 
 class Miscompressed(Exception):
@@ -189,22 +194,53 @@ class RefusedStream(GrpcStream):
 class OnceStream(GrpcStream):
     """One request, one response."""
 
-    __slots__ = ("_job",)
+    __slots__ = ("_job", "_path", "body", "started", "ticket")
     lone = True
 
     def opened(self) -> None:
         """Nothing has come yet."""
         self._job: Job | None = None
+        self._path = ""
+        self.body = b""
+        self.started = 0.0
 
     def finished(self) -> None:
         """The request is whole: ask."""
         if self.over:
             return
         message = self.alone()
-        if message is not None:
-            job = self.ask(message, self.answer)
-            if not self.over:
-                self._job = job
+        rpc = self._plan.rpc
+        if message is None or rpc is None:
+            return
+        self._path, self.body, self.started = rpc.path(message), message, perf_counter()
+        self.ticket = self._worth()
+        if self.ticket.express is None:
+            self.unusual()
+        else:
+            self.ticket.express.take(self)
+
+    def predicted(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
+        """See `penstock.serve.express.Entry`."""
+        headers = b"%bx-prediction-id: %b\r\n%b" % (lines[0], own_id.encode(), lines[1])
+        self.answer(Reply(0, content, CONTENT_TYPE, headers))
+
+    def unusual(self) -> None:
+        """See `penstock.serve.express.Entry`."""
+        call = Call(METHOD, self._path, self.head.headers, self.body, time(), self.started)
+        job = self._flow.handle(call, self.answer)
+        if not self.over:
+            self._job = job
+
+    def _worth(self) -> Ticket:
+        """What the head is worth for this path, worked out again when the board is another."""
+        tickets = self._plan.tickets
+        known = tickets.get(self._path)
+        if known is None or known.epoch is not self._flow.board.epoch:
+            if len(tickets) >= MOST_TICKETS:
+                tickets.clear()
+            known = self._flow.ticket(Call(METHOD, self._path, self.head.headers, b"", time(), 0.0))
+            tickets[self._path] = known
+        return known
 
     def answer(self, reply: Reply) -> None:
         """Send the response and the trailers."""

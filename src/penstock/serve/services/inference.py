@@ -66,6 +66,8 @@ _json = msgspec.json.Encoder().encode
 class InferenceService(Service):
     """``inference.GRPCInferenceService``."""
 
+    forms = ("v2.grpc",)
+
     def __init__(self) -> None:
         self._paths: dict[tuple[str, bytes], str] = {}
         self.rpcs = {_BASE + method: self._rpc(method) for method in _VERBS}
