@@ -27,7 +27,7 @@ from penstock.runtime.sandbox import start_worker
 from penstock.tensors import Arrays
 
 _FRAME_S = 10.0
-_WATCH_S = 0.1
+_WATCH_S = 0.02
 _GOLDEN_BYTES = 64 << 20
 _ENTRY = "penstock.runtime.answering:serve"
 
