@@ -25,6 +25,7 @@ VERBS = {
     "status": ("status", "What runs, and how it does."),
     "watch": ("watch", "The same, kept up to date."),
     "drift": ("drift", "What moved since the model was trained, and whether it matters."),
+    "tune": ("tune", "Measure how an endpoint is served best: workers, threads, batches."),
     "serve": ("serve", "Answer predictions from one package folder, with no control plane."),
     "trace": ("trace", "From one prediction back to package, data, code, gate report and approval."),
     "verify": ("verify", "Walk the chain of evidence with nothing but the public key."),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 
+from msgspec.structs import replace
+
 from penstock.access.identities import require
 from penstock.access.permissions import APPROVE, BYPASS, RELEASE, ROLLBACK
 from penstock.app.app import App
 from penstock.app.policies import policy_of
 from penstock.app.watching import phase_of
 from penstock.records import AliasMove, Approval, Bypass, Guards, Limits, Record, Release, Scalar
+from penstock.registry.state import EndpointState
+from penstock.release.routes import standing
 from penstock.release.wishes import ReleaseWish, request_release, request_rollback
 
 BYPASS_S = 3600.0
@@ -53,7 +57,7 @@ def plan_release(app: App, ref: str, request: ReleaseRequest | None = None) -> R
         endpoint=asked.endpoint,
         strategy=asked.strategy,
         target=asked.target,
-        limits=asked.limits or app.config.limits,
+        limits=asked.limits or _limits(app, asked.endpoint or app.resolve(ref).version.model),
         guards=asked.guards or app.config.guards,
         thresholds=asked.thresholds,
         monitors=asked.monitors,
@@ -152,6 +156,15 @@ def move_alias(app: App, model: str, alias: str, version: int, *, reason: str = 
     move = AliasMove(model=model, alias=alias, version=version, reason=reason)
     app.registry.append("alias.moved", f"model/{model}", move, by=app.identity)
     return move
+
+
+def _limits(app: App, endpoint: str) -> Limits:
+    """The settings' limits; how the endpoint was tuned goes with it to its next version, unless the settings say."""
+    limits = app.config.limits
+    kept = standing(app.state().endpoints.get(endpoint, EndpointState()))
+    if kept is None or (limits.batching, limits.sizing) != (Limits().batching, Limits().sizing):
+        return limits
+    return replace(limits, batching=kept.limits.batching, sizing=kept.limits.sizing)
 
 
 def _break_glass(app: App, ref: str, asked: ReleaseRequest) -> None:

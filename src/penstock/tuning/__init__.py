@@ -1,0 +1,1 @@
+"""Finding by measurement how an endpoint should be served: workers, threads, batches."""
