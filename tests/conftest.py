@@ -27,7 +27,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataPlane]:
     linear = started.add(linear_package, home / "linear")
     flights = started.add(flights_like, home / "flights")
     started.write(route("linear", linear), route("flights", flights))
-    started.start("--spares", "0", workers=1)
+    started.start("--spares", "0", "--grpc-port", "0", workers=1)
     try:
         started.settled(workers=1)
         yield started
