@@ -17,9 +17,12 @@ from penstock.serve.lane import Job
 from penstock.serve.listeners import grpc_wire
 from penstock.serve.listeners.grpc_stream import GrpcStream, Miscompressed, miscompressed
 from penstock.serve.listeners.grpc_wire import PREFIX_BYTES
+from penstock.serve.listeners.http2_limits import ANSWER_CREDIT
 from penstock.serve.protocol import Reply
 from penstock.serve.service import refuse_rpc, timeout_s
 
+STAY_S = 0.5
+"""How long a stream without a request is kept when the server goes."""
 POLL_S = 0.05
 """How often it is looked whether a watched answer is another one."""
 
@@ -97,9 +100,16 @@ class EachStream(LastingStream):
         return len(self._slots) < self._limits.messages
 
     def leave(self) -> None:
-        """Answer what has come, then end."""
+        """Answer what has come, or comes next, and end right behind the answer.
+
+        A client that asks one thing after the other has nothing on its way then; one that asks nothing is not
+        waited for.
+        """
         self._leaving = True
-        self._end_if_done()
+        if self._slots or self.incoming:
+            self._end_if_done()
+        else:
+            asyncio.get_running_loop().call_later(STAY_S, self._end_if_done)
 
     def check(self, now: float) -> None:
         """A message that waits for others' answers is not slow."""
@@ -158,6 +168,7 @@ class EachStream(LastingStream):
             if first is None:
                 break
             self._slots.popleft()
+            self._connection.inflow.account.earn(ANSWER_CREDIT)
             self.say(first)
         if not self._taking and not self.over:
             self._take()
