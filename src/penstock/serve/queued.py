@@ -135,6 +135,8 @@ class QueuedLane:
     def _admit(self, job: Job, limit: int) -> None:
         """Refuse a job that finds no room, or would be too late."""
         queue = self._queue
+        # What fills an engine that is free does not wait.
+        limit += max(self._engines() - len(self._runs), 0) * self._batch_rows()
         if len(queue) >= limit:
             self._forget_the_dead(perf_counter())
         if len(queue) >= limit:
