@@ -18,7 +18,8 @@ KEPT_S = 0.05
 
 _REPEATS = 3
 _LEARNS = 0.2
-_WILDEST = 20.0
+_WILDEST = 3.0
+"""Nothing is learnt of more than that from one run: whoever stalled this process must not have others refused."""
 
 
 class Pace:
