@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 
+import httpx
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
 
@@ -20,7 +21,11 @@ async def main(url: str, endpoint: str, row: dict[str, object]) -> None:
     live = await v2.is_server_live(url)
     v1 = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
     predictions = await v1.infer(url, {"instances": [row]}, model_name=endpoint)
-    print(json.dumps({"v2": outputs, "v1": predictions["predictions"], "ready": ready, "live": live}))
+    async with httpx.AsyncClient(base_url=url) as plain:
+        metadata = (await plain.get(f"/v2/models/{endpoint}")).json()
+        listed = (await plain.get("/v1/models")).json()["models"]
+    found = {"metadata": [one["name"] for one in metadata["inputs"]], "index": sorted(listed)}
+    print(json.dumps({"v2": outputs, "v1": predictions["predictions"], "ready": ready, "live": live, **found}))
 
 
 asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))
