@@ -32,6 +32,7 @@ class Status(Record, frozen=True, kw_only=True):
 
     endpoints: tuple[EndpointStatus, ...] = ()
     url: str = ""
+    grpc: str = ""
     workers: int = 0
     workers_ready: int = 0
     observed_at: float = 0.0
@@ -41,7 +42,8 @@ class Status(Record, frozen=True, kw_only=True):
         """The data plane in a sentence."""
         if not self.url:
             return "no data plane is running"
-        return f"{self.url}: {self.workers_ready} of {self.workers} workers ready"
+        places = f"{self.url}, grpc {self.grpc}" if self.grpc else self.url
+        return f"{places}: {self.workers_ready} of {self.workers} workers ready"
 
 
 def status(app: App) -> Status:
@@ -51,6 +53,7 @@ def status(app: App) -> Status:
     return Status(
         endpoints=tuple(_line(name, one, observed, plane.url) for name, one in sorted(app.state().endpoints.items())),
         url=plane.url,
+        grpc=plane.grpc,
         workers=len(plane.workers),
         workers_ready=sum(not worker.draining for worker in plane.workers),
         observed_at=observed.at,

@@ -22,6 +22,8 @@ def run(
     name: Annotated[str, typer.Option(help="Its endpoint; the model's name by default.")] = "",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    grpc_port: Annotated[int, typer.Option(min=-1, max=65535, help="The same for gRPC; -1 for none.")] = 0,
+    unix_socket: Annotated[Path | None, typer.Option(help="Path of a socket for HTTP from this user alone.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that answer; 0: one a usable processor.")] = 0,
     behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS stands before it.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="File of the token that callers must send.")] = None,
@@ -37,10 +39,12 @@ def run(
     Example: penstock serve churn@1 --port 8471
     """
     with answering(json=json):
-        command = [sys.executable, "-m", MODULE, "--host", host, "--port", str(port), "--workers", str(workers)]
+        command = [sys.executable, "-m", MODULE, "--host", host, "--port", str(port), "--grpc-port", str(grpc_port)]
+        command += ["--workers", str(workers)]
         command += _source(package, home, token)
         places = {
             "--name": name,
+            "--unix-socket": unix_socket,
             "--behind": behind,
             "--token-file": token_file,
             "--log-dir": log_dir,

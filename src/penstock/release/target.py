@@ -37,6 +37,7 @@ class TargetStatus(Record, frozen=True, kw_only=True):
         settled: Every worker answers by the wish that was written last.
         workers: As they described themselves.
         url: Where predictions are answered; empty while nothing listens.
+        grpc: The same for gRPC, ``host:port``.
     """
 
     number: int = 0
@@ -47,6 +48,7 @@ class TargetStatus(Record, frozen=True, kw_only=True):
     settled: bool = False
     workers: tuple[WorkerStatus, ...] = ()
     url: str = ""
+    grpc: str = ""
 
     def route(self, endpoint: str) -> Route | None:
         """The route that was written last for an endpoint."""

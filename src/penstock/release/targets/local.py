@@ -38,6 +38,7 @@ class SupervisorNote(Record, frozen=True, kw_only=True):
     pid: int
     host: str
     port: int
+    grpc: int = 0
     workers: int = 1
     started_at: float = 0.0
 
@@ -47,6 +48,7 @@ class Address(Record, frozen=True, kw_only=True):
 
     host: str
     port: int
+    grpc: int = 0
 
 
 class LocalTarget:
@@ -104,6 +106,7 @@ class LocalTarget:
             settled=at_work and all(worker.snapshot >= snapshot.number for worker in serving),
             workers=tuple(workers),
             url=f"http://{_bracketed(supervisor.host)}:{supervisor.port}",
+            grpc=f"{_bracketed(supervisor.host)}:{supervisor.grpc}" if supervisor.grpc else "",
         )
 
     def remove(self) -> None:
@@ -158,19 +161,23 @@ class LocalTarget:
         for left in (self._run / "workers").glob("[0-9]*.json"):
             left.unlink(missing_ok=True)
         last = _read(self._run / "address.json", Address)
-        ports = [last.port, self._port] if last and not self._port and last.host == self._host else [self._port]
-        started = next((found for port in ports if (found := self._started(port)) is not None), None)
+        places = [(self._port, 0)]
+        if last and not self._port and last.host == self._host:
+            places = [(last.port, last.grpc), (last.port, 0), *places]
+        started = next((found for port, grpc in places if (found := self._started(port, grpc)) is not None), None)
         if started is None:
             raise TargetFailed("the data plane did not start", "its log says why: log/serve.log in the home folder")
-        write_whole(self._run / "address.json", encode(Address(host=started.host, port=started.port)))
+        write_whole(
+            self._run / "address.json", encode(Address(host=started.host, port=started.port, grpc=started.grpc))
+        )
 
-    def _started(self, port: int) -> SupervisorNote | None:
+    def _started(self, port: int, grpc: int) -> SupervisorNote | None:
         """A new supervisor once its socket listens; None when it ended before."""
         log = self._home / "log"
         make_folder(log / "journal")
         with (log / "serve.log").open("ab") as sink:
             child = subprocess.Popen(
-                self._command(port),
+                self._command(port, grpc),
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=sink,
@@ -184,13 +191,14 @@ class LocalTarget:
             child.wait()
         return found
 
-    def _command(self, port: int) -> list[str]:
+    def _command(self, port: int, grpc: int) -> list[str]:
         arguments = {
             "--run-dir": self._run,
             "--log-dir": self._home / "log" / "journal",
             "--environments": self._home / "environments",
             "--host": self._host,
             "--port": port,
+            "--grpc-port": grpc,
             "--workers": self._workers,
         }
         command = [sys.executable, "-m", MODULE]

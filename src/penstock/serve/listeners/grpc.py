@@ -14,7 +14,7 @@ from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.grpc_lasting import AnewStream, EachStream
-from penstock.serve.listeners.grpc_stream import GrpcStream, OnceStream, Plan, RefusedStream
+from penstock.serve.listeners.grpc_stream import GrpcStream, OnceStream, RpcPlan, RefusedStream
 from penstock.serve.listeners.grpc_wire import refusal, refused_alone, refused_http
 from penstock.serve.listeners.http2 import Http2Connection
 from penstock.serve.listeners.http2_heads import RequestHead
@@ -65,17 +65,17 @@ class GrpcState:
     def stream(self, connection: Http2Connection, number: int, head: RequestHead) -> GrpcStream:
         """A stream of the kind that its method is."""
         plan = head.plan
-        if not isinstance(plan, Plan):
+        if not isinstance(plan, RpcPlan):
             plan = head.plan = self._plan(head)
         kind = _KINDS[plan.rpc.answers] if plan.rpc else RefusedStream
         return kind(connection, number, head, flow=self._flow, limits=self.limits)
 
-    def _plan(self, head: RequestHead) -> Plan:
+    def _plan(self, head: RequestHead) -> RpcPlan:
         headers = head.headers
         if head.method != b"POST":
-            return Plan(None, refused_http(405))
+            return RpcPlan(None, refused_http(405))
         if not _is_grpc(headers.get(b"content-type", b"")):
-            return Plan(None, refused_http(415))
+            return RpcPlan(None, refused_http(415))
         rpc = self._rpcs.get(head.path)
         if rpc is None:
             return _refused("there is no such method", "reflection lists those there are", code="serve.unsupported")
@@ -85,8 +85,8 @@ class GrpcState:
         try:
             timeout_s(headers.get(b"grpc-timeout", b"1S"))
         except PenstockError as error:
-            return Plan(None, refused_alone(refusal(refuse_rpc(error))))
-        return Plan(rpc, gzip=encoding == b"gzip", tickets={})
+            return RpcPlan(None, refused_alone(refusal(refuse_rpc(error))))
+        return RpcPlan(rpc, gzip=encoding == b"gzip", tickets={})
 
 
 def _services() -> list[Service]:
@@ -97,5 +97,5 @@ def _is_grpc(content_type: bytes) -> bool:
     return content_type == CONTENT_TYPE or content_type.startswith((CONTENT_TYPE + b"+", CONTENT_TYPE + b";"))
 
 
-def _refused(message: str, hint: str, *, code: str) -> Plan:
-    return Plan(None, refused_alone(refusal(refuse_rpc(InvalidInput(message, hint, code=code)))))
+def _refused(message: str, hint: str, *, code: str) -> RpcPlan:
+    return RpcPlan(None, refused_alone(refusal(refuse_rpc(InvalidInput(message, hint, code=code)))))

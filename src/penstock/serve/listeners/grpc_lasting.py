@@ -27,7 +27,7 @@ POLL_S = 0.05
 """How often it is looked whether a watched answer is another one."""
 
 
-class Slot:
+class ResponseSlot:
     """A request's place in the order of a stream's answers."""
 
     __slots__ = ("job", "reply")
@@ -82,7 +82,7 @@ class EachStream(LastingStream):
     def opened(self) -> None:
         """Nothing has come yet."""
         super().opened()
-        self._slots: deque[Slot] = deque()
+        self._slots: deque[ResponseSlot] = deque()
         self._taking = self._leaving = False
 
     def received(self, data: bytes) -> None:
@@ -147,7 +147,7 @@ class EachStream(LastingStream):
         self._taking = False
 
     def _ask_with(self, data: bytes) -> None:
-        slot = Slot()
+        slot = ResponseSlot()
         self._slots.append(slot)
         try:
             message = self.unpacked(data)
@@ -160,7 +160,7 @@ class EachStream(LastingStream):
             if slot.reply is None:
                 slot.job = job
 
-    def _fill(self, slot: Slot, reply: Reply) -> None:
+    def _fill(self, slot: ResponseSlot, reply: Reply) -> None:
         """Send every answer that is next in order, and go on."""
         slot.reply, slot.job = reply, None
         while self._slots and not self.over:

@@ -28,7 +28,7 @@ from penstock.serve.service import CONTENT_TYPE, INTERNAL, METHOD, Rpc, refuse_r
 MOST_TICKETS = 64
 
 
-class Plan(NamedTuple):
+class RpcPlan(NamedTuple):
     """What a request's head says, worked out once for all requests that have it.
 
     Attributes:
@@ -71,7 +71,7 @@ class GrpcStream(Http2Stream):
     ) -> None:
         super().__init__(number, head, window=connection.out.initial, credit=limits.stream_bytes)
         self._connection = connection
-        self._plan = cast("Plan", head.plan)
+        self._plan = cast("RpcPlan", head.plan)
         self._flow = flow
         self._limits = limits
         self._parts: list[bytes] = []
