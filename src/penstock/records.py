@@ -223,6 +223,8 @@ class TokenRecord(Record, frozen=True, kw_only=True):
         permissions: Narrows what the identity's roles allow; empty means all they allow.
         endpoints: Empty means all.
         expires_at: 0 means never.
+        rate_per_s: Requests for predictions a second; 0 means no limit.
+        burst: How many of them may come at once.
     """
 
     token_sha256: str
@@ -230,6 +232,8 @@ class TokenRecord(Record, frozen=True, kw_only=True):
     permissions: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
     expires_at: float = 0.0
+    rate_per_s: float = 0.0
+    burst: int = 1
 
 
 class TokenRevoked(Record, frozen=True, kw_only=True):

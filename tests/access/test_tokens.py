@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def test_expiry() -> None:
 def test_a_grant_spells_permissions_out_and_is_found_by_its_token() -> None:
     token, other = new_token(), new_token()
     record = TokenRecord(token_sha256=token_sha256(token), identity="ann", endpoints=("flights",), expires_at=10.0)
+    record = msgspec.structs.replace(record, rate_per_s=50.0, burst=5)
     grant = grant_of(record, Identity(name="ann", roles=("viewer",)))
     assert grant == Grant(
         token_sha256=token_sha256(token),
@@ -45,6 +47,8 @@ def test_a_grant_spells_permissions_out_and_is_found_by_its_token() -> None:
         permissions=("read",),
         endpoints=("flights",),
         expires_at=10.0,
+        rate_per_s=50.0,
+        burst=5,
     )
     assert find_grant(token, [grant], 9.0) == grant
     assert find_grant(token, [grant], 10.0) is None

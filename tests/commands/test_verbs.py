@@ -125,7 +125,7 @@ def test_doctor_tells_every_wall(tmp_path: Path) -> None:
 
 
 def test_tokens_are_given_narrowed_and_taken_back(tmp_path: Path) -> None:
-    made = json.loads(type_words(tmp_path, "token", "rita", "--role", "viewer", "--json").stdout)
+    made = json.loads(type_words(tmp_path, "token", "rita", "--role", "viewer", "--rate", "50", "--json").stdout)
     assert made["identity"] == "rita"
     assert type_words(tmp_path, "status", "--token", made["token"]).returncode == 0
     done = type_words(tmp_path, "token", "eve", "--role", "admin", "--token", made["token"], "--json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,11 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from dataplane_for_tests import DataPlane, alive, route, until, v2
+from packages_for_tests import linear_package
+from penstock.access.tokens import new_token, token_sha256
 from penstock.errors import Overloaded
 from penstock.records import Grant
 from penstock.serve.protocol import refuse
 from penstock.serve.rates import Rates
 
+PATH = "/v2/models/linear/infer"
+BODY = v2([[1.0, 2.0, 3.0, 4.0]])
+FREE = new_token()
 ASKER = """
 import sys, time
 from pathlib import Path
@@ -87,3 +95,33 @@ def test_several_processes_share_one_rate_within_a_hundredth(tmp_path: Path) -> 
     seconds = max(float(words[2]) for words in told) - min(float(words[1]) for words in told)
     assert given <= 20 + 2000 * seconds * 1.01
     assert given >= 0.9 * 2000 * 1.5
+
+
+def test_all_workers_count_as_one_and_neither_reload_nor_restart_forgets(tmp_path: Path) -> None:
+    token = new_token()
+    limited = Grant(token_sha256=token_sha256(token), subject="ann", permissions=("predict",), rate_per_s=1e-3, burst=8)
+    free = Grant(token_sha256=token_sha256(FREE), subject="bob", permissions=("predict",))
+    plane = DataPlane(tmp_path)
+    linear = route("linear", plane.add(linear_package, tmp_path / "linear"), public=False)
+
+    def asked(secret: str, times: int) -> list[int]:
+        # A connection each, so that both workers are asked.
+        answers = [plane.ask("POST", PATH, BODY, {"Authorization": f"Bearer {secret}"}) for _ in range(times)]
+        assert all("retry-after" in answer.headers for answer in answers if answer.status == 429)
+        return [answer.status for answer in answers]
+
+    plane.write(linear, grants=(limited, free))
+    plane.start(workers=2)
+    try:
+        plane.settled(workers=2)
+        assert asked(token, 5) == [200] * 5
+        plane.write(linear, grants=(limited, free))
+        plane.settled(workers=2)
+        assert sorted(asked(token, 10)) == [200] * 3 + [429] * 7
+        for status in plane.statuses():
+            os.kill(status.pid, signal.SIGKILL)
+        until(lambda: len(plane.statuses()) == 2 and all(alive(one.pid) for one in plane.statuses()))
+        assert set(asked(token, 10)) == {429}
+        assert asked(FREE, 10) == [200] * 10
+    finally:
+        plane.stop()

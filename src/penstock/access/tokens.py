@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from penstock.access.identities import Identity
 from penstock.records import Grant, TokenRecord
@@ -18,6 +19,21 @@ from penstock.records import Grant, TokenRecord
 PREFIX = "pst_"
 """So that scanners for leaked secrets can know one."""
 _BYTES = 32
+
+
+class Rate(NamedTuple):
+    """How often a token may be used for predictions.
+
+    Attributes:
+        per_s: Requests a second, over all workers; 0 means no limit.
+        burst: How many of them may come at once.
+    """
+
+    per_s: float = 0.0
+    burst: int = 1
+
+
+UNLIMITED = Rate()
 
 
 def new_token() -> str:
@@ -48,6 +64,8 @@ def grant_of(token: TokenRecord, identity: Identity) -> Grant:
         permissions=tuple(sorted(identity.permissions())),
         endpoints=token.endpoints,
         expires_at=token.expires_at,
+        rate_per_s=token.rate_per_s,
+        burst=token.burst,
     )
 
 

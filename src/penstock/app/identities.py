@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from penstock.access.tokens import UNLIMITED, Rate
 from penstock.app.app import App
 from penstock.records import IdentityRecord, TokenRevoked
 
 
-def give_token(app: App, name: str, roles: tuple[str, ...], *, expires_at: float = 0.0) -> str:
+def give_token(app: App, name: str, roles: tuple[str, ...], *, expires_at: float = 0.0, rate: Rate = UNLIMITED) -> str:
     """Give an identity its roles and a new token.
 
     Returns:
@@ -21,7 +22,7 @@ def give_token(app: App, name: str, roles: tuple[str, ...], *, expires_at: float
         app.registry.append(
             "identity.added", f"identity/{name}", IdentityRecord(name=name, roles=roles), by=app.identity
         )
-    return app.registry.issue_token(name, by=app.identity, expires_at=expires_at)
+    return app.registry.issue_token(name, by=app.identity, expires_at=expires_at, rate=rate)
 
 
 def take_token(app: App, name: str) -> int:

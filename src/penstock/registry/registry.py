@@ -18,7 +18,7 @@ from typing import Self, cast
 from penstock.access.files import locked, remove_leftovers, write_whole
 from penstock.access.identities import SYSTEM_NAME, Identity, require
 from penstock.access.keys import PublicKey, SigningKey, load_or_create
-from penstock.access.tokens import new_token, token_sha256
+from penstock.access.tokens import UNLIMITED, Rate, new_token, token_sha256
 from penstock.adapters import load
 from penstock.errors import Conflict, Corrupt
 from penstock.records import (
@@ -196,6 +196,7 @@ class Registry:
         permissions: tuple[str, ...] = (),
         endpoints: tuple[str, ...] = (),
         expires_at: float = 0.0,
+        rate: Rate = UNLIMITED,
     ) -> str:
         """A new token for an identity; this is the only time anybody sees it.
 
@@ -205,6 +206,7 @@ class Registry:
             permissions: Narrows what their roles allow; empty means all that they allow.
             endpoints: Where it is good; empty means everywhere.
             expires_at: 0 means never.
+            rate: How often it may be used for predictions.
 
         Raises:
             Forbidden: `by` is no administrator, or the owner does not have the permissions themselves.
@@ -217,6 +219,8 @@ class Registry:
             permissions=permissions,
             endpoints=endpoints,
             expires_at=expires_at,
+            rate_per_s=rate.per_s,
+            burst=rate.burst,
         )
         self._append(record, "token.issued", by=by)
         return token
