@@ -14,7 +14,7 @@ from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.grpc_lasting import AnewStream, EachStream
-from penstock.serve.listeners.grpc_stream import GrpcStream, OnceStream, RpcPlan, RefusedStream
+from penstock.serve.listeners.grpc_stream import GrpcStream, OnceStream, RefusedStream, RpcPlan
 from penstock.serve.listeners.grpc_wire import refusal, refused_alone, refused_http
 from penstock.serve.listeners.http2 import Http2Connection
 from penstock.serve.listeners.http2_heads import RequestHead
@@ -73,9 +73,9 @@ class GrpcState:
     def _plan(self, head: RequestHead) -> RpcPlan:
         headers = head.headers
         if head.method != b"POST":
-            return RpcPlan(None, refused_http(405))
+            return _nothing(refused_http(405))
         if not _is_grpc(headers.get(b"content-type", b"")):
-            return RpcPlan(None, refused_http(415))
+            return _nothing(refused_http(415))
         rpc = self._rpcs.get(head.path)
         if rpc is None:
             return _refused("there is no such method", "reflection lists those there are", code="serve.unsupported")
@@ -85,8 +85,8 @@ class GrpcState:
         try:
             timeout_s(headers.get(b"grpc-timeout", b"1S"))
         except PenstockError as error:
-            return RpcPlan(None, refused_alone(refusal(refuse_rpc(error))))
-        return RpcPlan(rpc, gzip=encoding == b"gzip", tickets={})
+            return _nothing(refused_alone(refusal(refuse_rpc(error))))
+        return RpcPlan(rpc, b"", encoding == b"gzip", {})
 
 
 def _services() -> list[Service]:
@@ -98,4 +98,9 @@ def _is_grpc(content_type: bytes) -> bool:
 
 
 def _refused(message: str, hint: str, *, code: str) -> RpcPlan:
-    return RpcPlan(None, refused_alone(refusal(refuse_rpc(InvalidInput(message, hint, code=code)))))
+    return _nothing(refused_alone(refusal(refuse_rpc(InvalidInput(message, hint, code=code)))))
+
+
+def _nothing(refusal: bytes) -> RpcPlan:
+    """The plan of a head that calls nothing."""
+    return RpcPlan(None, refusal, False, {})

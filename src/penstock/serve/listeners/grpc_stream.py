@@ -26,6 +26,7 @@ from penstock.serve.protocol import Call, Reply
 from penstock.serve.service import CONTENT_TYPE, INTERNAL, METHOD, Rpc, refuse_rpc
 
 MOST_TICKETS = 64
+"""Paths of one head that are remembered."""
 
 
 class RpcPlan(NamedTuple):
@@ -35,13 +36,13 @@ class RpcPlan(NamedTuple):
         rpc: None where there is nothing to call.
         refusal: The only block of the answer then.
         gzip: Messages may be compressed.
-        tickets: What the head is worth, by path; few.
+        tickets: What the head is worth, by path; few, and nobody else's: another head may have no token.
     """
 
     rpc: Rpc | None
-    refusal: bytes = b""
-    gzip: bool = False
-    tickets: dict[str, Ticket] = {}
+    refusal: bytes
+    gzip: bool
+    tickets: dict[str, Ticket]
 
 
 class Miscompressed(Exception):
