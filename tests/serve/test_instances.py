@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.errors import PenstockError
+from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.instances import Instances, general
 from penstock.tensors import Arrays, Signature, TensorSpec
 
@@ -72,7 +72,7 @@ def bodies(draw: st.DrawFn, signature: Signature) -> bytes:
         one = draw(st.sampled_from(["list", "object", "value"])) if form == "any" else form
         if one == "object":
             row = dict(zip(names, values, strict=False))
-            if draw(st.integers(0, 20)) == 0:
+            if draw(st.integers(0, 6)) == 0:
                 row["other"] = 1
             rows.append(row)
         else:
@@ -97,6 +97,27 @@ def test_typed_and_general_agree(data: st.DataObject, name: str) -> None:
     expected = judged(general, body, signature)
     assert judged(instances.decode, body, signature) == expected
     assert judged(instances.decode, body, signature) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "where"),
+    [
+        ("one number", [{"x": 1, "y": 2}], "instances[0][1]"),
+        ("one number", [{"y": 2}], "instances[0][0]"),
+        ("mixed", [{"a b": 1, "n": 2, "class": True}], "instances[0].é"),
+        ("mixed", [[1, "a", 2.5, True]], "instances[0].n"),
+        ("mixed", [[1, "a", 2, 1]], "instances[0].class"),
+        ("mixed", [[1, "a", 200, True]], "instances.n"),
+        ("mixed", [[1, "a", 2, True], [1, "a", 2]], "instances[1]"),
+        ("matrix", [[1, 2, 3], [1, 2]], "instances[1]"),
+        ("matrix", [[1, 2, 3], [1, "2", 3]], "instances[1][1]"),
+        ("named matrix", [{"c0": 1, "c1": 2, "c3": 3}], "instances[0][2]"),
+    ],
+)
+def test_what_does_not_fit_is_refused_at_its_place(name: str, rows: list[object], where: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Instances().decode(json.dumps({"instances": rows}).encode(), SIGNATURES[name])
+    assert caught.value.where == where
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,41 @@ def test_exposition_is_what_prometheus_reads(tmp_path: Path) -> None:
     assert len(buckets) == 2 * (len(EDGES_S) + 1)
     assert [s.value for s in families["penstock_errors"].samples] == [1.0]
     assert re.search(r"penstock_ready 1\n", text)
+
+
+def test_runs_are_counted_by_engine_and_size(tmp_path: Path) -> None:
+    one, two = Meters(tmp_path / "a.meter").engine("sha256:aa"), Meters(tmp_path / "b.meter").engine("sha256:aa")
+    for rows in (1, 1, 32, 33, 64, 65, 1 << 30):
+        one.ran(rows, 1000)
+    two.ran(1, 500)
+    two.asked(3, 10, 20, 30, 40)
+    found = totals(tmp_path).engines["sha256:aa"]
+    assert (found.runs, found.run_ns) == (8, 7500)
+    assert found.by_size() == [(1, 3, 2500), (32, 1, 1000), (64, 2, 2000), (128, 1, 1000), (1 << 21, 1, 1000)]
+    assert found[4:9] == (3, 10, 20, 30, 40)
+    assert found.last_ms > 1_600_000_000_000
+    again = Meters(tmp_path / "a.meter")
+    again.engine("sha256:bb").ran(1, 1)
+    again.engine("sha256:aa").ran(1, 1)
+    assert {key: one.runs for key, one in totals(tmp_path).engines.items()} == {"sha256:aa": 9, "sha256:bb": 1}
+
+
+def test_engines_beyond_the_room_share_a_line(tmp_path: Path) -> None:
+    meters = Meters(tmp_path / "a.meter")
+    for number in range(200):
+        meters.engine(f"sha256:{number}").ran(1, 1)
+    assert sum(one.runs for one in totals(tmp_path).engines.values()) == 200
+
+
+def test_a_file_of_format_1_goes_on_with_its_counts(tmp_path: Path) -> None:
+    """Written by the version before engines were counted: the same up to the end of the request lines."""
+    path = tmp_path / "a.meter"
+    Meters(path).series(OK).add(2, 0.003)
+    data = path.read_bytes()
+    path.write_bytes(b"PSMETER1" + data[8 : 64 + 1024 * (384 + 8 * 17)])
+    meters = Meters(path)
+    meters.series(OK).add(1, 0.003)
+    meters.engine("sha256:aa").ran(1, 1)
+    found = totals(tmp_path)
+    assert (found.series[OK].requests, found.series[OK].rows) == (2, 3)
+    assert found.engines["sha256:aa"].runs == 1
