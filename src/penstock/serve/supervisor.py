@@ -144,8 +144,16 @@ class Supervisor:
         for message in heard:
             child.alive_at = time.monotonic()
             if message.what == "settled":
+                if not self._ever_settled:
+                    self._hold_the_others(child)
                 child.settled = self._ever_settled = True
                 self._failures = 0
+
+    def _hold_the_others(self, first: Child) -> None:
+        """The first worker is proven: those that are not yet must not answer what it can."""
+        for child in self._children:
+            if child is not first and child.number and not child.settled:
+                say(child.control, Message("hold"))
 
     def _bury(self, child: Child) -> None:
         """A worker is dead: remove its traces; `_balance` replaces it."""

@@ -115,7 +115,7 @@ PLANTS = (
     Plant(
         "g7",
         "a bomb is unpacked to the end",
-        "bombs and endless bodies refused",
+        "MiB more under endless bodies and bombs",
         "serve/encodings.py",
         "            if size > limit or (size > _TRUSTED_BYTES and size > _RATIO * len(body)):",
         "            if False:",

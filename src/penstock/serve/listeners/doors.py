@@ -46,7 +46,15 @@ class Doors:
     def open(self) -> None:
         """Accept."""
         for door, listening in self._places:
+            door.state.closing = False
             door.open(listening)
+
+    def pause(self) -> None:
+        """Accept nobody until `open`, and let go of whoever is here."""
+        for door in self._doors:
+            door.shut()
+            door.state.closing = True
+            door.close_idle()
 
     async def sweep(self) -> None:
         """Close what is too slow, for ever."""
