@@ -1,20 +1,27 @@
-"""Every dialect keeps the contract; V2 answers as the differential matrix of today's servers says it should."""
+"""Every dialect keeps the contract; what V2 and V1 answer beside the rows of ``matrix_v2.json``."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import struct
+import time
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from dataplane_for_tests import DataPlane, v2
-from packages_for_tests import linear_answers
+from listener_for_tests import Listener, route
+from packages_for_tests import linear_answers, linear_package
 from penstock.adapters import TABLE, load
-from penstock.errors import InvalidInput
+from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.cards import Card, Catalogue
-from penstock.serve.protocol import Call, Operation, Prediction, Request, ServingProtocol
+from penstock.serve.flow import Flow
+from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request, ServingProtocol
+from penstock.serve.tensordata import parse
 from penstock.tensors import Signature, TensorSpec
 
 SIGNATURE = Signature(
@@ -83,47 +90,17 @@ def tensor(**changes: object) -> str:
     return json.dumps({"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": ROW[0], **changes}]})
 
 
-MATRIX = {
+ASKED = {
     # what is asked: method, path, body, status, a part of the answer
-    "live": ("GET", "/v2/health/live", "", 200, b'{"live":true}'),
-    "ready": ("GET", "/v2/health/ready", "", 200, b'{"ready":true}'),
-    "model ready": ("GET", "/v2/models/linear/ready", "", 200, b'"ready":true'),
-    "ready of an unknown model": ("GET", "/v2/models/nothing/ready", "", 404, b'"error"'),
-    "metadata with a slash": ("GET", "/v2/", "", 200, b'"extensions"'),
     "list": ("GET", "/v2/models", "", 200, b'"linear"'),
-    "HEAD on health": ("HEAD", "/v2/health/live", "", 200, b""),
-    "no id": ("POST", INFER, v2(ROW), 200, b'"id":"'),
-    "an id": ("POST", INFER, v2(ROW, id="mine"), 200, b'"id":"mine"'),
-    "version 1": ("POST", "/v2/models/linear/versions/1/infer", v2(ROW), 200, b'"model_version":"1"'),
-    "version 9": ("POST", "/v2/models/linear/versions/9/infer", v2(ROW), 404, b'"error"'),
-    "version abc": ("POST", "/v2/models/linear/versions/abc/infer", v2(ROW), 404, b'"error"'),
     "flat data": ("POST", INFER, tensor(), 200, b'"outputs"'),
     "nested data": ("POST", INFER, tensor(data=ROW), 200, b'"outputs"'),
-    "malformed JSON": ("POST", INFER, "{", 400, b"not valid JSON"),
-    "no inputs": ("POST", INFER, "{}", 400, b'"where":"inputs"'),
-    "another datatype": ("POST", INFER, tensor(datatype="FP64"), 400, b'"where":"inputs.X.datatype"'),
-    "unknown datatype": ("POST", INFER, tensor(datatype="float32"), 400, b'"where":"inputs[0].datatype"'),
-    "too few data": ("POST", INFER, tensor(data=[1.0]), 400, b'"where":"inputs[0].shape"'),
-    "a string": ("POST", INFER, tensor(data=[1, "a", 2, 3]), 400, b'"where":"inputs[0].data[1]"'),
-    "null": ("POST", INFER, tensor(data=[1, None, 2, 3]), 400, b'"where":"inputs.X.data[0]"'),
-    "a bool": ("POST", INFER, tensor(data=[1, True, 2, 3]), 400, b'"where":"inputs[0].data[1]"'),
-    "wrong name": ("POST", INFER, tensor(name="Y"), 400, b'"where":"inputs[0].name"'),
-    "batch of none": ("POST", INFER, tensor(shape=[0, 4], data=[]), 400, b'"where"'),
-    "negative dimension": ("POST", INFER, tensor(shape=[-1, 4]), 400, b'"where":"inputs[0].shape"'),
     "another width": ("POST", INFER, tensor(shape=[2, 2]), 400, b'"where":"inputs.X.shape"'),
-    "unknown output": ("POST", INFER, v2(ROW, outputs=[{"name": "q"}]), 400, b'"where":"outputs[0].name"'),
     "one output": ("POST", INFER, v2(ROW, outputs=[{"name": "label"}]), 200, b'"outputs":[{"name":"label"'),
     "NaN token": ("POST", INFER, '{"inputs":[{"name":"X","shape":[1,4],"datatype":"FP32","data":[NaN,1,1,1]}]}', 400,
                   b'"where":"inputs.X.data[0]"'),
-    "too many rows": ("POST", INFER, v2(ROW * 10_001), 400, b"too many rows"),
-    "index": ("POST", "/v2/repository/index", "{}", 200, b'"state":"READY"'),
-    "index, empty body": ("POST", "/v2/repository/index", "", 200, b'"name":"linear"'),
-    "unload unknown": ("POST", "/v2/repository/models/nothing/unload", "", 404, b'"error"'),
-    "load unknown": ("POST", "/v2/repository/models/nothing/load", "", 404, b'"error"'),
     "load by nobody": ("POST", "/v2/repository/models/linear/load", "", 403, b"--allow load"),
     "unload by nobody": ("POST", "/v2/repository/models/linear/unload", "", 403, b"--allow load"),
-    "stats": ("GET", "/v2/models/linear/stats", "", 200, b'"inference_count"'),
-    "config": ("GET", "/v2/models/linear/config", "", 200, b'"TYPE_FP32"'),
     "unknown model": ("POST", "/v2/models/nothing/infer", v2(ROW), 404, b'"error"'),
     "another method": ("GET", INFER, "", 405, b'"error"'),
     "no such path": ("GET", "/v3", "", 404, b'"error"'),
@@ -134,6 +111,10 @@ MATRIX = {
     "V1 no instances": ("POST", "/v1/models/linear:predict", "{}", 400, b'"where":"instances"'),
     "V1 no list": ("POST", "/v1/models/linear:predict", '{"instances":1}', 400, b'"where":"instances"'),
     "V1 a string": ("POST", "/v1/models/linear:predict", '{"instances":[[1,2,"x",4]]}', 400, b"instances[0][2]"),
+    "V1 not JSON": ("POST", "/v1/models/linear:predict", "{", 400, b"not valid JSON"),
+    "V1 by inputs": ("POST", "/v1/models/linear:predict", json.dumps({"inputs": ROW}), 200, b'"predictions"'),
+    "V1 status of an unknown model": ("GET", "/v1/models/nothing", "", 404, b'"error"'),
+    "V1 predict of an unknown model": ("POST", "/v1/models/nothing:predict", "{}", 404, b'"error"'),
     "V1 explain": ("POST", "/v1/models/linear:explain", json.dumps({"instances": ROW}), 501, b'"error"'),
     "V1 by column": (
         "POST", "/v1/models/flights:predict",
@@ -165,9 +146,9 @@ MATRIX = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("row", MATRIX)
-def test_differential_matrix(plane: DataPlane, row: str) -> None:
-    method, path, body, status, part = MATRIX[row]
+@pytest.mark.parametrize("row", ASKED)
+def test_asked_and_answered(plane: DataPlane, row: str) -> None:
+    method, path, body, status, part = ASKED[row]
     answer = plane.ask(method, path, body)
     assert answer.status == status, answer.body
     assert part in answer.body
@@ -241,3 +222,50 @@ def test_text_tensors_in_binary(plane: DataPlane) -> None:
     answer = plane.ask("POST", "/v2/models/flights/infer", body, {"Inference-Header-Content-Length": str(len(head))})
     assert answer.status == 200, answer.body
     assert answer.body.endswith(struct.pack("<I", 4) + b"late")
+
+
+class Score(ServingProtocol):
+    """A dialect as a cloud's would be: one path that names no endpoint, and errors in words of its own."""
+
+    def match(self, method: str, path: str) -> Operation | None:
+        return {("POST", "/score"): Operation("predict"), ("GET", "/ping"): Operation("ready")}.get((method, path))
+
+    def decode(self, call: Call, signature: Signature) -> Request:
+        rows = parse(call.body, msgspec.json.Decoder(list[list[float]]).decode)
+        return Request({signature.inputs[0].name: np.array(rows, np.float32)})
+
+    def encode(self, request: Request, prediction: Prediction) -> Reply:
+        return Reply(200, msgspec.json.encode({name: array.tolist() for name, array in prediction.outputs.items()}))
+
+    def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:
+        return Reply(200 if catalogue.ready else 503)
+
+    def refuse(self, error: PenstockError, reference: str = "") -> Reply:
+        return Reply(424, msgspec.json.encode({"message": error.message}))
+
+
+async def test_a_further_dialect_is_one_file(tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    try:
+        digest = linear_package(tmp_path / "p")
+        await listener.show(route("linear", digest), packages={digest: str(tmp_path / "p")})
+        flow = Flow(listener.board, listener.flow.desk, (Score(),))
+
+        async def asked(method: str, path: str, body: bytes) -> Reply:
+            heard: list[Reply] = []
+            flow.handle(Call(method, path, {}, body, time.time(), time.perf_counter()), heard.append)
+            for _ in range(100):
+                if heard:
+                    return heard[0]
+                await asyncio.sleep(0)
+            raise AssertionError("not answered")
+
+        answer = await asked("POST", "/score", json.dumps(X.tolist()).encode())
+        assert json.loads(answer.body)["label"] == linear_answers(X)["label"].tolist()
+        assert (await asked("GET", "/ping", b"")).status == 200
+        for body in (b"[[1]]", b"{", b"[]"):
+            refused = await asked("POST", "/score", body)
+            assert refused.status == 424
+            assert json.loads(refused.body).keys() == {"message"}
+    finally:
+        listener.close()
