@@ -14,13 +14,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from lightgbm import LGBMClassifier
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier
 
 from penstock.errors import BadConfig
 from penstock.runtime.original import answer, is_classifier, labels, load_original
@@ -46,6 +58,46 @@ def test_a_classifier_answers_label_and_probabilities(tmp_path: Path, truth: np.
     assert answers["label"].dtype == (object if truth.dtype.kind == "U" else np.int64)
     np.testing.assert_array_equal(answers["label"], fitted.predict(FEATURES).astype(answers["label"].dtype))
     np.testing.assert_array_equal(answers["probabilities"], fitted.predict_proba(FEATURES))
+
+
+MOST_PROBABLE = [
+    DecisionTreeClassifier(max_depth=2), ExtraTreesClassifier(4), GaussianNB(), LogisticRegression(),
+    GradientBoostingClassifier(n_estimators=5), HistGradientBoostingClassifier(max_iter=5), LinearDiscriminantAnalysis(),
+    MLPClassifier((4,), max_iter=30), RandomForestClassifier(4), LGBMClassifier(n_estimators=5, verbose=-1),
+    XGBClassifier(n_estimators=5),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("model", MOST_PROBABLE, ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("truth", [TWO, THREE], ids=["two", "three"])
+def test_a_label_read_from_the_probabilities_is_the_one_the_model_says(
+    model: object, truth: np.ndarray
+) -> None:
+    fitted = clone(model).fit(FEATURES, truth)
+    wide = np.concatenate([FEATURES, 100 * RANDOM.normal(size=(2000, 3)), np.full((3, 3), 0.5)])
+    asked = answer(fitted, MATRIX, {"X": wide})
+    np.testing.assert_array_equal(asked["label"], fitted.predict(wide))
+    np.testing.assert_array_equal(asked["probabilities"], fitted.predict_proba(wide))
+    one = answer(fitted, MATRIX, {"X": wide[:1]})
+    np.testing.assert_array_equal(one["label"], fitted.predict(wide[:1]))
+
+
+class Contrary(LogisticRegression):
+    """Says the opposite of what it finds probable."""
+
+    def predict(self, rows: object) -> np.ndarray:
+        return self.classes_[self.predict_proba(rows).argmin(axis=1)]
+
+
+def test_who_has_a_predict_of_their_own_is_asked_for_it() -> None:
+    fitted = Contrary().fit(FEATURES, TWO)
+    np.testing.assert_array_equal(ask(fitted)["label"], fitted.predict(FEATURES))
+
+
+def test_a_tie_is_the_models_to_decide() -> None:
+    fitted = DecisionTreeClassifier(max_depth=1).fit(np.zeros((4, 3)), [0, 1, 1, 0])
+    assert answer(fitted, MATRIX, {"X": FEATURES[:2]})["label"].tolist() == fitted.predict(FEATURES[:2]).tolist()
 
 
 @pytest.mark.parametrize(("truth", "columns"), [(TWO, 2), (THREE, 3)])

@@ -26,6 +26,23 @@ MATRIX = "X"
 """Name of the one input of a model that was fitted on a plain matrix."""
 
 
+_MOST_PROBABLE = {
+    ("sklearn", name)
+    for name in (
+        "DecisionTreeClassifier", "ExtraTreesClassifier", "GaussianNB", "GradientBoostingClassifier",
+        "HistGradientBoostingClassifier", "LinearDiscriminantAnalysis", "LogisticRegression", "MLPClassifier",
+        "RandomForestClassifier",
+    )
+} | {("lightgbm", "LGBMClassifier"), ("xgboost", "XGBClassifier")}  # fmt: skip
+"""Classifiers whose `predict` is the largest of the very scores behind `predict_proba`, so that one of them will do.
+
+Read in their sources. Not so: SVC and what calibrates, votes or stacks; what a subclass does nobody knows.
+"""
+
+_CLEAR = 1e-6
+"""Closer probabilities may be in another order than the scores that were rounded to them."""
+
+
 class Estimator(Protocol):
     """What every scikit-learn style model can do."""
 
@@ -104,6 +121,11 @@ def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Arra
 def answer_table(model: object, rows: object) -> Arrays:
     """Ask the model for rows as it was fitted on them: a DataFrame or an array; see `answer`."""
     final, rows = _last_step(model, rows)
+    if _has_probabilities(final) and (type(final).__module__.partition(".")[0], type(final).__name__) in _MOST_PROBABLE:
+        probabilities = _numbers(np.asarray(final.predict_proba(rows)))
+        if _is_clear(final, probabilities):
+            classes: Array = final.classes_  # type: ignore[attr-defined]
+            return {"label": labels(classes[probabilities.argmax(axis=1)]), "probabilities": probabilities}
     predicted = np.asarray(final.predict(rows))
     if not is_classifier(model):
         return {"prediction": _numbers(predicted)}
@@ -114,6 +136,15 @@ def answer_table(model: object, rows: object) -> Arrays:
         scores = _numbers(np.asarray(final.decision_function(rows)))
         answers["scores"] = scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
     return answers
+
+
+def _is_clear(final: Estimator, probabilities: Array) -> bool:
+    """Whether each row has one class that is more probable than any other, beyond rounding."""
+    classes = getattr(final, "classes_", None)
+    if not isinstance(classes, np.ndarray) or probabilities.shape[1:] != (len(classes),) or len(classes) < 2:
+        return False
+    first_two = np.partition(probabilities, -2, axis=1)[:, -2:]
+    return bool(np.greater(np.diff(first_two, axis=1), _CLEAR).all())
 
 
 def labels(values: Array) -> Array:
