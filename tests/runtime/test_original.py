@@ -62,8 +62,8 @@ def test_a_classifier_answers_label_and_probabilities(tmp_path: Path, truth: np.
 
 MOST_PROBABLE = [
     DecisionTreeClassifier(max_depth=2), ExtraTreesClassifier(4), GaussianNB(), LogisticRegression(),
-    GradientBoostingClassifier(n_estimators=5), HistGradientBoostingClassifier(max_iter=5), LinearDiscriminantAnalysis(),
-    MLPClassifier((4,), max_iter=30), RandomForestClassifier(4), LGBMClassifier(n_estimators=5, verbose=-1),
+    GradientBoostingClassifier(n_estimators=5), HistGradientBoostingClassifier(max_iter=5),
+    LinearDiscriminantAnalysis(), MLPClassifier((4,), max_iter=30), RandomForestClassifier(4), LGBMClassifier(n_estimators=5, verbose=-1),
     XGBClassifier(n_estimators=5),
 ]  # fmt: skip
 
