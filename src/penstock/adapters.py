@@ -59,10 +59,13 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "local": Adapter("penstock.release.targets.local:LocalTarget", "platform"),
     },
     "rowcodec": {
-        "v2.json": Adapter("penstock.serve.rowcodecs.v2json:codec"),
-        "v2.raw": Adapter("penstock.serve.rowcodecs.v2raw:codec"),
-        "v2.grpc": Adapter("penstock.serve.rowcodecs.v2grpc:codec"),
-        "v1.json": Adapter("penstock.serve.rowcodecs.v1json:codec"),
+        "v2.json": Adapter("penstock.serve.rowcodecs.v2json:V2JsonRows"),
+        "v2.raw": Adapter("penstock.serve.rowcodecs.v2raw:V2RawRows"),
+        "v2.grpc": Adapter("penstock.serve.rowcodecs.v2grpc:V2GrpcRows"),
+        "v1.json": Adapter("penstock.serve.rowcodecs.v1json:V1JsonRows"),
+    },
+    "reader": {
+        "large-json": Adapter("penstock.serve.readers.largejson:LargeJson"),
     },
     "protocol": {
         "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),

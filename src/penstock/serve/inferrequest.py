@@ -11,19 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import GenericAlias
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, Protocol, cast
 
 import msgspec
 import numpy as np
 
+from penstock import adapters
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.protocol import Request, SharedInput, Span, seconds
 from penstock.serve.tensordata import BF16, ELEMENTS, ONLY_RAW, from_json, from_raw, parse, shaped
-from penstock.tensors import DTYPES, Arrays, Signature, TensorSpec
+from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec
 
 Parameters = dict[str, str | float | bool | int | list[object] | dict[str, object] | None]
 _PLACES = tuple(f"inputs[{index}]" for index in range(100))
 _MOST_FORMS = 256
+LARGE_BYTES = 64 << 10
+"""From here on a body of one tensor is worth a reader that makes no Python numbers."""
 SPAN = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
 
 
@@ -76,6 +79,14 @@ class _Typed(NamedTuple):
 _decode_any = msgspec.json.Decoder(Body).decode
 
 
+class LargeReader(Protocol):
+    """What the adapters' ``reader`` table names."""
+
+    @staticmethod
+    def read(body: bytes, spec: TensorSpec) -> tuple[str, Array] | None:
+        """The caller's id and the array of a model's one input; None for a body of another form."""
+
+
 class Requests:
     """Decodes bodies, and remembers the typed form of each signature."""
 
@@ -89,6 +100,10 @@ class Requests:
         Raises:
             InvalidInput: With the field's path and never its value.
         """
+        if len(body) >= LARGE_BYTES and len(signature.inputs) == 1 and signature.inputs[0].datatype in ("FP32", "FP64"):
+            large = cast("LargeReader", adapters.load("reader", "large-json")).read(body, signature.inputs[0])
+            if large is not None:
+                return Request({signature.inputs[0].name: large[1]}, large[0])
         typed = self._form(signature)
         if typed is not None:
             found = self._typed(body, typed)

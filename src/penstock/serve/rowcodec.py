@@ -8,7 +8,7 @@ complete path answers. It must answer byte for byte what the dialect's own `enco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 import msgspec
@@ -84,7 +84,12 @@ class RowCodec(Protocol):
         """One answer a row."""
 
 
-Opener = Callable[[Signature, Mapping[bytes, bytes]], RowCodec | None]
+class RowCodecType(Protocol):
+    """What the adapters' ``rowcodec`` table names."""
+
+    @staticmethod
+    def fit(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
+        """A codec for requests with these headers, the same one each time; None where none of them is usual."""
 
 
 def find_codec(forms: Sequence[str], signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
@@ -96,7 +101,7 @@ def find_codec(forms: Sequence[str], signature: Signature, headers: Mapping[byte
         headers: Of a request.
     """
     for form in forms:
-        found = cast("Opener", adapters.load("rowcodec", form))(signature, headers)
+        found = cast("RowCodecType", adapters.load("rowcodec", form)).fit(signature, headers)
         if found is not None:
             return found
     return None

@@ -27,8 +27,14 @@ class _Request(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     instances: tuple[tuple[Value, ...] | msgspec.Struct]
 
 
-class V1Rows:
+class V1JsonRows:
     """Usual requests for one signature."""
+
+    @staticmethod
+    def fit(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
+        """See `RowCodecType.fit`."""
+        del headers  # V1 says nothing about the body in them
+        return _codec(signature)
 
     def __init__(self, stacking: Stacking, decode: Callable[[bytes], Row], *, matrix: bool) -> None:
         self.decode = decode
@@ -60,12 +66,6 @@ class V1Rows:
         return Bodies([_HEADERS] * len(contents), contents)
 
 
-def codec(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
-    """A codec for requests of a signature; None where no request is usual."""
-    del headers  # V1 says nothing about the body in them
-    return _codec(signature)
-
-
 @lru_cache(64)
 def _codec(signature: Signature) -> RowCodec | None:
     stacking = stacking_of(signature)
@@ -81,7 +81,7 @@ def _codec(signature: Signature) -> RowCodec | None:
     fields = [("instances", GenericAlias(tuple, (forms,)))]
     request = msgspec.defstruct("Request", fields, bases=(_Request,), gc=False, forbid_unknown_fields=True)
     decode = cast("Callable[[bytes], Row]", msgspec.json.Decoder(request).decode)
-    return V1Rows(stacking, decode, matrix=matrix)
+    return V1JsonRows(stacking, decode, matrix=matrix)
 
 
 def _object(names: Sequence[str], elements: Sequence[object]) -> type:

@@ -41,6 +41,12 @@ class Message(NamedTuple):
 class V2GrpcRows:
     """Usual messages for one signature."""
 
+    @staticmethod
+    def fit(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
+        """See `RowCodecType.fit`."""
+        del headers  # they say nothing about the message
+        return _codec(signature)
+
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._inputs = [(spec.name, DTYPES[spec.datatype], spec.shape[1:]) for spec in signature.inputs]
@@ -118,12 +124,6 @@ class V2GrpcRows:
         if len(self._known) >= MOST_PARTS:
             self._known.clear()
         self._known.add(body[:start])
-
-
-def codec(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
-    """A codec for messages of a signature; None where none is usual."""
-    del headers  # they say nothing about the message
-    return _codec(signature)
 
 
 @lru_cache(64)

@@ -47,8 +47,13 @@ class _Decoded(Protocol):
     inputs: tuple[_Tensor, ...]
 
 
-class V2Rows:
+class V2JsonRows:
     """Usual JSON requests for one signature."""
+
+    @staticmethod
+    def fit(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
+        """See `RowCodecType.fit`."""
+        return None if b"inference-header-content-length" in headers else _codec(signature)
 
     def __init__(self, stacking: Stacking, decode: Callable[[bytes], Row], inputs: int) -> None:
         self.decode = decode
@@ -90,11 +95,6 @@ class V2Rows:
         return Bodies([_HEADERS] * len(contents), contents)
 
 
-def codec(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
-    """A codec for requests with these headers; None where no request is usual."""
-    return None if b"inference-header-content-length" in headers else _codec(signature)
-
-
 @lru_cache(64)
 def _codec(signature: Signature) -> RowCodec | None:
     stacking = stacking_of(signature)
@@ -102,7 +102,9 @@ def _codec(signature: Signature) -> RowCodec | None:
         return None
     inputs = GenericAlias(tuple, tuple(_tensor(spec) for spec in signature.inputs))
     request = msgspec.defstruct("Request", [("inputs", inputs)], bases=(_Request,), kw_only=True, gc=False)
-    return V2Rows(stacking, cast("Callable[[bytes], Row]", msgspec.json.Decoder(request).decode), len(signature.inputs))
+    return V2JsonRows(
+        stacking, cast("Callable[[bytes], Row]", msgspec.json.Decoder(request).decode), len(signature.inputs)
+    )
 
 
 def _tensor(spec: TensorSpec) -> type:

@@ -61,6 +61,12 @@ class RawRow(NamedTuple):
 class V2RawRows:
     """Usual binary requests for one signature with a JSON part of one length."""
 
+    @staticmethod
+    def fit(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
+        """See `RowCodecType.fit`."""
+        length = headers.get(b"inference-header-content-length", b"")
+        return _codec(signature, int(length)) if length.isdigit() and 0 < int(length) < 4096 else None
+
     def __init__(self, signature: Signature, length: int) -> None:
         self._signature = signature
         self._length = length
@@ -123,12 +129,6 @@ class V2RawRows:
             self._plans.clear()
         self._plans[part] = plan
         return plan
-
-
-def codec(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
-    """A codec for requests with these headers; None where no request is usual."""
-    length = headers.get(b"inference-header-content-length", b"")
-    return _codec(signature, int(length)) if length.isdigit() and 0 < int(length) < 4096 else None
 
 
 @lru_cache(256)

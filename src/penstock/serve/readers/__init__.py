@@ -1,0 +1,1 @@
+"""Readers that are worth their import only for some bodies; `penstock.adapters` names them."""
