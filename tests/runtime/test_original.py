@@ -63,17 +63,15 @@ def test_a_classifier_answers_label_and_probabilities(tmp_path: Path, truth: np.
 MOST_PROBABLE = [
     DecisionTreeClassifier(max_depth=2), ExtraTreesClassifier(4), GaussianNB(), LogisticRegression(),
     GradientBoostingClassifier(n_estimators=5), HistGradientBoostingClassifier(max_iter=5),
-    LinearDiscriminantAnalysis(), MLPClassifier((4,), max_iter=30), RandomForestClassifier(4), LGBMClassifier(n_estimators=5, verbose=-1),
-    XGBClassifier(n_estimators=5),
+    LinearDiscriminantAnalysis(), MLPClassifier((4,), max_iter=30), RandomForestClassifier(4),
+    LGBMClassifier(n_estimators=5, verbose=-1), XGBClassifier(n_estimators=5),
 ]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("model", MOST_PROBABLE, ids=lambda model: type(model).__name__)
 @pytest.mark.parametrize("truth", [TWO, THREE], ids=["two", "three"])
-def test_a_label_read_from_the_probabilities_is_the_one_the_model_says(
-    model: object, truth: np.ndarray
-) -> None:
+def test_a_label_read_from_the_probabilities_is_the_one_the_model_says(model: object, truth: np.ndarray) -> None:
     fitted = clone(model).fit(FEATURES, truth)
     wide = np.concatenate([FEATURES, 100 * RANDOM.normal(size=(2000, 3)), np.full((3, 3), 0.5)])
     asked = answer(fitted, MATRIX, {"X": wide})
