@@ -42,12 +42,27 @@ def http_load(port: int, traffic: Traffic, *, connections: int, seconds: float, 
     Raises:
         RuntimeError: wrk said nothing that can be read.
     """
+    return _wrk(port, traffic, connections=connections, seconds=seconds, scratch=scratch, pause_ms=0)
+
+
+def paced_load(port: int, traffic: Traffic, *, connections: int, per_s: float, seconds: float, scratch: Path) -> Load:
+    """The same at about `per_s` requests a second: each connection rests after each answer.
+
+    Raises:
+        RuntimeError: wrk said nothing that can be read.
+    """
+    pause_ms = max(int(1000 * connections / per_s) - 1, 1)
+    return _wrk(port, traffic, connections=connections, seconds=seconds, scratch=scratch, pause_ms=pause_ms)
+
+
+def _wrk(port: int, traffic: Traffic, *, connections: int, seconds: float, scratch: Path, pause_ms: int) -> Load:
     bodies = scratch / f"{port}.bodies"
     with bodies.open("wb") as file:
         for body in traffic.bodies:
             file.write(b"%d\n%b" % (len(body), body))
     command = ["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "20s"]
     command += ["-s", str(HERE / "requests.lua"), f"http://127.0.0.1:{port}{traffic.path}", "--", str(bodies)]
+    command.append(str(pause_ms))
     command += [f"{name}: {value}" for name, value in traffic.headers.items()]
     said = _output(command, seconds)
     numbers = said.partition("RESULT ")[2].split()

@@ -21,6 +21,9 @@ class Figure(Enum):
     SIZE = "installed size"
     IDLE = "idle CPU"
     HOP = "CPU of the hop"
+    ADDED = "CPU added to a request"
+    LOST = "rows lost"
+    BEHIND = "CPU a row behind the path"
 
     @property
     def more_is_better(self) -> bool:
@@ -29,8 +32,9 @@ class Figure(Enum):
 
     @property
     def unit(self) -> str:
-        """Of the claim: a ratio but for two."""
-        return {Figure.IDLE: " %", Figure.HOP: " us"}.get(self, "x")
+        """Of the claim: most are ratios."""
+        microseconds = dict.fromkeys((Figure.HOP, Figure.ADDED, Figure.BEHIND), " us")
+        return {Figure.IDLE: " %", Figure.LOST: " rows", **microseconds}.get(self, "x")
 
 
 class Stage(NamedTuple):
@@ -54,6 +58,7 @@ STAGES: dict[str, Stage] = {
     "grpc": Stage("trees", 1, "100 gradient-boosted trees, 20 numbers, gRPC"),
     "two": Stage("trees", 2, "100 gradient-boosted trees, 20 numbers, two workers on two CPUs"),
     "start": Stage("trees", 1, "cold start and memory"),
+    "capture": Stage("trees", 1, "5,000 rows a second for a minute, then the log is read"),
     "python": Stage("python", 1, "a scikit-learn pipeline that does not compile"),
     "everyday": Stage("everyday", 1, "a fused pipeline over 10 numbers and 5 texts"),
 }
@@ -160,6 +165,12 @@ CLAIMS: tuple[Claim, ...] = (
     )._replace(reference=False),
     _rate("P12", "python", "the same, c1", (_PYTHON_1, _MLFLOW_1), must=1.8, aim=2.5)._replace(reference=False),
     Claim("P12", "python", "CPU of the hop", Figure.HOP, Spot("hop"), (), 80, 50, reference=False),
+    Claim(
+        "P13", "core", "inference log on the request path, c16", Figure.ADDED, _V2_16,
+        (Spot("penstock_unlogged", "v2", 16),), 3, 2,
+    ),
+    Claim("P13", "capture", "rows lost at 5,000 rows/s for 60 s", Figure.LOST, _STARTED, (), 0, 0),
+    Claim("P13", "capture", "behind the path, a row", Figure.BEHIND, _STARTED, (), 10, 5),
     _rate(
         "P14", "everyday", "named columns as V2 JSON, c16 against FastAPI + pydantic", (_V2_16, _EVERYDAY),
         must=4, aim=6,

@@ -18,7 +18,7 @@ Sample = Mapping[str, float]
 _FIELDS = {
     Figure.PER_CPU: "cpu_us", Figure.CPU: "cpu_us", Figure.P50: "p50_ms", Figure.P99: "p99_ms",
     Figure.START: "start_s", Figure.MEMORY: "pss_mib", Figure.SIZE: "size_mib", Figure.IDLE: "idle_pct",
-    Figure.HOP: "cpu_us",
+    Figure.HOP: "cpu_us", Figure.ADDED: "cpu_us", Figure.LOST: "lost", Figure.BEHIND: "behind_us",
 }  # fmt: skip
 
 
@@ -103,5 +103,7 @@ def _value(figure: Figure, ours: Sample, theirs: list[Sample]) -> float:
     if not theirs:
         return ours[field]
     other = sum(sample[field] for sample in theirs)
+    if figure is Figure.ADDED:
+        return ours[field] - other
     # Requests per CPU second are the inverse of CPU per request.
     return other / ours[field] if figure.more_is_better else ours[field] / other

@@ -1,9 +1,10 @@
--- wrk script: POST the bodies of a file in turn. Arguments after "--": the file, then one "Name: value" a header.
+-- wrk script: POST the bodies of a file in turn. Arguments after "--": the file, milliseconds that a connection rests
+-- before each request, then one "Name: value" a header.
 -- In the file each body stands behind a line with its number of bytes.
 local requests, turn = {}, 0
 function init(args)
   wrk.method = "POST"
-  for i = 2, #args do
+  for i = 3, #args do
     local name, value = args[i]:match("^(.-): (.*)$")
     wrk.headers[name] = value
   end
@@ -12,6 +13,8 @@ function init(args)
     requests[#requests + 1] = wrk.format(nil, nil, nil, file:read(tonumber(size)))
   end
   file:close()
+  local pause = tonumber(args[2])
+  if pause > 0 then delay = function() return pause end end
 end
 function request()
   turn = turn % #requests + 1

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from bench.capture import measure_capture
 from bench.environments import installed_mib
 from bench.load import missing_tools
 from bench.models import make_model
@@ -32,6 +34,7 @@ from bench.systems import SYSTEMS
 from bench.table import claims_table
 
 STARTS = 5
+CAPTURE_S = 60.0
 WARM_S = 1.0
 
 
@@ -111,9 +114,15 @@ def bring_up(stage: str, name: str, asked: list[str], record: Record, options: O
 
 
 def sample(stage: str, number: int, spot: Spot, running: Running, record: Record, seconds: float) -> None:
-    """One spot in one round."""
-    figures = running.measure(spot, seconds)
-    record.add("sample", stage=stage, round=number, system=spot.system, spot=str(spot), **figures)
+    """One spot in one round; a system that breaks under it voids its points."""
+    place = {"stage": stage, "round": number, "system": spot.system, "spot": str(spot)}
+    try:
+        figures = running.measure(spot, seconds)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        say(f"  round {number + 1}  {spot!s:32} BROKE: {error}")
+        record.add("sample", **place, failed=1)
+        return
+    record.add("sample", **place, **figures)
     bad = figures.get("failed", 0) + figures.get("wrong", 0)
     latency = f"p50 {figures['p50_ms']:.2f} p99 {figures['p99_ms']:.2f} ms" if "p50_ms" in figures else ""
     rate = f"{figures['per_s']:9.0f}/s  {figures['cpu_us']:8.1f} us CPU"
@@ -150,6 +159,26 @@ def one_start(spot: Spot, options: Options) -> dict[str, float]:
             return {"start_s": start_s, **running.rest(), "size_mib": installed_mib(setting.environment)}
         finally:
             running.stop()
+
+
+def run_capture(claims: list[Claim], record: Record, options: Options) -> None:
+    """A paced load of a minute, once."""
+    say(f"capture: {STAGES['capture'].what}")
+    (spot,) = spots_of("capture", claims)
+    with TemporaryDirectory(prefix="capture-", dir=WORK) as folder:
+        running = bring_up("capture", spot.system, [spot.traffic], record, options, Path(folder))
+        if running is None:
+            return
+        try:
+            figures = measure_capture(running, spot.traffic, Path(folder) / spot.system / "log", seconds=CAPTURE_S)
+        except (RuntimeError, OSError) as error:
+            say(f"  {spot.system}: left out: {error}")
+            record.add("skip", stage="capture", system=spot.system, reason=str(error))
+            return
+        finally:
+            running.stop()
+        record.add("sample", stage="capture", round=0, system=spot.system, spot=str(spot), **figures)
+        say("  " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))
 
 
 def chosen(options: argparse.Namespace) -> list[Claim]:
@@ -199,6 +228,8 @@ def main() -> int:
     for stage in dict.fromkeys(claim.stage for claim in claims):
         if stage == "start":
             run_starts(claims, record, options)
+        elif stage == "capture":
+            run_capture(claims, record, options)
         else:
             run_stage(stage, claims, record, options)
     print(f"\n{claims_table(claims, [Samples(record.lines)])}\n\nsamples: {record.path}")

@@ -103,7 +103,9 @@ class Server:
         return max(self._tree(), key=_cpu_ticks)
 
     def stop(self) -> None:
-        """End exactly the processes that it started."""
+        """End exactly the processes that it started; more than once is harmless."""
+        if self._process.returncode is not None:
+            return
         tree = self._tree()
         self._process.send_signal(signal.SIGTERM)
         try:

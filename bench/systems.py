@@ -46,10 +46,11 @@ class System:
     needs: tuple[str, ...] = ()
 
 
-_OURS = (
+_UNLOGGED = (
     "{bin}/python -m penstock.serve --package {package} --port {port} --workers {workers} --spares 0"
-    " --log-dir {scratch}/log --token-file {scratch}/token --keys {keys}"
+    " --token-file {scratch}/token --keys {keys}"
 )
+_OURS = _UNLOGGED + " --log-dir {scratch}/log/journal"
 _UVICORN = (
     "{bin}/uvicorn --loop uvloop --http httptools --no-access-log --log-level warning --host 127.0.0.1 --port {port}"
     " --workers {workers} --app-dir {peers} "
@@ -67,6 +68,9 @@ _MLFLOW = "{bin}/mlflow models serve -m {scratch}/mlflow --env-manager local -h 
 
 SYSTEMS: dict[str, System] = {
     "penstock": System("Penstock", "penstock", _OURS, headers=AUTHORIZED, prepare=layouts.token),
+    "penstock_unlogged": System(
+        "Penstock without its log", "penstock", _UNLOGGED, headers=AUTHORIZED, prepare=layouts.token
+    ),
     "penstock_python": System(
         "Penstock, sandboxed Python model", "penstock_python", _OURS, headers=AUTHORIZED, prepare=layouts.token
     ),

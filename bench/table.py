@@ -42,7 +42,7 @@ def shown(claim: Claim, verdict: Verdict) -> str:
     """A run's figure, or why there is none."""
     if verdict.value is None:
         return verdict.why.splitlines()[-1][:80].replace("|", "/")
-    digits = 1 if claim.figure is Figure.HOP else 2
+    digits = 0 if claim.figure is Figure.LOST else 1 if claim.figure.unit == " us" else 2
     return f"{verdict.value:.{digits}f}{claim.figure.unit}"
 
 

@@ -9,7 +9,6 @@ found in it again. "By hand" is the best of them.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from bench.models import make_model, models_folder
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
 from penstock.packages.read import Package, open_package
+from penstock.records import encode
 from penstock.tuning.search import Trial
 from penstock.tuning.tune import Tuned, TuningGoal, tune
 
@@ -104,8 +104,7 @@ def main() -> None:
         print(f"{model}: {verdicts[-1].tuned.chosen.setting.label}: {verdicts[-1].tuned.why}", flush=True)
     print(table(verdicts))
     if options.json:
-        points = {one.model: [json.loads(json.dumps(str(trial))) for trial in one.tuned.trials] for one in verdicts}
-        Path(options.json).write_text(json.dumps(points, indent=1))
+        Path(options.json).write_bytes(encode([one._asdict() | {"by_hand_x": one.ratio} for one in verdicts]))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,6 @@ def test_the_ratio_lies_between_those_of_the_rounds(rounds: list[tuple[float, fl
     assert min(ratios) <= value <= max(ratios)
 
 
-def test_every_aim_goes_beyond_its_must() -> None:
+def test_no_aim_stays_behind_its_must() -> None:
     for one in CLAIMS:
-        assert one.aim > one.must if one.figure.more_is_better else one.aim < one.must, one.what
+        assert one.aim > one.must if one.figure.more_is_better else one.aim < one.must or one.aim == 0, one.what
