@@ -12,6 +12,7 @@ import struct
 import subprocess
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -115,8 +116,6 @@ def test_predictions_go_on_and_losses_are_counted(plane: DataPlane, disk: Disk, 
     with loaded(plane, {"keep": 2, "new": 1}, pause_s=0.002) as load:
         _, before = promised(plane, 0.5)
         disk.fail(FAULTS[fault])
-        # Whatever was on its way to the disk when it failed is decided in the second after.
-        promised(plane, 0.3)
         statuses, kept = promised(plane, SECONDS)
         disk.fail()
         healed = time.monotonic()
@@ -157,12 +156,13 @@ def test_a_worker_that_dies_is_replaced(plane: DataPlane, disk: Disk, figures: F
         time.sleep(1.0)
     with loaded(plane, {"keep": 2, "new": 1}, pause_s=0.002) as load:
         time.sleep(SECONDS)
-    ready = plane.ask("GET", "/v2/health/ready").status
+    ready = 0
+    with suppress(OSError):
+        ready = plane.ask("GET", "/v2/health/ready").status
     disk.fail()
-    plane.settled()
     figures.count(f"{fault} and workers killed: failed predictions", len(load.failures) + len(load.lost), at_most=0)
     figures.count(f"{fault} and workers killed: predictions", len(load.answers), at_least=100)
-    figures.count(f"{fault} and workers killed: ready, status", ready, at_most=200)
+    figures.count(f"{fault} and workers killed: not ready", int(ready != 200), at_most=0)
     print([*load.failures, *load.lost][:3])
     figures.hold()
 

@@ -214,10 +214,12 @@ class Worker:
         while True:
             await self._news.wait()
             self._news.clear()
-            if self._wanted is None:
+            wanted = self._wanted
+            if wanted is None:
                 continue
-            if await self._apply(self._wanted):
-                self._file.keep(self._wanted)
+            # A newer one may come meanwhile, and what was not applied must not be kept as if it had been.
+            if await self._apply(wanted):
+                self._file.keep(wanted)
             self._board.settled = True
             first = not self._looked.is_set()
             # The supervisor knows before anybody else can: a replacement then waits until it is loaded.
