@@ -69,11 +69,14 @@ class Rpc(NamedTuple):
         path: From a request message to what the flow is asked for; begins with the method's own path.
         answers: How often it does.
         wrap: From a reply, a refusal included, to a message of a stream; None where a refusal ends the stream.
+        begin: From a message to that beginning of it which decides the path: any other that begins so has the same.
+            Empty where there is none.
     """
 
     path: Callable[[bytes], str]
     answers: Answers = "once"
     wrap: Callable[[Reply], bytes] | None = None
+    begin: Callable[[bytes], bytes] | None = None
 
 
 class Service(ServingProtocol):

@@ -68,14 +68,14 @@ class GrpcState:
         if not isinstance(plan, RpcPlan):
             plan = head.plan = self._plan(head)
         kind = _KINDS[plan.rpc.answers] if plan.rpc else RefusedStream
-        return kind(connection, number, head, flow=self._flow, limits=self.limits)
+        return kind(connection, number, head, self._flow, self.limits)
 
     def _plan(self, head: RequestHead) -> RpcPlan:
         headers = head.headers
         if head.method != b"POST":
-            return _nothing(refused_http(405))
+            return RpcPlan(None, refused_http(405))
         if not _is_grpc(headers.get(b"content-type", b"")):
-            return _nothing(refused_http(415))
+            return RpcPlan(None, refused_http(415))
         rpc = self._rpcs.get(head.path)
         if rpc is None:
             return _refused("there is no such method", "reflection lists those there are", code="serve.unsupported")
@@ -85,8 +85,8 @@ class GrpcState:
         try:
             timeout_s(headers.get(b"grpc-timeout", b"1S"))
         except PenstockError as error:
-            return _nothing(refused_alone(refusal(refuse_rpc(error))))
-        return RpcPlan(rpc, b"", encoding == b"gzip", {})
+            return RpcPlan(None, refused_alone(refusal(refuse_rpc(error))))
+        return RpcPlan(rpc, gzip=encoding == b"gzip")
 
 
 def _services() -> list[Service]:
@@ -98,9 +98,4 @@ def _is_grpc(content_type: bytes) -> bool:
 
 
 def _refused(message: str, hint: str, *, code: str) -> RpcPlan:
-    return _nothing(refused_alone(refusal(refuse_rpc(InvalidInput(message, hint, code=code)))))
-
-
-def _nothing(refusal: bytes) -> RpcPlan:
-    """The plan of a head that calls nothing."""
-    return RpcPlan(None, refusal, False, {})
+    return RpcPlan(None, refused_alone(refusal(refuse_rpc(InvalidInput(message, hint, code=code)))))

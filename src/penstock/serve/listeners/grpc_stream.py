@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic, perf_counter, time
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, cast
 
 from penstock.errors import InvalidInput, Overloaded, PenstockError
 from penstock.serve.encodings import decompressed
@@ -29,7 +29,7 @@ MOST_TICKETS = 64
 """Paths of one head that are remembered."""
 
 
-class RpcPlan(NamedTuple):
+class RpcPlan:
     """What a request's head says, worked out once for all requests that have it.
 
     Attributes:
@@ -37,12 +37,19 @@ class RpcPlan(NamedTuple):
         refusal: The only block of the answer then.
         gzip: Messages may be compressed.
         tickets: What the head is worth, by path; few, and nobody else's: another head may have no token.
+        begin: Of the message that was asked with last, as far as it decides the path; empty where it does not.
+        ticket: For messages that begin so.
     """
 
-    rpc: Rpc | None
-    refusal: bytes
-    gzip: bool
-    tickets: dict[str, Ticket]
+    __slots__ = ("begin", "gzip", "refusal", "rpc", "ticket", "tickets")
+
+    def __init__(self, rpc: Rpc | None, refusal: bytes = b"", *, gzip: bool = False) -> None:
+        self.rpc = rpc
+        self.refusal = refusal
+        self.gzip = gzip
+        self.tickets: dict[str, Ticket] = {}
+        self.begin = b""
+        self.ticket: Ticket | None = None
 
 
 class Miscompressed(Exception):
@@ -68,9 +75,9 @@ class GrpcStream(Http2Stream):
     lone: ClassVar[bool] = False
 
     def __init__(
-        self, connection: Http2Connection, number: int, head: RequestHead, *, flow: Flow, limits: Http2Limits
+        self, connection: Http2Connection, number: int, head: RequestHead, flow: Flow, limits: Http2Limits
     ) -> None:
-        super().__init__(number, head, window=connection.out.initial, credit=limits.stream_bytes)
+        super().__init__(number, head, connection.out.initial, limits.stream_bytes)
         self._connection = connection
         self._plan = cast("RpcPlan", head.plan)
         self._flow = flow
@@ -195,53 +202,77 @@ class RefusedStream(GrpcStream):
 class OnceStream(GrpcStream):
     """One request, one response."""
 
-    __slots__ = ("_job", "_path", "body", "started", "ticket")
+    __slots__ = ("_job", "body", "started", "ticket")
     lone = True
 
     def opened(self) -> None:
         """Nothing has come yet."""
         self._job: Job | None = None
-        self._path = ""
-        self.body = b""
-        self.started = 0.0
 
     def finished(self) -> None:
         """The request is whole: ask."""
-        if self.over:
+        message = None if self.over else self.alone()
+        if message is not None:
+            self._begin(message)
+
+    def whole(self, data: bytes) -> None:
+        """The request came at once: ask."""
+        if data[:1] != b"\0" or int.from_bytes(data[1:PREFIX_BYTES], "big") != len(data) - PREFIX_BYTES:
+            super().whole(data)
             return
-        message = self.alone()
-        rpc = self._plan.rpc
-        if message is None or rpc is None:
-            return
-        self._path, self.body, self.started = rpc.path(message), message, perf_counter()
-        self.ticket = self._worth()
-        if self.ticket.express is None:
+        self._job = None
+        self._begin(data[PREFIX_BYTES:])
+
+    def _begin(self, message: bytes) -> None:
+        """Have it answered with its turn, or alone where it is unusual."""
+        self.body, self.started = message, perf_counter()
+        plan = self._plan
+        ticket = plan.ticket
+        if ticket is None or ticket.epoch is not self._flow.board.epoch or not message.startswith(plan.begin):
+            ticket = self._worth(message)
+        self.ticket = ticket
+        if ticket.express is None:
             self.unusual()
         else:
-            self.ticket.express.take(self)
+            ticket.express.take(self)
 
     def predicted(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
         """See `penstock.serve.express.Entry`."""
-        headers = b"%bx-prediction-id: %b\r\n%b" % (lines[0], own_id.encode(), lines[1])
-        self.answer(Reply(0, content, CONTENT_TYPE, headers))
+        if self.over:
+            return
+        out, size = self._connection.out, len(content) + PREFIX_BYTES
+        if size > self.window or size > out.window or size > out.frame_bytes:
+            headers = b"%bx-prediction-id: %b\r\n%b" % (lines[0], own_id.encode(), lines[1])
+            self.answer(Reply(0, content, CONTENT_TYPE, headers))
+            return
+        self.over = True
+        out.window -= size
+        out.end(self, grpc_wire.predicted(self.id, content, own_id, lines[0] + lines[1]))
 
     def unusual(self) -> None:
         """See `penstock.serve.express.Entry`."""
-        call = Call(METHOD, self._path, self.head.headers, self.body, time(), self.started)
+        rpc = self._plan.rpc
+        if self.over or rpc is None:
+            return
+        call = Call(METHOD, rpc.path(self.body), self.head.headers, self.body, time(), self.started)
         job = self._flow.handle(call, self.answer)
         if not self.over:
             self._job = job
 
-    def _worth(self) -> Ticket:
-        """What the head is worth for this path, worked out again when the board is another."""
-        tickets = self._plan.tickets
-        known = tickets.get(self._path)
-        if known is None or known.epoch is not self._flow.board.epoch:
-            if len(tickets) >= MOST_TICKETS:
-                tickets.clear()
-            known = self._flow.ticket(Call(METHOD, self._path, self.head.headers, b"", time(), 0.0))
-            tickets[self._path] = known
-        return known
+    def _worth(self, message: bytes) -> Ticket:
+        """What the head is worth for this message's path, worked out again when the board is another."""
+        plan = self._plan
+        rpc = cast("Rpc", plan.rpc)
+        path = rpc.path(message)
+        ticket = plan.tickets.get(path)
+        if ticket is None or ticket.epoch is not self._flow.board.epoch:
+            if len(plan.tickets) >= MOST_TICKETS:
+                plan.tickets.clear()
+            ticket = self._flow.ticket(Call(METHOD, path, self.head.headers, b"", time(), 0.0))
+            plan.tickets[path] = ticket
+        plan.begin = rpc.begin(message) if rpc.begin else b""
+        plan.ticket = ticket if plan.begin else None
+        return ticket
 
     def answer(self, reply: Reply) -> None:
         """Send the response and the trailers."""

@@ -7,6 +7,7 @@ connection and most of them are made once.
 from __future__ import annotations
 
 import re
+import struct
 from functools import lru_cache
 from typing import Final
 
@@ -54,6 +55,9 @@ HEAD_BLOCK = _OK_200 + _TYPE + _ENCODINGS
 _HEAD_WORD = len(HEAD_BLOCK) << 8 | HEADERS
 _ID_LINE = b"x-prediction-id: "
 _ID_NAME = b"\0\x0fx-prediction-id"
+_OK_ID = _STATUS_OK + _ID_NAME
+_LAST = END_HEADERS | END_STREAM
+_BEGIN = struct.Struct(f">IBI{len(HEAD_BLOCK)}sIBIBI").pack
 
 
 def head(stream: int) -> bytes:
@@ -99,17 +103,18 @@ def refused_http(status: int) -> bytes:
 
 def whole(stream: int, body: bytes, lines: bytes) -> bytes:
     """A whole answer of one message: head, DATA, trailers."""
-    size = len(body)
-    block = trailers(lines)
-    return b"".join(
-        (
-            HEAD.pack(_HEAD_WORD, END_HEADERS, stream),
-            HEAD_BLOCK,
-            HEAD.pack(size + PREFIX_BYTES << 8 | DATA, 0, stream),
-            b"\0",
-            size.to_bytes(4, "big"),
-            body,
-            HEAD.pack(len(block) << 8 | HEADERS, END_HEADERS | END_STREAM, stream),
-            block,
-        )
-    )
+    size, block = len(body) + PREFIX_BYTES, trailers(lines)
+    return b"".join((_begin(stream, size), body, HEAD.pack(len(block) << 8 | HEADERS, _LAST, stream), block))
+
+
+def predicted(stream: int, body: bytes, own_id: str, lines: bytes) -> bytes:
+    """The same for a prediction of that id; `lines` are the other headers."""
+    size, name, rest = len(body) + PREFIX_BYTES, own_id.encode(), _fields(lines)
+    length = len(_OK_ID) + 1 + len(name) + len(rest)
+    last = HEAD.pack(length << 8 | HEADERS, _LAST, stream)
+    return b"".join((_begin(stream, size), body, last, _OK_ID, _number(len(name)), name, rest))
+
+
+def _begin(stream: int, size: int) -> bytes:
+    """Head, and DATA up to its message."""
+    return _BEGIN(_HEAD_WORD, END_HEADERS, stream, HEAD_BLOCK, size << 8 | DATA, 0, stream, 0, size - PREFIX_BYTES)

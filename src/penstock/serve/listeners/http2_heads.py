@@ -80,15 +80,18 @@ class HeaderBlocks:
 
     Args:
         most_bytes: Of a decoded header list, 32 bytes a field included.
+
+    Attributes:
+        known: Heads by their blocks, as long as the table stays as it is.
     """
 
-    __slots__ = ("_decoder", "_known", "_table")
+    __slots__ = ("_decoder", "_table", "known")
 
     def __init__(self, most_bytes: int) -> None:
         self._decoder = Decoder(most_bytes)
         self._table = _CountedTable()
         self._decoder.header_table = self._table
-        self._known: dict[bytes, RequestHead] = {}
+        self.known: dict[bytes, RequestHead] = {}
 
     def read(self, block: bytes) -> RequestHead:
         """The head that a whole block stands for.
@@ -96,17 +99,17 @@ class HeaderBlocks:
         Raises:
             ConnectionFault: It cannot be decoded, or is too large once decoded: the table is lost.
         """
-        known = self._known.get(block)
+        known = self.known.get(block)
         if known is not None:
             return known
         changes = self._table.changes
         head = RequestHead(self._decoded(block))
         if self._table.changes != changes or _resizes(block):
-            self._known.clear()
+            self.known.clear()
         elif len(block) <= MOST_BYTES:
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[block] = head
+            if len(self.known) >= MOST:
+                self.known.clear()
+            self.known[block] = head
         return head
 
     def skip(self, block: bytes) -> bool:
@@ -116,7 +119,7 @@ class HeaderBlocks:
             ConnectionFault: It cannot be decoded.
         """
         fields = self._decoded(block)
-        self._known.clear()
+        self.known.clear()
         return not any(name[:1] == b":" or name != name.lower() for name, _ in fields)
 
     def _decoded(self, block: bytes) -> list[tuple[bytes, bytes]]:

@@ -96,4 +96,5 @@ class Account:
 
     def earn(self, credit: int) -> None:
         """A request was answered, or a second is over."""
-        self.left = min(self.left + credit, self._most)
+        self.left += credit
+        self.left = min(self.left, self._most)

@@ -9,6 +9,7 @@ RFC 9113, 5.2 and 6.9: DATA counts against the stream's window and the connectio
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from time import monotonic
 
@@ -106,6 +107,7 @@ class Outflow:
         if not stream.queue:
             stream.stalled_at = monotonic()
             self._waiting[stream.id] = stream
+            stream.queue = deque()
         stream.queue.append(memoryview(data))
         stream.queued += len(data)
         self.queued += len(data)
@@ -123,7 +125,7 @@ class Outflow:
         """Send nothing more of a stream."""
         if self._waiting.pop(stream.id, None) is not None:
             self.queued -= stream.queued
-            stream.queue.clear()
+            stream.queue = None
 
     def widen(self, size: int, stream: Http2Stream | None = None) -> None:
         """The peer takes so much more, on a stream or on the connection.
@@ -169,21 +171,24 @@ class Outflow:
 
     def _step(self, stream: Http2Stream) -> int:
         """Send one frame of a stream, and what ends it; the number of bytes."""
-        head = stream.queue[0]
+        queue = stream.queue
+        if not queue:
+            return 0
+        head = queue[0]
         size = min(len(head), stream.window, self.window, self.frame_bytes)
         if size <= 0:
             return 0
         self.put(HEAD.pack(size << 8 | DATA, 0, stream.id) + head[:size])
         if size == len(head):
-            stream.queue.popleft()
+            queue.popleft()
         else:
-            stream.queue[0] = head[size:]
+            queue[0] = head[size:]
         stream.window -= size
         self.window -= size
         stream.queued -= size
         self.queued -= size
         self.moved_at = stream.stalled_at = monotonic()
-        if not stream.queue:
+        if not queue:
             del self._waiting[stream.id]
             if stream.trailers:
                 self.put(stream.trailers)

@@ -21,7 +21,7 @@ class Http2Stream:
         half_closed: The peer sends no more.
         since: `monotonic` when it was opened, or when the message now coming began.
         incoming: Bytes of a message that is not whole yet.
-        queue: DATA that waits for a window.
+        queue: DATA that waits for a window; None or empty where none does.
         queued: Its bytes.
         stalled_at: When something of `queue` last left.
         trailers: The frame that ends it once `queue` is empty.
@@ -32,7 +32,7 @@ class Http2Stream:
         "window",
     )  # fmt: skip
 
-    def __init__(self, stream: int, head: RequestHead, *, window: int, credit: int) -> None:
+    def __init__(self, stream: int, head: RequestHead, window: int, credit: int) -> None:
         self.id = stream
         self.head = head
         self.window = window
@@ -40,7 +40,7 @@ class Http2Stream:
         self.half_closed = False
         self.since = monotonic()
         self.incoming = 0
-        self.queue: deque[memoryview] = deque()
+        self.queue: deque[memoryview] | None = None
         self.queued = 0
         self.stalled_at = 0.0
         self.trailers = b""
@@ -53,6 +53,12 @@ class Http2Stream:
 
     def finished(self) -> None:
         """The peer has sent all."""
+
+    def whole(self, data: bytes) -> None:
+        """All it carries came at once."""
+        self.opened()
+        self.received(data)
+        self.finished()
 
     def lost(self) -> None:
         """It was reset, or the connection has gone: nobody waits for its answer."""

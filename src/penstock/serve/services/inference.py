@@ -19,7 +19,7 @@ from penstock.serve.inferrequest import unspoken
 from penstock.serve.protocol import (
     Act,
     Call,
-    Load,
+    LoadAct,
     Operation,
     Prediction,
     Register,
@@ -74,7 +74,7 @@ class InferenceService(Service):
 
     def _rpc(self, method: str) -> Rpc:
         if method == "ModelInfer":
-            return Rpc(lambda body: self._infer_path(method, body))
+            return Rpc(lambda body: self._infer_path(method, body), begin=_infer_begin)
         if method == "ModelStreamInfer":
             return Rpc(lambda body: self._infer_path(method, body), "each", _in_stream)
         return Rpc(lambda body: _path(method, *_names(_REQUESTS[method], body)))
@@ -105,7 +105,7 @@ class InferenceService(Service):
         asked = _read(_REQUESTS[_method(call)], call.body)
         if operation.verb == "load":
             load_asked(_json({"parameters": dict.fromkeys(asked.parameters)}))
-            return Load(operation.endpoint)
+            return LoadAct(operation.endpoint)
         if operation.verb == "unload":
             given = {name: getattr(one, one.WhichOneof("parameter_choice")) for name, one in asked.parameters.items()}
             unload_asked(_json({"parameters": given}))
@@ -137,6 +137,13 @@ class InferenceService(Service):
         if end and len(self._paths) < _MOST_PATHS:
             self._paths[method, body[:end]] = path
         return path
+
+
+def _infer_begin(body: bytes) -> bytes:
+    """Name and version, and the tag that shows that they end there; empty where they come otherwise."""
+    end = _text_end(body, 0, _NAME_TAG)
+    end = _text_end(body, end, _VERSION_TAG) or end
+    return body[: end + 1] if 0 < end < len(body) and body[end] not in (_NAME_TAG, _VERSION_TAG) else b""
 
 
 def _named(operation: Operation, said: object) -> dict[str, object]:
