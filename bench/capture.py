@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.load import paced_load
+from bench.load import Plan, generate
 from bench.places import LIMITS
 from bench.running import Figures, Running
 from bench.witness import Witness
@@ -32,10 +32,10 @@ def measure_capture(running: Running, traffic_name: str, log: Path, *, seconds: 
     traffic, server = running.traffic(traffic_name), running.server
     tail = Tail(log / "journal", Exchange)
     tail.read()
-    with Witness(server.port, traffic) as witness:
-        load = paced_load(
-            server.port, traffic, connections=CONNECTIONS, per_s=RATE, seconds=seconds, scratch=log.parent
-        )
+    # A connection rests, then waits for about a millisecond.
+    plan = Plan(CONNECTIONS, seconds, running.pinned, pause_ms=int(1000 * CONNECTIONS / RATE) - 1)
+    with Witness(server.port, traffic, pinned=running.pinned) as witness:
+        load = generate(server.port, traffic, plan, log.parent)
     if load.answered / load.seconds < RATE:
         raise RuntimeError(f"only {load.answered / load.seconds:.0f} rows a second: this machine is busy")
     running.stop()

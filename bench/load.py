@@ -1,4 +1,4 @@
-"""A closed loop of keep-alive clients: wrk over HTTP/1.1, h2load over HTTP/2; each takes one CPU.
+"""A closed loop of keep-alive clients: wrk over HTTP/1.1, h2load over HTTP/2; each in one thread.
 
 traffic -> file of bodies -> load generator (pinned) -> Load
 """
@@ -20,6 +20,22 @@ PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "taskset": "util-linux"}
 """Which Debian package brings each tool."""
 
 
+class Plan(NamedTuple):
+    """How to load.
+
+    Attributes:
+        connections: Each waits for its answer before it asks again.
+        seconds: For so long.
+        pinned: The generator has a CPU of its own.
+        pause_ms: How long a connection rests before it asks again.
+    """
+
+    connections: int
+    seconds: float
+    pinned: bool
+    pause_ms: int = 0
+
+
 class Load(NamedTuple):
     """Requests answered with success and not, how long it took, and latencies."""
 
@@ -36,35 +52,25 @@ def missing_tools(names: list[str]) -> str:
     return f"apt-get install {' '.join(missing)}" if missing else ""
 
 
-def http_load(port: int, traffic: Traffic, *, connections: int, seconds: float, scratch: Path) -> Load:
-    """Send the bodies in turn over `connections` for `seconds`, each connection waiting for its answer.
+def generate(port: int, traffic: Traffic, plan: Plan, scratch: Path) -> Load:
+    """Send the bodies in turn, by the generator of the traffic's protocol.
 
     Raises:
-        RuntimeError: wrk said nothing that can be read.
+        RuntimeError: The generator said nothing that can be read.
     """
-    return _wrk(port, traffic, connections=connections, seconds=seconds, scratch=scratch, pause_ms=0)
+    return _h2load(port, traffic, plan, scratch) if traffic.grpc else _wrk(port, traffic, plan, scratch)
 
 
-def paced_load(port: int, traffic: Traffic, *, connections: int, per_s: float, seconds: float, scratch: Path) -> Load:
-    """The same at about `per_s` requests a second: each connection rests after each answer.
-
-    Raises:
-        RuntimeError: wrk said nothing that can be read.
-    """
-    pause_ms = max(int(1000 * connections / per_s) - 1, 1)
-    return _wrk(port, traffic, connections=connections, seconds=seconds, scratch=scratch, pause_ms=pause_ms)
-
-
-def _wrk(port: int, traffic: Traffic, *, connections: int, seconds: float, scratch: Path, pause_ms: int) -> Load:
+def _wrk(port: int, traffic: Traffic, plan: Plan, scratch: Path) -> Load:
     bodies = scratch / f"{port}.bodies"
     with bodies.open("wb") as file:
         for body in traffic.bodies:
             file.write(b"%d\n%b" % (len(body), body))
-    command = ["taskset", "-c", str(LOAD_CPU), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "20s"]
-    command += ["-s", str(HERE / "requests.lua"), f"http://127.0.0.1:{port}{traffic.path}", "--", str(bodies)]
-    command.append(str(pause_ms))
+    command = ["wrk", "-t1", f"-c{plan.connections}", f"-d{plan.seconds:g}s", "--timeout", "20s"]
+    command += ["-s", str(HERE / "requests.lua"), f"http://127.0.0.1:{port}{traffic.path}"]
+    command += ["--", str(bodies), str(plan.pause_ms)]
     command += [f"{name}: {value}" for name, value in traffic.headers.items()]
-    said = _output(command, seconds)
+    said = _output(command, plan)
     numbers = said.partition("RESULT ")[2].split()
     if len(numbers) != 5:
         raise RuntimeError(f"wrk: {said[-300:]}")
@@ -72,30 +78,26 @@ def _wrk(port: int, traffic: Traffic, *, connections: int, seconds: float, scrat
     return Load(requests - failed, failed, micros / 1e6, p50_us / 1e3, p99_us / 1e3)
 
 
-def grpc_load(port: int, traffic: Traffic, *, connections: int, seconds: float, scratch: Path) -> Load:
-    """The same for one gRPC method, one stream a connection.
-
-    h2load sends one and the same body, so the model sees one row again and again: alike for all servers.
-
-    Raises:
-        RuntimeError: h2load said nothing that can be read.
-    """
+def _h2load(port: int, traffic: Traffic, plan: Plan, scratch: Path) -> Load:
+    """One stream a connection; h2load knows one body, so the model sees one row again and again: alike for all."""
     body, log = scratch / f"{port}.grpc", scratch / f"{port}.h2load"
     body.write_bytes(struct.pack(">BI", 0, len(traffic.bodies[0])) + traffic.bodies[0])
     log.unlink(missing_ok=True)
-    command = ["taskset", "-c", str(LOAD_CPU), "h2load", "-t1", f"-c{connections}", "-m1", "-D", f"{seconds:g}"]
-    command += ["-d", str(body), "--log-file", str(log), "-H", "content-type: application/grpc", "-H", "te: trailers"]
+    command = ["h2load", "-t1", f"-c{plan.connections}", "-m1", "-D", f"{plan.seconds:g}", "-d", str(body)]
+    command += ["--log-file", str(log), "-H", "content-type: application/grpc", "-H", "te: trailers"]
     for name, value in traffic.headers.items():
         command += ["-H", f"{name.lower()}: {value}"]
-    said = _output([*command, f"http://127.0.0.1:{port}{traffic.path}"], seconds)
+    said = _output([*command, f"http://127.0.0.1:{port}{traffic.path}"], plan)
     lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
     latencies = sorted(int(line[2]) / 1e3 for line in lines if len(line) == 3)
     if not latencies:
         raise RuntimeError(f"h2load: {said[-300:]}")
     failed = sum(line[1] != "200" for line in lines)
     count = len(latencies)
-    return Load(count - failed, failed, seconds, latencies[count // 2], latencies[int(count * 0.99)])
+    return Load(count - failed, failed, plan.seconds, latencies[count // 2], latencies[int(count * 0.99)])
 
 
-def _output(command: list[str], seconds: float) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds + GRACE_S, check=False).stdout
+def _output(command: list[str], plan: Plan) -> str:
+    pin = ["taskset", "-c", str(LOAD_CPU)] if plan.pinned else []
+    timeout = plan.seconds + GRACE_S
+    return subprocess.run([*pin, *command], capture_output=True, text=True, timeout=timeout, check=False).stdout

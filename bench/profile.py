@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from bench.models import make_model
 from bench.places import PROFILES, ROOT, WORK
 from bench.points import Spot
 from bench.running import Running, setting_of
-from bench.server import LOAD_CPU, free_port
+from bench.server import free_port
 
 RATE = 250
 SECONDS = 12.0
@@ -112,7 +111,6 @@ def main() -> int:
     parser.add_argument("--name", required=True, help="of the file in profiles/")
     parser.add_argument("--source", type=Path, default=ROOT, help="another checkout, to profile its wheel")
     given = parser.parse_args()
-    os.sched_setaffinity(0, {LOAD_CPU})
     source = given.source.resolve()
     asked = ["git", "-C", str(source), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(asked, capture_output=True, text=True, check=False)

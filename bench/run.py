@@ -29,7 +29,7 @@ from bench.places import RESULTS, ROOT, WORK
 from bench.points import CLAIMS, STAGES, Claim, Spot, spots_of
 from bench.ratios import Samples
 from bench.running import Running, setting_of
-from bench.server import LOAD_CPU, free_port
+from bench.server import free_port
 from bench.systems import SYSTEMS
 from bench.table import claims_table
 
@@ -219,7 +219,6 @@ def main() -> int:
     if install:
         print(f"the load generators are missing: {install}", file=sys.stderr)
         return 1
-    os.sched_setaffinity(0, {LOAD_CPU})
     WORK.mkdir(parents=True, exist_ok=True)
     record = Record(given.json or RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.jsonl")
     record.add("run", at=time.time(), points=[claim.point for claim in claims], **describe())

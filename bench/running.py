@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.dialects import TRAFFIC
 from bench.environments import environment
 from bench.layouts import Setting
-from bench.load import grpc_load, http_load
+from bench.load import Plan, generate
 from bench.models import Model
 from bench.places import LIMITS, PEERS, ROOT
 from bench.points import Spot
@@ -59,6 +59,11 @@ class Running:
         return taken
 
     @property
+    def pinned(self) -> bool:
+        """Whether server and load have a CPU each; with more than one worker both have all."""
+        return self._setting.workers == 1
+
+    @property
     def server(self) -> Server:
         """The process; only of a started server."""
         assert self._server is not None
@@ -77,12 +82,10 @@ class Running:
         if self.system.kind == "loop":
             return self._loop(seconds)
         traffic, server = self.traffic(spot.traffic), self.server
-        generate = grpc_load if traffic.grpc else http_load
+        plan = Plan(spot.connections, seconds, self.pinned)
         before = server.cpu_s()
-        with Witness(server.port, traffic) as witness:
-            load = generate(
-                server.port, traffic, connections=spot.connections, seconds=seconds, scratch=self._setting.scratch
-            )
+        with Witness(server.port, traffic, pinned=self.pinned) as witness:
+            load = generate(server.port, traffic, plan, self._setting.scratch)
         spent_s = server.cpu_s() - before
         return {
             "per_s": load.answered / load.seconds,

@@ -6,10 +6,12 @@ itself only counts statuses.
 
 from __future__ import annotations
 
+import os
 import time
 from threading import Event, Thread
 
 from bench.client import connect
+from bench.server import LOAD_CPU
 from bench.traffic import Traffic, fault
 
 EVERY_S = 0.02
@@ -25,11 +27,12 @@ class Witness:
         faults: What was wrong with those that were not right.
     """
 
-    def __init__(self, port: int, traffic: Traffic) -> None:
+    def __init__(self, port: int, traffic: Traffic, *, pinned: bool = False) -> None:
         self.checked = 0
         self.faults: list[str] = []
         self._port = port
         self._traffic = traffic
+        self._pinned = pinned
         self._over = Event()
         self._thread = Thread(target=self._run)
 
@@ -42,6 +45,8 @@ class Witness:
         self._thread.join()
 
     def _run(self) -> None:
+        if self._pinned:
+            os.sched_setaffinity(0, {LOAD_CPU})  # of this thread alone
         client = connect(self._port, self._traffic)
         pause_s = EVERY_S
         while not self._over.wait(pause_s):
