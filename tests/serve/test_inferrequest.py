@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidInput, PenstockError
-from penstock.serve.inferrequest import Body, Requests, from_head, from_parts
+from penstock.serve.inferrequest import InferBody, Requests, from_head, from_parts
 from penstock.serve.protocol import Request, Span
 from penstock.serve.tensordata import parse
 from penstock.tensors import Signature, TensorSpec
@@ -83,7 +83,7 @@ def judged(decode: object, body: bytes) -> tuple[object, ...]:
 
 
 def general(body: bytes) -> Request:
-    return from_parts(parse(body, msgspec.json.Decoder(Body).decode), memoryview(b""), SIGNATURE)
+    return from_parts(parse(body, msgspec.json.Decoder(InferBody).decode), memoryview(b""), SIGNATURE)
 
 
 @given(bodies())

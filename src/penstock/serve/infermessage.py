@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from penstock.errors import InvalidInput
-from penstock.serve.inferrequest import SPAN, Parameters, Rest, Wanted, span_of, with_hints
+from penstock.serve.inferhints import SPAN, Parameters, Rest, Wanted, span_of, with_hints
 from penstock.serve.protocol import Prediction, Request, SharedInput
 from penstock.serve.protos.messages import message
 from penstock.serve.tensordata import BF16, from_raw, shaped, to_raw

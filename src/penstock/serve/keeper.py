@@ -25,7 +25,7 @@ from penstock.serve import resting
 from penstock.serve.board import Board
 from penstock.serve.cards import Catalogue, unknown_endpoint
 from penstock.serve.catalogue import catalogue
-from penstock.serve.protocol import Act, Call, Load, Operation, Register, Reply, ServingProtocol, Unload, Verb
+from penstock.serve.protocol import Act, Call, LoadAct, Operation, Register, Reply, ServingProtocol, Unload, Verb
 from penstock.serve.regions import Regions
 
 WAIT_S = 60.0
@@ -94,7 +94,7 @@ class Keeper:
             NotFound: There is no such endpoint.
             InvalidInput: What is to be registered is no region.
         """
-        if isinstance(act, Load | Unload):
+        if isinstance(act, LoadAct | Unload):
             task = asyncio.get_running_loop().create_task(self._turn(act, self._authorized(act, call), done))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -116,7 +116,7 @@ class Keeper:
             raise Forbidden("shared memory is for callers on the same machine", "send the tensors themselves")
         return self._board.may(SHARE, call.headers, call.received_at)
 
-    def _authorized(self, act: Load | Unload, call: Call) -> Route:
+    def _authorized(self, act: LoadAct | Unload, call: Call) -> Route:
         visible = self._board.visible(call.headers, call.received_at)
         route = self._board.routes.get(act.endpoint)
         if act.endpoint not in visible or route is None:
@@ -124,7 +124,7 @@ class Keeper:
         self._board.may(LOAD, call.headers, call.received_at, endpoint=act.endpoint)
         return route
 
-    async def _turn(self, act: Load | Unload, route: Route, done: Done) -> None:
+    async def _turn(self, act: LoadAct | Unload, route: Route, done: Done) -> None:
         try:
             number = resting.change(self._run, act.endpoint, route.release if isinstance(act, Unload) else None)
             await self._everywhere(number, route)

@@ -132,7 +132,7 @@ class Reply(msgspec.Struct, frozen=True):
     headers: bytes = b""
 
 
-class Load(msgspec.Struct, frozen=True):
+class LoadAct(msgspec.Struct, frozen=True):
     """Have an endpoint answer again."""
 
     endpoint: str
@@ -165,7 +165,7 @@ class Unregister(msgspec.Struct, frozen=True):
     name: str
 
 
-Act = Load | Unload | Register | Unregister
+Act = LoadAct | Unload | Register | Unregister
 """What a caller may have changed; `penstock.serve.keeper.Keeper` does it, whoever may."""
 
 

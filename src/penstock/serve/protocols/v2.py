@@ -19,11 +19,12 @@ import numpy as np
 from penstock.errors import InvalidInput
 from penstock.serve.cardforms import Form, describe, load_asked, unload_asked
 from penstock.serve.cards import Catalogue
-from penstock.serve.inferrequest import SPAN, Requests, from_head, unspoken
+from penstock.serve.inferhints import SPAN, unspoken
+from penstock.serve.inferrequest import Requests, from_head
 from penstock.serve.protocol import (
     Act,
     Call,
-    Load,
+    LoadAct,
     Operation,
     Prediction,
     Register,
@@ -152,7 +153,7 @@ class V2Protocol(ServingProtocol):
         """Load, unload, register, unregister."""
         if operation.verb == "load":
             load_asked(call.body)
-            return Load(operation.endpoint)
+            return LoadAct(operation.endpoint)
         if operation.verb == "unload":
             unload_asked(call.body)
             return Unload(operation.endpoint)
