@@ -1,34 +1,44 @@
 """The picture: requests per CPU second of everybody, as multiples of FastAPI + ONNX Runtime, on a logarithmic scale.
 
-A hand-written SVG that is readable on light and on dark ground.
+An SVG that is readable on light and on dark ground, and the same bars in a terminal.
 """
 
 from __future__ import annotations
 
 from math import floor, log10
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 WIDTH, LEFT, RIGHT = 760, 210, 70
 BAR, GAP, TOP, BOTTOM = 20, 8, 44, 34
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328 } .muted { fill: #59636e } .title { font-weight: 600 }
-  .grid { stroke: #d1d9e0 } .bar { fill: #8c959f } .ours { fill: #0969da } .limit { fill: #b4c4d4 }
+  .grid { stroke: #d1d9e0 } .bar { fill: #8c959f } .ours { fill: #0969da }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .muted { fill: #9198a1 } .grid { stroke: #3d444d }
-    .bar { fill: #656c76 } .ours { fill: #4493f8 } .limit { fill: #3f5468 }
+    .bar { fill: #656c76 } .ours { fill: #4493f8 }
   }
 """
 
 
-def bars(title: str, values: list[tuple[str, float, str]]) -> str:
-    """An SVG of horizontal bars.
+class Bar(NamedTuple):
+    """A name, a value above 0, and whether it is ours."""
 
-    Args:
-        title: Above them.
-        values: Name, value above 0, and class (``ours``, ``bar`` or ``limit``), from top to bottom.
-    """
-    low = 10.0 ** floor(log10(min(value for _, value, _ in values)))
-    high = max(value for _, value, _ in values) * 1.1
+    name: str
+    value: float
+    ours: bool
+
+
+def lines(values: list[Bar], width: int = 60) -> str:
+    """Bars for a terminal."""
+    low, high = _ends(values)
+    rows = [(bar, round(width * log10(bar.value / low) / log10(high / low))) for bar in values]
+    return "\n".join(f"{bar.name:>32} {'█' * max(length, 1)} {bar.value:.3g}x" for bar, length in rows)
+
+
+def bars(title: str, values: list[Bar]) -> str:
+    """An SVG of horizontal bars, the first on top."""
+    low, high = _ends(values)
     height = TOP + len(values) * (BAR + GAP) + BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" role="img">',
@@ -36,9 +46,15 @@ def bars(title: str, values: list[tuple[str, float, str]]) -> str:
         f'<text class="title" x="12" y="24">{escape(title)}</text>',
     ]
     parts += [_line(tick, _x(tick, low, high), height) for tick in _ticks(low, high)]
-    for index, (name, value, kind) in enumerate(values):
-        parts.append(_bar(name, (value, kind), TOP + index * (BAR + GAP), _x(value, low, high)))
+    for index, bar in enumerate(values):
+        parts.append(_bar(bar, TOP + index * (BAR + GAP), _x(bar.value, low, high)))
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _ends(values: list[Bar]) -> tuple[float, float]:
+    """A power of ten below them all, and a little above them all."""
+    low = min(bar.value for bar in values)
+    return 10.0 ** floor(log10(low)), max(bar.value for bar in values) * 1.1
 
 
 def _x(value: float, low: float, high: float) -> float:
@@ -61,10 +77,9 @@ def _line(tick: float, x: float, height: int) -> str:
     )
 
 
-def _bar(name: str, drawn: tuple[float, str], y: int, x: float) -> str:
-    value, kind = drawn
+def _bar(bar: Bar, y: int, x: float) -> str:
     return (
-        f'<text x="{LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'
-        f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{max(x - LEFT, 1):.1f}" height="{BAR}" rx="3"/>'
-        f'<text x="{x + 6:.1f}" y="{y + 15}">{value:.3g}x</text>'
+        f'<text x="{LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(bar.name)}</text>'
+        f'<rect class="{"ours" if bar.ours else "bar"}" x="{LEFT}" y="{y}" width="{max(x - LEFT, 1):.1f}"'
+        f' height="{BAR}" rx="3"/><text x="{x + 6:.1f}" y="{y + 15}">{bar.value:.3g}x</text>'
     )

@@ -14,9 +14,9 @@ from pathlib import Path
 from bench.places import DOCS, PROFILES, REQUIREMENTS, RESULTS
 from bench.plot import bars
 from bench.points import CLAIMS, STAGES, Claim
-from bench.ratios import Samples, judge, rates
+from bench.ratios import Samples, judge
 from bench.systems import SYSTEMS
-from bench.table import BASE, claims_table, everybody, held, side_by_side
+from bench.table import claims_table, everybody, held, rate_bars, shown, side_by_side
 
 PAGE = """# Performance
 
@@ -71,6 +71,8 @@ object itself, as their users do; all others serve the ONNX file.
 
 {profile}
 
+{earlier}
+
 ## What this does not show
 
 - TLS, more than 64 connections, open-loop load, a GPU, a network between client and server.
@@ -90,6 +92,13 @@ def read(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def complete(path: Path) -> bool:
+    """Whether a run has the whole reference set."""
+    with path.open() as file:
+        points = json.loads(file.readline())["points"]
+    return {claim.point for claim in CLAIMS if claim.reference} <= set(points)
+
+
 def merged(runs: list[list[dict[str, object]]]) -> Samples:
     """All rounds of all runs as if they were of one."""
     lines: list[Mapping[str, object]] = []
@@ -104,23 +113,17 @@ def page(runs: list[list[dict[str, object]]], profiles: Mapping[str, object]) ->
     about = runs[-1][0]
     claims = [claim for claim in CLAIMS if any(judge(claim, run).value is not None for run in each)]
     left = sorted({claim.point for claim in CLAIMS} - {claim.point for claim in claims}, key=lambda name: int(name[1:]))
-    text = claims_table(claims, each) + (f"\n\nNot measured in these runs: {', '.join(left)}." if left else "")
+    table = claims_table(claims, each) + (f"\n\nNot measured in these runs: {', '.join(left)}." if left else "")
     return PAGE.format(
-        runs=len(runs), machine=about["machine"], python=about["python"], claims=text, verdict=_verdict(claims, each),
+        runs=len(runs), machine=about["machine"], python=about["python"], claims=table, verdict=_verdict(claims, each),
         sides=side_by_side(whole), limits=_limits(whole), ahead=_ahead(claims, each, whole),
-        profile=_profile(profiles), versions=_versions(),
+        profile=_profile(profiles), earlier=_earlier(each), versions=_versions(),
     )  # fmt: skip
 
 
 def picture(samples: Samples) -> str:
     """Everybody's rate as bars."""
-    values = []
-    for stage, spot in everybody(samples):
-        ratio = rates(samples, stage, spot, BASE)
-        if ratio:
-            values.append((SYSTEMS[spot.system].title, ratio, "ours" if spot.system == "penstock" else "bar"))
-    values.sort(key=lambda one: -one[1])
-    return bars("Requests per CPU second, 16 connections, one row (FastAPI + ONNX Runtime = 1)", values)
+    return bars("Requests per CPU second, 16 connections, one row (FastAPI + ONNX Runtime = 1)", rate_bars(samples))
 
 
 def _verdict(claims: list[Claim], runs: list[Samples]) -> str:
@@ -187,6 +190,21 @@ def _profile(profiles: Mapping[str, object]) -> str:
     )
 
 
+def _earlier(runs: list[Samples]) -> str:
+    """Where the same points stood before the request path was rebuilt, by this same harness."""
+    path = PROFILES / "before.jsonl"
+    if not path.exists():
+        return ""
+    before = Samples(read(path))
+    lines = ["| # | the same points | before | now |", "|---|---|---|---|"]
+    for claim in CLAIMS:
+        verdict = judge(claim, before)
+        if verdict.value is not None:
+            now = ", ".join(shown(claim, judge(claim, run)) for run in runs)
+            lines.append(f"| {claim.point} | {claim.what} | {shown(claim, verdict)} | {now} |")
+    return "\n".join(lines)
+
+
 def _versions() -> str:
     """What the peers' requirements name."""
     named: dict[str, str] = {}
@@ -201,7 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="*", type=Path, help="files of samples; the newest three where not given")
     given = parser.parse_args()
-    paths = given.runs or sorted(RESULTS.glob("*.jsonl"))[-3:]
+    paths = given.runs or [path for path in sorted(RESULTS.glob("*.jsonl")) if complete(path)][-3:]
     if not paths:
         print("there is no run yet: make bench", file=sys.stderr)
         return 1

@@ -26,12 +26,13 @@ from bench.environments import installed_mib
 from bench.load import missing_tools
 from bench.models import make_model
 from bench.places import RESULTS, ROOT, WORK
+from bench.plot import lines
 from bench.points import CLAIMS, STAGES, Claim, Spot, spots_of
 from bench.ratios import Samples
 from bench.running import Running, setting_of
 from bench.server import free_port
 from bench.systems import SYSTEMS
-from bench.table import claims_table
+from bench.table import claims_table, rate_bars
 
 STARTS = 5
 CAPTURE_S = 60.0
@@ -231,7 +232,12 @@ def main() -> int:
             run_capture(claims, record, options)
         else:
             run_stage(stage, claims, record, options)
-    print(f"\n{claims_table(claims, [Samples(record.lines)])}\n\nsamples: {record.path}")
+    samples = Samples(record.lines)
+    print(f"\n{claims_table(claims, [samples])}\n")
+    bars = rate_bars(samples)
+    if bars:
+        print(f"requests per CPU second at 16 connections, multiples of FastAPI's, logarithmic\n{lines(bars)}\n")
+    print(f"samples: {record.path}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.plot import Bar
 from bench.points import Claim, Figure, Spot
 from bench.ratios import Samples, Verdict, judge, rates
 from bench.systems import SYSTEMS
@@ -72,6 +73,16 @@ def everybody(samples: Samples) -> list[tuple[str, Spot]]:
                 if wanted and system not in [spot.system for _, spot in found]:
                     found.append((stage, Spot(name, traffic, 16)))
     return found
+
+
+def rate_bars(samples: Samples) -> list[Bar]:
+    """Everybody's requests per CPU second as multiples of the base, the highest first."""
+    found: list[Bar] = []
+    for stage, spot in everybody(samples):
+        ratio = rates(samples, stage, spot, BASE)
+        if ratio:
+            found.append(Bar(SYSTEMS[spot.system].title, ratio, ours=spot.system == "penstock"))
+    return sorted(found, key=lambda bar: -bar.value)
 
 
 def _other_loads(samples: Samples, spot: Spot) -> tuple[str, str]:
