@@ -26,7 +26,7 @@ class Cancelled(BaseException):
     """Whoever asked has gone."""
 
 
-class Worker:
+class LoadedModel:
     """One loaded model and the request that it works on.
 
     Attributes:
@@ -76,7 +76,7 @@ def serve(arguments: object, scratch: str, descriptor: int) -> None:
     channel = socket.socket(fileno=descriptor)
     inbox = Inbox()
     try:
-        worker = Worker(load_original(Path(load.path), load.kind), load.signature)
+        worker = LoadedModel(load_original(Path(load.path), load.kind), load.signature)
     except MemoryError:
         raise
     except PenstockError as error:

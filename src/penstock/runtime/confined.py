@@ -175,7 +175,6 @@ def _report(status: int, reason: str, log: bytes) -> dict[str, object]:
 
 def _become_model(order: Order, channel: int, log: int, walls: dict[str, str]) -> None:
     """Put the walls up, say which stand, wait for "go", run the entry, end."""
-    code = 0
     try:
         os.dup2(log, 1)
         os.dup2(log, 2)
@@ -183,17 +182,19 @@ def _become_model(order: Order, channel: int, log: int, walls: dict[str, str]) -
         os.closerange(CHANNEL + 1, 65536)
         os.chdir(order["scratch"])
         walls = walls | _raise_walls(order, own_user=walls.get("user") == "")
-        send(CHANNEL, json.dumps({"pid": _outer_pid(), "walls": walls}).encode())
-        receive(CHANNEL)
-        _run(order)
-    except EOFError:
-        pass  # the parent changed its mind
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    finally:
+        with suppress(EOFError):  # the parent changed its mind
+            send(CHANNEL, json.dumps({"pid": _outer_pid(), "walls": walls}).encode())
+            receive(CHANNEL)
+            _run(order)
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(0)
+    except BaseException:
+        # It ends in here, where what failed still holds the channel: the parent ends whoever closes that first.
+        try:
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+        finally:
+            os._exit(1)
 
 
 def _raise_walls(order: Order, *, own_user: bool) -> dict[str, str]:

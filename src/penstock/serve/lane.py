@@ -63,7 +63,7 @@ class Job:
         raise NotImplementedError
 
 
-class Tally:
+class LaneTally:
     """What a lane has done so far.
 
     Attributes:
@@ -96,7 +96,7 @@ class Lane(Protocol):
 
     inline: bool
     engine: Engine
-    tally: Tally
+    tally: LaneTally
     pace: Pace
 
     def submit(self, job: Job, limit: int) -> None:

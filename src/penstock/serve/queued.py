@@ -17,7 +17,7 @@ from penstock.errors import Overloaded, PenstockError
 from penstock.records import Batching
 from penstock.runtime.engine import Engine
 from penstock.serve.batcher import Runner
-from penstock.serve.lane import Job, Result, Tally, gone, late, overloaded
+from penstock.serve.lane import Job, LaneTally, Result, gone, late, overloaded
 from penstock.serve.pace import Pace
 from penstock.serve.queue import FairQueue
 
@@ -25,7 +25,7 @@ TICK_S = 0.02
 """How often deadlines and callers are looked at while something runs."""
 
 
-class Run:
+class BatchRun:
     """One batch on its way through an engine.
 
     Attributes:
@@ -61,11 +61,11 @@ class QueuedLane:
     def __init__(self, engine: Engine, *, batchable: bool, pace: Pace) -> None:
         self.engine = engine
         self.runner = Runner(engine, batchable=batchable)
-        self.tally = Tally()
+        self.tally = LaneTally()
         self.pace = pace
         self._batching = Batching()
         self._queue = FairQueue()
-        self._runs: list[Run] = []
+        self._runs: list[BatchRun] = []
         self._loop = asyncio.get_running_loop()
         self._turning = False
         self._ticking = False
@@ -79,7 +79,7 @@ class QueuedLane:
         """How many runs there may be at one time."""
         return 1
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: BatchRun) -> None:
         """Begin a run; `_ended` has to be called with its results, on the loop."""
         raise NotImplementedError
 
@@ -87,7 +87,7 @@ class QueuedLane:
         """Let go of everything: the last job has left."""
         raise NotImplementedError
 
-    def _abandon(self, run: Run) -> None:
+    def _abandon(self, run: BatchRun) -> None:
         """Nobody waits for this run any more: end it, where that can be done."""
 
     # -- the lane
@@ -180,7 +180,7 @@ class QueuedLane:
                 return
             jobs, rows = self._next_jobs(now)
             if jobs:
-                run = Run(jobs, rows, now, self.pace.run_s(rows))
+                run = BatchRun(jobs, rows, now, self.pace.run_s(rows))
                 self._runs.append(run)
                 self._start(run)
         self._stop_if_done()
@@ -213,7 +213,7 @@ class QueuedLane:
             rows += job.rows
         return jobs, rows
 
-    def _ended(self, run: Run, results: list[Result]) -> None:
+    def _ended(self, run: BatchRun, results: list[Result]) -> None:
         """A run is over: answer, and go on."""
         took = perf_counter() - run.started
         self._runs.remove(run)

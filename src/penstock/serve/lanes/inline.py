@@ -11,7 +11,7 @@ from time import perf_counter
 from penstock.records import Batching
 from penstock.runtime.engine import Engine
 from penstock.serve.batcher import Runner
-from penstock.serve.lane import Job, Tally, gone, late, overloaded
+from penstock.serve.lane import Job, LaneTally, gone, late, overloaded
 from penstock.serve.pace import Pace
 
 BATCH_S = 0.01
@@ -33,7 +33,7 @@ class InlineLane:
     def __init__(self, engine: Engine, *, batchable: bool, pace: Pace) -> None:
         self.engine = engine
         self.runner = Runner(engine, batchable=batchable)
-        self.tally = Tally()
+        self.tally = LaneTally()
         self.pace = pace
         self._rows = pace.rows_within(BATCH_S)
         self._waiting: list[Job] = []

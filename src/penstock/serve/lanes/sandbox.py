@@ -25,7 +25,7 @@ from penstock.runtime.workers import SandboxedModel
 from penstock.serve.batcher import Runner, checked, split, stacked
 from penstock.serve.lane import Job, Result, gone, time_left
 from penstock.serve.pace import Pace
-from penstock.serve.queued import QueuedLane, Run
+from penstock.serve.queued import BatchRun, QueuedLane
 
 _DIED = (EOFError, ValueError, OSError)
 _LOG = logging.getLogger("penstock.serve")
@@ -49,7 +49,7 @@ class Seat:
         self.thread = ThreadPoolExecutor(1, "sandbox")
         self.process: SandboxedModel | None = None
         self.number = -1
-        self.run: Run | None = None
+        self.run: BatchRun | None = None
         self.waiting = 0
         self.stopped = False
 
@@ -107,7 +107,7 @@ class SandboxLane(QueuedLane):
     def _engines(self) -> int:
         return len(self._seats)
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: BatchRun) -> None:
         seat = next(one for one in self._seats if one.run is None)
         seat.run, seat.stopped = run, False
         jobs = run.jobs
@@ -152,14 +152,14 @@ class SandboxLane(QueuedLane):
         else:
             self._over(seat, run, split(run.jobs, whole) if len(run.jobs) > 1 else [whole])
 
-    def _failed(self, seat: Seat, run: Run, error: PenstockError) -> None:
+    def _failed(self, seat: Seat, run: BatchRun, error: PenstockError) -> None:
         """The model refused; where several were asked at once, each is asked alone."""
         if len(run.jobs) == 1 or seat.stopped:
             self._over(seat, run, [error] * len(run.jobs))
         else:
             self._in_thread(seat, lambda: [seat.runner.alone(job) if _wanted(job) else gone() for job in run.jobs])
 
-    def _over(self, seat: Seat, run: Run, results: list[Result]) -> None:
+    def _over(self, seat: Seat, run: BatchRun, results: list[Result]) -> None:
         seat.run = None
         self._ended(run, results)
 
@@ -172,7 +172,7 @@ class SandboxLane(QueuedLane):
             if run is not None and not seat.waiting and now - run.started > seat.engine.timeout_s:
                 self._in_thread(seat, partial(_hung, seat.engine, len(run.jobs)))
 
-    def _abandon(self, run: Run) -> None:
+    def _abandon(self, run: BatchRun) -> None:
         """Nobody waits for it: have the model stop, where it lets itself be stopped."""
         seat = next(one for one in self._seats if one.run is run)
         if not seat.waiting and not seat.stopped and seat.process is not None:

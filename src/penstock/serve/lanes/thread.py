@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from penstock.runtime.engine import Engine
 from penstock.serve.lane import Result
 from penstock.serve.pace import Pace
-from penstock.serve.queued import QueuedLane, Run
+from penstock.serve.queued import BatchRun, QueuedLane
 
 
 class ThreadLane(QueuedLane):
@@ -18,7 +18,7 @@ class ThreadLane(QueuedLane):
         super().__init__(engine, batchable=batchable, pace=pace)
         self._thread = ThreadPoolExecutor(1, "engine")
 
-    def _start(self, run: Run) -> None:
+    def _start(self, run: BatchRun) -> None:
         future = self._loop.run_in_executor(self._thread, self.runner.run, run.jobs)
 
         def ended(done: asyncio.Future[list[Result]]) -> None:
