@@ -131,6 +131,7 @@ class Load:
         self.failures: list[str] = []
         self.lost: list[str] = []
         self.refused = 0
+        self.reopened = 0
         self._request = request or post()
         self._pause_s = pause_s
         self._over = threading.Event()
@@ -221,11 +222,14 @@ class Load:
         """One request after the other; a stream that the server ended between two of them is no failure."""
         for _ in range(200):
             if stream.done() or self._over.is_set():
+                self.reopened += stream.done()
                 break
             begun = time.monotonic()
             try:
                 await stream.write(INFER)
-            except asyncio.InvalidStateError:
+            except (asyncio.InvalidStateError, grpc.aio.AioRpcError):
+                # The library would not write: nothing was sent.
+                self.reopened += 1
                 break
             text = await asyncio.wait_for(stream.read(), PATIENCE_S)
             if text is grpc.aio.EOF:
@@ -248,7 +252,7 @@ class Load:
         why = f"{kind}: {error.code()} {error.details()}"
         if "refused" in why or "failed to connect" in why:
             self.refused += 1
-        lost = error.code() is grpc.StatusCode.UNAVAILABLE and ("reset" in why or "closed" in why.lower())
+        lost = error.code() is grpc.StatusCode.UNAVAILABLE and "Stream removed" in why and "GOAWAY" not in why
         (self.lost if lost else self.failures).append(why)
 
     def _called(self, kind: str, begun: float, text: bytes) -> None:
@@ -259,7 +263,9 @@ class Load:
 # -- a little of protobuf, so that no generated code of the server's own side is trusted
 
 SERVICE = "/inference.GRPCInferenceService"
-ONE_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
+# No policy of retries. What the library does by itself stays: a call that it never sent, because it read a GOAWAY
+# between picking a connection and using it, goes over another one (gRFC A6, transparent retries).
+ONE_CHANNEL = (("grpc.use_local_subchannel_pool", 1),)
 
 
 def _field(number: int, data: bytes) -> bytes:

@@ -110,6 +110,7 @@ def test_switches_rollbacks_and_rolling_restarts_fail_nobody(
     figures.count("failed requests", len(load.failures) + len(load.lost), at_most=0)
     for kind in ("keep", "new", "grpc", "stream"):
         figures.note(f"requests, {kind}", load.kinds[kind])
+    figures.note("streams that were ended between two requests", load.reopened)
     figures.count("switches", len(life.switched) - len(life.rollbacks), at_least=SWITCHES)
     figures.count("rollbacks", len(life.rollbacks), at_least=ROLLBACKS)
     figures.count("rolling restarts", restarts, at_least=RESTARTS)

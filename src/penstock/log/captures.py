@@ -120,7 +120,10 @@ def decode(payload: bytes) -> Capture:
         DecodeError: Of msgspec: it is none.
         Corrupt: A newer Penstock wrote it.
     """
-    capture = _decode(payload)
+    try:
+        capture = _decode(payload)
+    except UnicodeDecodeError:
+        raise Corrupt("a capture holds text that is none", "restore it from a backup or another copy") from None
     if capture.format != FORMAT:
         raise Corrupt(f"a capture has format {capture.format} and this version reads {FORMAT}", "use a newer Penstock")
     return capture
