@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.adapters import load
 from penstock.errors import InvalidInput, PenstockError
+from penstock.serve.inferhints import SPAN
 from penstock.serve.inferrequest import InferBody, Requests, from_head, from_parts
-from penstock.serve.protocol import Request, Span
+from penstock.serve.protocol import Call, Request, Span
 from penstock.serve.tensordata import parse
 from penstock.tensors import Signature, TensorSpec
 
@@ -175,3 +177,30 @@ def test_tensors_in_shared_memory_are_places() -> None:
     for wrong in ({"shared_memory_region": 1}, {**place, "shared_memory_offset": -1}, {"shared_memory_region": "r"}):
         with pytest.raises(InvalidInput):
             from_head(head(wrong), memoryview(b""), SIGNATURE)
+
+
+V2 = load("protocol", "v2")()
+SIZES = st.integers(-3, 5) | st.sampled_from([2**31, 2**62, 2**63, 2**64, 2**70, -(2**70)])
+ODD = st.one_of(VALUES, st.lists(VALUES, max_size=2), st.just({}), SIZES)
+
+
+@given(
+    st.lists(SIZES, max_size=4) | st.just([1] * 100) | st.just([0, 2**62]),
+    st.sampled_from(["FP32", "BF16", "BYTES", "BOOL", "INT64", "FP16", "X"]),
+    st.dictionaries(st.sampled_from(["binary_data_size", *SPAN]), ODD, max_size=3),
+    st.dictionaries(st.sampled_from(["timeout", "priority", "event_time", "routing_key", "sequence_id"]), ODD),
+    st.sampled_from([b"", b"0", b"12", b"9" * 5000, b"-1", b"\xb2"]),
+    st.binary(max_size=12),
+)
+def test_whatever_comes_is_a_request_or_a_refusal(  # noqa: PLR0917
+    shape: list[int], datatype: str, own: dict[str, object], hints: dict[str, object], length: bytes, raw: bytes
+) -> None:
+    tensor = {"name": "X", "shape": shape, "datatype": datatype, "parameters": own}
+    for data in ({}, {"data": []}, {"data": [1.0]}, {"data": [[1.0]]}):
+        body = json.dumps({"inputs": [{**tensor, **data}], "parameters": hints}).encode()
+        for headers in ({}, {b"inference-header-content-length": str(len(body)).encode()},
+                        {b"inference-header-content-length": length}):  # fmt: skip
+            try:
+                V2.decode(Call("POST", "/", headers, body + raw, 0.0, 0.0), SIGNATURE)
+            except PenstockError:
+                continue

@@ -33,6 +33,7 @@ ELEMENTS: dict[str, object] = {
 _PATH = re.compile(r"`\$((?:\.[A-Za-z_]+|\[\d+\])*)`?")
 _EXPECTED = re.compile(r"^Expected `[a-z| ]+`, got `[a-z]+`")
 _NOT_JSON_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?NaN\b|-?Infinity\b')
+MOST_DIMENSIONS = 32
 BF16 = "BF16"
 """Upper half of an FP32: a datatype of requests, but of no signature."""
 ONLY_RAW = frozenset({"FP16", BF16})
@@ -114,6 +115,8 @@ def from_json(data: msgspec.Raw, datatype: str, shape: list[int], *, where: str)
     """
     if datatype in ONLY_RAW:
         raise InvalidInput(f"{datatype} has no JSON form", "send it as a binary tensor", where=f"{where}.datatype")
+    if len(shape) > MOST_DIMENSIONS:
+        raise InvalidInput("the tensor has too many dimensions", "send fewer", where=f"{where}.shape")
     text = bytes(data)
     nested = len(shape) > 1 and text[1:].lstrip()[:1] == b"["
     try:
@@ -146,7 +149,11 @@ def shaped(array: Array, shape: list[int], *, where: str, nested: bool = False) 
             "the shape is the number of entries along each dimension",
             where=f"{where}.shape",
         )
-    return array.reshape(declared)
+    try:
+        return array.reshape(declared)
+    except ValueError:
+        # No elements at all, in dimensions that no array can have.
+        raise InvalidInput("no array has this shape", "send a smaller one", where=f"{where}.shape") from None
 
 
 def from_raw(data: memoryview, datatype: str, shape: list[int], *, where: str) -> Array:

@@ -113,7 +113,7 @@ class V2Protocol(ServingProtocol):
         declared = call.headers.get(b"inference-header-content-length")
         if declared is None:
             return self._requests.from_json(call.body, signature)
-        length = int(declared) if declared.isdigit() else -1
+        length = int(declared) if declared.isdigit() and len(declared) < 20 else -1
         if not 0 <= length <= len(call.body):
             raise InvalidInput(
                 "the length of the JSON part is not within the body",
