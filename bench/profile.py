@@ -37,14 +37,15 @@ FRAME = re.compile(r"(.+) \((.+?)(?::\d+)?\)$")
 OURS = re.compile(r"penstock/(.+)\.py$")
 LOOP = "event loop (uvloop, asyncio)"
 STEPS: tuple[tuple[str, str], ...] = (
-    (r"serve/protocols/.*:.*encode", "encode the answer"),
-    (r"serve/(protocols/|tensordata)", "decode the body"),
+    (r"serve/(protocols|rowcodecs)/.*:.*(encode|answer|text|raw|place|output|literal)", "encode the answer"),
+    (r"serve/rowcodec:values", "encode the answer"),
+    (r"serve/(protocols/|rowcodec|stacking|tensordata|infer)", "decode the body"),
     (r"tensors", "conform to the signature"),
-    (r"serve/(recorder|journal)|log/|serve/visit:.*(exchange|columns)", "inference log"),
+    (r"serve/recorder|log/|serve/visit:.*(exchange|columns)|serve/express:.*(keep|capture)", "inference log"),
     (r"serve/(meters|metered)", "metrics"),
     (r"serve/board|access/", "authorize"),
     (r"serve/router", "choose the variant"),
-    (r"serve/(batcher|lane)|runtime/", "batch, hand to the engine"),
+    (r"serve/(batcher|lane|instances|queue|pace)|runtime/", "batch, hand to the engine"),
     (r"serve/listeners/|serve/turn", "HTTP"),
     (r"serve/", "the flow between the steps"),
 )
@@ -65,6 +66,8 @@ def step_of(stack: list[str]) -> str:
         return "epoll"
     if any("onnxruntime" in file for _, file in frames):
         return "ONNX Runtime"
+    if any("json_decode" in name for name, _ in frames):
+        return "decode the body"  # msgspec's own code
     return next((step for pattern, step in STEPS if re.match(pattern, inner)), LOOP)
 
 

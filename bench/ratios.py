@@ -29,11 +29,13 @@ class Verdict(NamedTuple):
         value: In the claim's unit; None where nothing can be said.
         holds: Whether the must is met; a void claim does not hold.
         why: Why nothing can be said.
+        measured: Both sides were loaded; what is void was measured too.
     """
 
     value: float | None
     holds: bool
     why: str = ""
+    measured: bool = True
 
 
 class Samples:
@@ -83,7 +85,7 @@ def judge(claim: Claim, samples: Samples) -> Verdict:
     for spot in spots:
         if not samples.rounds(claim.stage, spot):
             reason = samples.skipped.get((claim.stage, spot.system), "not measured")
-            return Verdict(None, False, f"{spot.system}: {reason}")
+            return Verdict(None, False, f"{spot.system}: {reason}", measured=False)
         if samples.faults(claim.stage, spot):
             return Verdict(
                 None, False, f"{spot}: {samples.faults(claim.stage, spot)} requests failed or were answered wrong"
@@ -92,7 +94,7 @@ def judge(claim: Claim, samples: Samples) -> Verdict:
     theirs = [samples.rounds(claim.stage, spot) for spot in claim.theirs]
     shared = [number for number in ours if all(number in rounds for rounds in theirs)]
     if not shared:
-        return Verdict(None, False, "no round has both sides")
+        return Verdict(None, False, "no round has both sides", measured=False)
     value = median(_value(claim.figure, ours[number], [rounds[number] for rounds in theirs]) for number in shared)
     return Verdict(value, value >= claim.must if claim.figure.more_is_better else value <= claim.must)
 

@@ -111,7 +111,7 @@ def page(runs: list[list[dict[str, object]]], profiles: Mapping[str, object]) ->
     """The whole document."""
     each, whole = [Samples(run) for run in runs], merged(runs)
     about = runs[-1][0]
-    claims = [claim for claim in CLAIMS if any(judge(claim, run).value is not None for run in each)]
+    claims = [claim for claim in CLAIMS if any(judge(claim, run).measured for run in each)]
     left = sorted({claim.point for claim in CLAIMS} - {claim.point for claim in claims}, key=lambda name: int(name[1:]))
     table = claims_table(claims, each) + (f"\n\nNot measured in these runs: {', '.join(left)}." if left else "")
     return PAGE.format(

@@ -28,10 +28,12 @@ def claims_table(claims: list[Claim], runs: list[Samples]) -> str:
 
 
 def held(verdicts: list[Verdict]) -> str:
-    """Whether a claim held in each run; one that nobody could measure is neither."""
-    if all(verdict.value is None for verdict in verdicts):
+    """Whether a claim held in each run; one that a run did not measure did not."""
+    if not any(verdict.measured for verdict in verdicts):
         return "not measured"
-    return "yes" if all(verdict.holds for verdict in verdicts) else "**no**"
+    if any(verdict.measured and not verdict.holds for verdict in verdicts):
+        return "**no**"
+    return "yes" if all(verdict.holds for verdict in verdicts) else "not in each run"
 
 
 def bound(claim: Claim, value: float) -> str:

@@ -39,7 +39,7 @@ def test_a_must_that_is_not_reached_does_not_hold() -> None:
 
 def test_of_times_less_is_better() -> None:
     samples = Samples([sample(OURS, 0, p99_ms=4.0), sample(THEIRS, 0, p99_ms=10.0)])
-    assert judge(claim(Figure.P99, must=0.5), samples) == (0.4, True, "")
+    assert judge(claim(Figure.P99, must=0.5), samples) == (0.4, True, "", True)
     assert judge(claim(Figure.P99, must=0.3), samples).holds is False
 
 
@@ -61,7 +61,7 @@ def test_one_bad_answer_voids_the_point(trouble: str) -> None:
 def test_a_system_that_was_left_out_says_why() -> None:
     skip: dict[str, object] = {"kind": "skip", "stage": "core", "system": "fastapi", "reason": "there is no java"}
     verdict = judge(claim(), Samples([sample(OURS, 0, cpu_us=10), skip]))
-    assert verdict == (None, False, "fastapi: there is no java")
+    assert verdict == (None, False, "fastapi: there is no java", False)
 
 
 @given(st.lists(st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)), min_size=1, max_size=9))

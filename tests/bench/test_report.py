@@ -45,6 +45,15 @@ def test_one_planted_miss_among_three_runs_does_not_hold() -> None:
     assert f"P1, {FIRST}" in text.partition("## Where others are ahead")[2]
 
 
+def test_a_void_run_is_shown_as_a_miss_and_an_absent_one_as_absent() -> None:
+    void = run(20)
+    void[1]["wrong"] = 3
+    table = claims_table(list(CLAIMS), [Samples(run(20)), Samples(void)])
+    assert line_of(table, FIRST).endswith("3 requests failed or were answered wrong | **no** |")
+    table = claims_table(list(CLAIMS), [Samples(run(20)), Samples([dict(ABOUT)])])
+    assert line_of(table, FIRST).endswith("| not in each run |")
+
+
 def test_what_was_not_measured_is_not_called_held() -> None:
     table = claims_table(list(CLAIMS), [Samples([ABOUT])])
     assert all(line.endswith("| not measured |") for line in table.splitlines()[2:])
