@@ -10,6 +10,7 @@ Identification and Hyperparameter Optimization", AISTATS 2016.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import NamedTuple
 
 from penstock.records import Record
@@ -19,6 +20,8 @@ from penstock.tuning.settings import Setting
 NEAR = 0.05
 """Throughputs this near to the best are one and the same: the cheaper setting is taken."""
 LAST = 4
+MOST_TIMES = 2.0
+"""All of it takes this many times the time of load, unless the shortest stretches take longer."""
 _LEVELS = ((4, 32), (2, 8, 32), (1, 4, 16, 64))
 _SHARES = (0.3, 0.25, 0.45)
 _PASSES = (2, 2, 3)
@@ -89,6 +92,27 @@ Measure = Callable[[Setting, int, float], Stretch]
 Tell = Callable[[str], None]
 
 
+class _Clock:
+    """Shares the time among the rounds; where changing settings takes long, what is left for load is less."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._began = monotonic()
+        self._loaded_s = 0.0
+        self._visits = 0
+
+    def stretch(self, number: int, visits: int, levels: int) -> float:
+        """How long a round loads each setting at each level, in seconds."""
+        gone = monotonic() - self._began
+        change_s = max(gone - self._loaded_s, 0.0) / self._visits if self._visits else 0.0
+        rest = (MOST_TIMES * self._seconds - gone) * _SHARES[number] / sum(_SHARES[number:])
+        wanted = min(self._seconds * _SHARES[number], rest - change_s * visits) / (visits * levels)
+        stretch = max(wanted, _SHORTEST_S)
+        self._loaded_s += stretch * visits * levels
+        self._visits += visits
+        return stretch
+
+
 class _Record:
     """All samples of a setting, by connections."""
 
@@ -126,19 +150,21 @@ def search(
         All of them, the best first.
     """
     found = {setting: _Record(setting) for setting in settings}
-    left = list(settings)
-    for number, (levels, share, passes) in enumerate(zip(_LEVELS, _SHARES, _PASSES, strict=True)):
-        stretch = max(share * seconds / (len(left) * len(levels) * passes), _SHORTEST_S)
+    left, clock = list(settings), _Clock(seconds)
+    for number, (levels, passes) in enumerate(zip(_LEVELS, _PASSES, strict=True)):
+        stretch = clock.stretch(number, len(left) * passes, len(levels))
         for turn in range(passes):
             tell(f"round {number + 1} of {len(_LEVELS)}, turn {turn + 1} of {passes}: {len(left)} settings")
-            for setting in left:
+            # There and back: the last of a turn is in force already when the next begins.
+            for setting in left[:: -1 if turn % 2 else 1]:
                 record = found[setting]
                 record.rounds = number + 1
                 for level in levels:
                     record.seen.setdefault(level, []).append(measure(setting, level, stretch))
         ranked = sorted(left, key=lambda setting: -found[setting].trial().score(p99_s))
-        keep = max(LAST if number else len(left) // 2, 1)
-        left = left if whole else list(dict.fromkeys([settings[0], *ranked[:keep]]))
+        kept = {settings[0], *ranked[: LAST if number else max(LAST, len(left) // 2)]}
+        # In the order of the grid, where what is slow to change stands together.
+        left = left if whole else [setting for setting in settings if setting in kept]
     trials = [record.trial() for record in found.values()]
     return tuple(sorted(trials, key=lambda trial: (-trial.rounds, -trial.score(p99_s))))
 

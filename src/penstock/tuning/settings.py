@@ -33,8 +33,8 @@ class Setting(Record, frozen=True, kw_only=True):
 
     @property
     def most_cpus(self) -> int:
-        """Processors that it surely can use at one time; whether a run gains by threads is the model's matter."""
-        return self.sizing.workers * (2 if self.batching.mode == "thread" else self.batching.processes)
+        """Processors that it surely can use at one time; what a run gains by threads is the model's matter."""
+        return self.sizing.workers * self.batching.processes
 
     @property
     def label(self) -> str:
