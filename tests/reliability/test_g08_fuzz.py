@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.serial, pytest.mark.timeout(1800)]
 
 SECONDS = 600.0 if FULL else 18.0
 ATHERIS = importlib.util.find_spec("atheris") is not None
-NEVER = 200
+NEVER = 20
 
 
 def test_nothing_uncaught_comes_out_of_a_parser(tmp_path: Path, figures: Figures) -> None:
