@@ -140,6 +140,9 @@ def test_ten_that_break_when_they_are_asked(plane: DataPlane, tmp_path: Path) ->
             broken = asked(plane, name, BAD)
         assert (broken.status, broken.json["code"]) == (503, "runtime.resting"), name
         assert broken.headers["retry-after"] == "1"
+        (entry,) = [one for one in plane.ask("POST", "/v2/repository/index").json if one["name"] == name]
+        assert (entry["state"], plane.ask("GET", f"/v2/models/{name}/ready").status) != ("READY", 200)
+        assert entry["reason"].startswith("rests for")
     until(lambda: digests["shape"] not in plane.statuses()[0].troubles and bool(plane.statuses()[0].troubles))
     (why, *_) = plane.statuses()[0].troubles.values()
     assert why.startswith("rests for")

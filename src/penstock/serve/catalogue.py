@@ -59,14 +59,15 @@ def _card(board: Board, name: str, endpoint: ServedEndpoint | None, *, counted: 
     if endpoint is None:
         return _absent(board, name, "UNAVAILABLE" if name in board.asleep else "LOADING", counted=counted)
     engine = endpoint.manifest.engine
+    trouble = next(filter(None, (arm.model.lane.trouble() for arm in endpoint.arms)), "")
     return Card(
         name,
         tuple(dict.fromkeys(arm.version for arm in endpoint.arms)),
         PLATFORMS.get(engine, engine),
-        True,
+        not trouble,
         endpoint.signature,
-        "READY",
-        "",
+        "UNAVAILABLE" if trouble else "READY",
+        trouble,
         endpoint.route.limits.max_rows,
         engine,
         _statistics(name, endpoint.route.variants, counted) if counted else (),

@@ -120,7 +120,7 @@ class Lane(Protocol):
         """Why it does not answer just now, in a few words; empty when it does."""
 
     def close(self, *, engine: bool = True) -> None:
-        """Close when the last job has left, the engine with it unless another lane goes on with it."""
+        """Close when the last job has left, and the engine too unless another lane has it; twice is harmless."""
 
 
 class LaneType(Protocol):

@@ -71,6 +71,7 @@ class QueuedLane:
         self._ticking = False
         self._since = 0.0
         self._closed = False
+        self._stopped = False
         self._close_engine = True
 
     # -- what a way of running supplies
@@ -258,8 +259,8 @@ class QueuedLane:
         return job.finished
 
     def _stop_if_done(self) -> None:
-        if self._closed and not self._runs and not len(self._queue):
-            self._closed = False
+        if self._closed and not self._stopped and not self._runs and not len(self._queue):
+            self._stopped = True
             self._stop()
 
 
