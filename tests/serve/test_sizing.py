@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -56,3 +57,24 @@ def test_workers_and_threads_follow_the_snapshot_and_nobody_is_refused(tmp_path:
         assert plane.stop() == 0
     assert set(statuses) == {200}
     assert len(statuses) > 20
+
+
+def test_a_retired_worker_ends_after_its_grace_whoever_holds_on_to_it(tmp_path: Path) -> None:
+    plane = DataPlane(tmp_path)
+    digest = plane.add(linear_package, tmp_path / "p")
+    plane.write(route("linear", digest))
+    plane.start("--grace-s", "1")
+    try:
+        plane.settled()
+        pids = {one.pid for one in plane.statuses()}
+        begun = [socket.create_connection(("127.0.0.1", plane.port)) for _ in range(16)]
+        for wire in begun:
+            wire.sendall(b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{")
+        plane.write(route("linear", digest, limits=Limits(sizing=Sizing(workers=1))))
+        # A body that does not come is given 7 s by itself.
+        until(lambda: sum(map(alive, pids)) == 1, seconds=5)
+        for wire in begun:
+            wire.close()
+        assert plane.ask("POST", "/v2/models/linear/infer", BODY).status == 200
+    finally:
+        plane.stop()

@@ -40,6 +40,7 @@ class Child:
         number: The worker's; 0 for a spare.
         settled: It has tried its first snapshot.
         alive_at: When it was last heard, by `time.monotonic`.
+        end_by: When it has to have ended, by the same; 0 while nobody told it to.
     """
 
     def __init__(self, pid: int, control: socket.socket, *, patience_s: float) -> None:
@@ -49,6 +50,7 @@ class Child:
         self.settled = False
         self.draining = False
         self.alive_at = time.monotonic() + patience_s
+        self.end_by = 0.0
         self._ended = False
 
     def kill(self) -> None:

@@ -196,7 +196,7 @@ class Supervisor:
         """Kill what hangs; its death is then heard like any other."""
         now = time.monotonic()
         for child in self._children:
-            if now - child.alive_at > self._options.watchdog_s:
+            if now - child.alive_at > self._options.watchdog_s or (child.end_by and now > child.end_by):
                 child.kill()
         if self._ending_at and now > self._ending_at:
             self._kill_all()
@@ -244,6 +244,7 @@ class Supervisor:
     def _retire(self, child: Child) -> None:
         """Let a worker finish, while others go on."""
         child.draining = True
+        child.end_by = time.monotonic() + self._options.grace_s
         say(child.control, Message("drain", rolling=True))
 
     def _promote(self, child: Child) -> None:

@@ -22,7 +22,9 @@ from penstock.tuning.settings import Setting, limits_with
 
 MODULE = "penstock.serve"
 ENDPOINT = "tuned"
-START_S = 120.0
+START_S = 60.0
+GRACE_S = 3.0
+"""Nobody but our own clients holds on to a worker that is retired."""
 PAUSE_S = 0.01
 
 
@@ -51,7 +53,7 @@ class TrialPlane:
         self._scratch = tempfile.TemporaryDirectory(prefix="penstock-tune-")
         self._run = Path(self._scratch.name)
         self._number = 0
-        options = ["--run-dir", str(self._run), "--workers", "1", "--spares", "0"]
+        options = ["--run-dir", str(self._run), "--workers", "1", "--spares", "0", "--grace-s", str(GRACE_S)]
         options += ["--environments", str(environments)] if environments else []
         options += ["--keys", str(keys)] if keys else []
         self._process = subprocess.Popen(
@@ -85,7 +87,9 @@ class TrialPlane:
             if self._process.poll() is not None:
                 raise TargetFailed("the data plane to measure on ended", "penstock serve PACKAGE says why")
             if time.monotonic() > end:
-                raise NotReady("the model does not answer by this setting", "give the machine more memory or time")
+                raise NotReady(
+                    f"the model does not answer by this setting: {self._told()}", "give the machine more memory or time"
+                )
             time.sleep(PAUSE_S)
 
     def cpu_s(self) -> float:
@@ -111,6 +115,11 @@ class TrialPlane:
         if failed:
             raise NotReady(failed, "mend the model, or give it more memory")
         return len(found) == workers and all(one.snapshot == self._number and not one.draining for one in found)
+
+    def _told(self) -> str:
+        """What the workers last said, for whoever has to find out why."""
+        found = sorted((self._run / "workers").glob("[0-9]*.json"))
+        return f"{self._note().workers} workers wanted; " + "; ".join(path.read_text() for path in found)
 
     def _note(self) -> _Note:
         return decode((self._run / "supervisor.json").read_bytes(), _Note)
