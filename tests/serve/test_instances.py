@@ -32,6 +32,7 @@ SIGNATURES = {
     "named matrix": signature(TensorSpec(name="X", datatype="FP64", shape=(-1, 3), columns=COLUMNS)),
     "free matrix": signature(TensorSpec(name="X", datatype="INT64", shape=(-1, -1))),
     "vector": signature(TensorSpec(name="X", datatype="FP64", shape=(-1,))),
+    "images": signature(TensorSpec(name="X", datatype="FP32", shape=(-1, 2, 2, 1))),
     "text matrix": signature(TensorSpec(name="X", datatype="BYTES", shape=(-1, 3))),
 }
 ANY = st.one_of(
@@ -51,6 +52,13 @@ FITTING = {
 }
 
 
+IMAGES = st.lists(
+    st.lists(st.lists(FITTING["FP32"] | ANY, min_size=1, max_size=1) | ANY, min_size=2, max_size=2),
+    min_size=1,
+    max_size=2,
+)
+
+
 def names_of(signature: Signature) -> list[str]:
     first = signature.inputs[0]
     if len(signature.inputs) > 1 or first.shape == (-1, 1):
@@ -60,6 +68,8 @@ def names_of(signature: Signature) -> list[str]:
 
 @st.composite
 def bodies(draw: st.DrawFn, signature: Signature) -> bytes:
+    if len(signature.inputs[0].shape) > 2:
+        return json.dumps({"instances": draw(st.lists(IMAGES, max_size=2))}).encode()
     names = names_of(signature)
     kinds = [spec.datatype for spec in signature.inputs]
     kinds = kinds if len(kinds) == len(names) else kinds * len(names)
@@ -112,6 +122,10 @@ def test_typed_and_general_agree(data: st.DataObject, name: str) -> None:
         ("matrix", [[1, 2, 3], [1, 2]], "instances[1]"),
         ("matrix", [[1, 2, 3], [1, "2", 3]], "instances[1][1]"),
         ("named matrix", [{"c0": 1, "c1": 2, "c3": 3}], "instances[0][2]"),
+        ("images", [[[[1], [2]], [[3], ["4"]]]], "instances[0][1][1][0]"),
+        ("images", [[[[1], [2]], [[3]]]], "instances"),
+        ("images", [[1, 2]], "instances[0][0]"),
+        ("images", [], "instances"),
     ],
 )
 def test_what_does_not_fit_is_refused_at_its_place(name: str, rows: list[object], where: str) -> None:
@@ -130,6 +144,7 @@ def test_what_does_not_fit_is_refused_at_its_place(name: str, rows: list[object]
         ("matrix", [[1, 2, 3]]),
         ("named matrix", [{"c0": 1, "c1": 2, "c2": None}]),
         ("vector", [1, 2]),
+        ("images", [[[[1], [2]], [[3], [4.5]]]] * 2),
         ("text matrix", [["a", "b", None]]),
     ],
 )

@@ -11,6 +11,7 @@ only quicker: whatever it does not take, the general one takes or refuses.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from operator import attrgetter
 from types import GenericAlias
 from typing import NamedTuple, cast
@@ -110,8 +111,8 @@ def _forms_of(signature: Signature) -> list[_Form]:
     kind = ELEMENTS[first.datatype]
     if len(first.shape) == 1:
         return [_Form(_decoder(kind), None)]
-    if len(first.shape) != 2:
-        return []
+    if len(first.shape) > 2:
+        return [_Form(_decoder(_lists(kind, len(first.shape) - 1)), None)]
     forms = [_Form(_decoder(GenericAlias(list, (kind,))), None)]
     if first.columns and len(first.columns) == first.shape[1]:
         forms.append(_objects(list(first.columns), [kind] * len(first.columns)))
@@ -169,6 +170,8 @@ def general(body: bytes, signature: Signature) -> Arrays:
     Raises:
         InvalidInput: With the value's path.
     """
+    if is_matrix(signature) and len(signature.inputs[0].shape) > 2:
+        return _tensor(body, signature.inputs[0])
     decoded = parse(body, _decode_any)
     rows = decoded.inputs if decoded.instances is msgspec.UNSET else decoded.instances
     if isinstance(rows, msgspec.UnsetType):
@@ -182,6 +185,38 @@ def general(body: bytes, signature: Signature) -> Arrays:
         places = [f"instances[{i}].{spec.name}" for i in range(len(rows))]
         arrays[spec.name] = _column([row[at] for row in table], spec, places).reshape(-1, 1)
     return arrays
+
+
+def _lists(kind: object, depth: int) -> object:
+    for _ in range(depth):
+        kind = GenericAlias(list, (kind,))
+    return kind
+
+
+@cache
+def _tensor_decoder(datatype: str, rank: int) -> Callable[[bytes], _AnyBody]:
+    rows = cast("type[object]", _lists(ELEMENTS[datatype], rank)) | msgspec.UnsetType
+    fields = [(name, rows, msgspec.UNSET) for name in ("instances", "inputs")]
+    return cast("Callable[[bytes], _AnyBody]", msgspec.json.Decoder(msgspec.defstruct("Tensors", fields)).decode)
+
+
+def _tensor(body: bytes, spec: TensorSpec) -> Arrays:
+    """All rows, each nested as deep as the model's, as its one input."""
+    decoded = parse(body, _tensor_decoder(spec.datatype, len(spec.shape)))
+    rows = decoded.inputs if decoded.instances is msgspec.UNSET else decoded.instances
+    if isinstance(rows, msgspec.UnsetType):
+        raise InvalidInput("the rows are missing", "send a list of rows", where="instances")
+    try:
+        array: Array = np.array(rows, DTYPES[spec.datatype])
+    except (ValueError, OverflowError):
+        raise InvalidInput("the rows differ in shape, or a value is out of range", where="instances") from None
+    if array.ndim != len(spec.shape):
+        raise InvalidInput(
+            f"the rows have the shape {list(array.shape[1:])} and the model wants {list(spec.shape[1:])}",
+            "nest each row as deep as the model's",
+            where="instances",
+        )
+    return {spec.name: array}
 
 
 def _row(row: Row, columns: list[str], *, where: str) -> list[Value]:
