@@ -57,7 +57,7 @@ class Hostile:
                 body[at:at] = self._chance.choice(WORDS)
             else:
                 del body[at : at + self._chance.randint(1, 9)]
-        return self._body("a spoiled body", bytes(body) + b"}")
+        return self._body("a spoiled body", bytes(body) + b"\x01")
 
     def _noise(self) -> Case:
         return self._body("noise", b"\x01" + self._chance.randbytes(self._chance.randint(0, 400)))
