@@ -14,7 +14,8 @@ from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.grpc_lasting import AnewStream, EachStream
-from penstock.serve.listeners.grpc_stream import GrpcStream, OnceStream, RefusedStream, RpcPlan
+from penstock.serve.listeners.grpc_plan import RpcPlan
+from penstock.serve.listeners.grpc_stream import GrpcStream, OnceStream, RefusedStream
 from penstock.serve.listeners.grpc_wire import refusal, refused_alone, refused_http
 from penstock.serve.listeners.http2 import Http2Connection
 from penstock.serve.listeners.http2_heads import RequestHead

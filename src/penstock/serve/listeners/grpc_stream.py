@@ -13,43 +13,17 @@ from typing import ClassVar, cast
 
 from penstock.errors import InvalidInput, Overloaded, PenstockError
 from penstock.serve.encodings import decompressed
-from penstock.serve.express import Ticket
 from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
 from penstock.serve.listeners import grpc_wire
+from penstock.serve.listeners.grpc_plan import RpcPlan
 from penstock.serve.listeners.grpc_wire import PREFIX_BYTES
 from penstock.serve.listeners.http2 import Http2Connection
 from penstock.serve.listeners.http2_heads import RequestHead
 from penstock.serve.listeners.http2_limits import Http2Limits
 from penstock.serve.listeners.http2_stream import Http2Stream
 from penstock.serve.protocol import Call, Reply
-from penstock.serve.service import CONTENT_TYPE, INTERNAL, METHOD, Rpc, refuse_rpc
-
-MOST_TICKETS = 64
-"""Paths of one head that are remembered."""
-
-
-class RpcPlan:
-    """What a request's head says, worked out once for all requests that have it.
-
-    Attributes:
-        rpc: None where there is nothing to call.
-        refusal: The only block of the answer then.
-        gzip: Messages may be compressed.
-        tickets: What the head is worth, by path; few, and nobody else's: another head may have no token.
-        begin: Of the message that was asked with last, as far as it decides the path; empty where it does not.
-        ticket: For messages that begin so.
-    """
-
-    __slots__ = ("begin", "gzip", "refusal", "rpc", "ticket", "tickets")
-
-    def __init__(self, rpc: Rpc | None, refusal: bytes = b"", *, gzip: bool = False) -> None:
-        self.rpc = rpc
-        self.refusal = refusal
-        self.gzip = gzip
-        self.tickets: dict[str, Ticket] = {}
-        self.begin = b""
-        self.ticket: Ticket | None = None
+from penstock.serve.service import CONTENT_TYPE, INTERNAL, METHOD, refuse_rpc
 
 
 class Miscompressed(Exception):
@@ -229,7 +203,7 @@ class OnceStream(GrpcStream):
         plan = self._plan
         ticket = plan.ticket
         if ticket is None or ticket.epoch is not self._flow.board.epoch or not message.startswith(plan.begin):
-            ticket = self._worth(message)
+            ticket = plan.worth(message, self.head, self._flow)
         self.ticket = ticket
         if ticket.express is None:
             self.unusual()
@@ -258,21 +232,6 @@ class OnceStream(GrpcStream):
         job = self._flow.handle(call, self.answer)
         if not self.over:
             self._job = job
-
-    def _worth(self, message: bytes) -> Ticket:
-        """What the head is worth for this message's path, worked out again when the board is another."""
-        plan = self._plan
-        rpc = cast("Rpc", plan.rpc)
-        path = rpc.path(message)
-        ticket = plan.tickets.get(path)
-        if ticket is None or ticket.epoch is not self._flow.board.epoch:
-            if len(plan.tickets) >= MOST_TICKETS:
-                plan.tickets.clear()
-            ticket = self._flow.ticket(Call(METHOD, path, self.head.headers, b"", time(), 0.0))
-            plan.tickets[path] = ticket
-        plan.begin = rpc.begin(message) if rpc.begin else b""
-        plan.ticket = ticket if plan.begin else None
-        return ticket
 
     def answer(self, reply: Reply) -> None:
         """Send the response and the trailers."""

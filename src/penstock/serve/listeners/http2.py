@@ -185,7 +185,7 @@ class Http2Connection(asyncio.Protocol):
         slow = self._rest and waited > limits.body_s and len(self._rest) < limits.body_bytes_s * waited
         if slow or (inflow.half_read() and now - inflow.half_since > limits.head_s):
             self._give_up(ConnectionFault(h2.ENHANCE_YOUR_CALM, "a frame came too slowly"))
-        elif not inflow.acknowledged and now - self._since > 2 * limits.head_s:
+        elif not inflow.peer.acknowledged and now - self._since > 2 * limits.head_s:
             self._give_up(ConnectionFault(h2.SETTINGS_TIMEOUT, "SETTINGS were not acknowledged"))
         elif self.out.is_stuck(now, limits.read_s):
             self._give_up(ConnectionFault(h2.ENHANCE_YOUR_CALM, "the window stayed shut"))
@@ -234,7 +234,7 @@ class Http2Connection(asyncio.Protocol):
     def _leave_further(self, certain: bool = False) -> None:
         """Name the last stream once the client knows that we leave; close after it."""
         inflow = self.inflow
-        if self._leaving and inflow.final == h2.MOST_WINDOW and (certain or inflow.pong == _LEAVING):
+        if self._leaving and inflow.final == h2.MOST_WINDOW and (certain or inflow.peer.pong == _LEAVING):
             inflow.final = inflow.last
             self.out.put(h2.goaway(inflow.last, h2.NO_ERROR))
         if not inflow.streams and (self._over or inflow.final != h2.MOST_WINDOW):

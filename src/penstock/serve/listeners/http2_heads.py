@@ -12,7 +12,14 @@ import re
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 from hpack.table import HeaderTable
 
-from penstock.serve.listeners.http2_frames import COMPRESSION_ERROR, ConnectionFault
+from penstock.serve.listeners.http2_frames import (
+    COMPRESSION_ERROR,
+    END_HEADERS,
+    ENHANCE_YOUR_CALM,
+    PROTOCOL_ERROR,
+    ConnectionFault,
+)
+from penstock.serve.listeners.http2_limits import Http2Limits
 
 MOST = 16
 MOST_BYTES = 2048
@@ -61,6 +68,50 @@ class RequestHead:
             headers[name] += b"," + value
         else:
             headers[name] = value
+
+
+class HeadParts:
+    """A header block that comes in several frames, bounded in number and size before anything is decoded.
+
+    Args:
+        limits: Of a connection.
+
+    Attributes:
+        pending: It is not whole.
+        flags: Of its first frame.
+    """
+
+    __slots__ = ("_frames", "_limits", "_number", "_parts", "_size", "flags", "pending")
+
+    def __init__(self, limits: Http2Limits) -> None:
+        self._limits = limits
+        self._parts: list[bytes] = []
+        self._number = self._frames = self._size = 0
+        self.flags = 0
+        self.pending = False
+
+    def begin(self, number: int, flags: int, part: bytes) -> None:
+        """HEADERS of a stream, not the block's end."""
+        self._parts, self._number, self._frames, self._size = [part], number, 0, len(part)
+        self.flags, self.pending = flags, True
+
+    def add(self, number: int, flags: int, part: bytes) -> bytes | None:
+        """CONTINUATION; the whole block at its end.
+
+        Raises:
+            ConnectionFault: Of no block, of another stream's, or too much.
+        """
+        if not self.pending or number != self._number:
+            raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION of no header block")
+        self._parts.append(part)
+        self._frames += 1
+        self._size += len(part)
+        if self._frames > self._limits.continuations or self._size > self._limits.head_bytes:
+            raise ConnectionFault(ENHANCE_YOUR_CALM, "the header block is too large")
+        if not flags & END_HEADERS:
+            return None
+        block, self._parts, self.pending = b"".join(self._parts), [], False
+        return block
 
 
 class _CountedTable(HeaderTable):

@@ -13,21 +13,12 @@ from collections.abc import Callable
 from time import monotonic
 
 from penstock.serve.listeners import http2_frames as h2
+from penstock.serve.listeners import http2_limits as costs
 from penstock.serve.listeners.http2_frames import ConnectionFault, StreamFault
-from penstock.serve.listeners.http2_heads import HeaderBlocks, RequestHead
-from penstock.serve.listeners.http2_limits import (
-    ANSWER_CREDIT,
-    CONTROL_COST,
-    CRUMB_BYTES,
-    CRUMB_COST,
-    MALFORMED_COST,
-    PING_COST,
-    RESET_COST,
-    SETTINGS_COST,
-    Account,
-    Http2Limits,
-)
+from penstock.serve.listeners.http2_heads import HeaderBlocks, HeadParts, RequestHead
+from penstock.serve.listeners.http2_limits import Account, Http2Limits
 from penstock.serve.listeners.http2_outflow import Outflow
+from penstock.serve.listeners.http2_peer import Peer
 from penstock.serve.listeners.http2_stream import Http2Stream
 
 REMEMBERED = 256
@@ -48,16 +39,13 @@ class Inflow:
         last: The highest number that came.
         final: The highest that is still taken.
         half_since: When what `half_read` waits for began.
-        settled: The client's SETTINGS are here.
-        acknowledged: It knows ours.
-        pong: What its last acknowledged PING carried.
-        account: What it may still make us do.
+        account: What the client may still make us do.
+        peer: What it says of the connection.
     """
 
     __slots__ = (
-        "_block", "_block_flags", "_block_frames", "_block_stream", "_credit", "_greeted", "_heads", "_limits",
-        "_open", "_out", "_reset", "account", "acknowledged", "final", "half_since", "last", "pong", "settled",
-        "streams",
+        "_credit", "_greeted", "_heads", "_limits", "_open", "_out", "_parts", "_reset", "account", "final",
+        "half_since", "last", "peer", "streams",
     )  # fmt: skip
 
     def __init__(self, limits: Http2Limits, out: Outflow, open_stream: OpenStream) -> None:
@@ -67,17 +55,14 @@ class Inflow:
         self._heads = HeaderBlocks(limits.head_bytes)
         self._reset: deque[int] = deque(maxlen=REMEMBERED)
         self._greeted = False
-        self._block: list[bytes] = []
-        self._block_stream = self._block_flags = self._block_frames = 0
+        self._parts = HeadParts(limits)
         self._credit = limits.window_bytes
         self.streams: dict[int, Http2Stream] = {}
         self.last = 0
         self.final = h2.MOST_WINDOW
         self.half_since = monotonic()
-        self.settled = False
-        self.acknowledged = False
-        self.pong = b""
         self.account = Account(limits.balance)
+        self.peer = Peer(limits, out, self.account, self.streams)
 
     # -- what the connection and its streams say
 
@@ -97,7 +82,7 @@ class Inflow:
 
     def ended(self, stream: Http2Stream) -> None:
         """The last frame of a stream is out; a client that still sends is told that nobody reads it (section 8.1)."""
-        self.account.earn(ANSWER_CREDIT)
+        self.account.earn(costs.ANSWER_CREDIT)
         if self.streams.pop(stream.id, None) is not None and not stream.half_closed:
             self._out.put(h2.reset(stream.id, h2.NO_ERROR))
             self._reset.append(stream.id)
@@ -111,7 +96,7 @@ class Inflow:
 
     def half_read(self) -> bool:
         """Whether the preface, the first SETTINGS or a header block is not whole."""
-        return not self.settled or bool(self._block)
+        return not self.peer.settled or self._parts.pending
 
     # -- frames
 
@@ -133,17 +118,17 @@ class Inflow:
             after = at + 9 + size
             if after > end:
                 break
-            if kind == h2.HEADERS and flags == h2.END_HEADERS and self.settled and not self._block:
+            if kind == h2.HEADERS and flags == h2.END_HEADERS and self.peer.settled and not self._parts.pending:
                 whole = self._take_whole(data, at, after, number)
                 if whole:
                     at = whole
                     continue
-            if (self._block and kind != h2.CONTINUATION) or not self.settled:
+            if (self._parts.pending and kind != h2.CONTINUATION) or not self.peer.settled:
                 self._check_order(kind, flags)
             try:
-                _TAKE.get(kind, Inflow._take_unknown)(self, flags, number & 0x7FFFFFFF, data[at + 9 : after])
+                _TAKE.get(kind, _UNKNOWN)(self, flags, number & 0x7FFFFFFF, data[at + 9 : after])
             except StreamFault as fault:
-                self.account.spend(RESET_COST if fault.code == h2.REFUSED_STREAM else MALFORMED_COST)
+                self.account.spend(costs.RESET_COST if fault.code == h2.REFUSED_STREAM else costs.MALFORMED_COST)
                 self.reset(fault.stream, fault.code)
             at = after
         return at
@@ -176,7 +161,7 @@ class Inflow:
 
     def _check_order(self, kind: int, flags: int) -> None:
         """SETTINGS come first, and nothing comes between the parts of a header block."""
-        if self._block:
+        if self._parts.pending:
             raise ConnectionFault(h2.PROTOCOL_ERROR, "a header block is not whole")
         if kind != h2.SETTINGS or flags & h2.ACK:
             raise ConnectionFault(h2.PROTOCOL_ERROR, "SETTINGS come first")
@@ -194,8 +179,8 @@ class Inflow:
         if stream is None or stream.half_closed:
             self._stray(number)
             return
-        if size < CRUMB_BYTES and not flags & h2.END_STREAM:
-            self.account.spend(CRUMB_COST)
+        if size < costs.CRUMB_BYTES and not flags & h2.END_STREAM:
+            self.account.spend(costs.CRUMB_COST)
         stream.credit -= size
         if stream.credit < 0:
             raise StreamFault(number, h2.FLOW_CONTROL_ERROR)
@@ -222,21 +207,14 @@ class Inflow:
         if flags & h2.END_HEADERS:
             self._take_head(flags, number, payload)
             return
-        self._block = [payload]
-        self._block_stream, self._block_flags, self._block_frames = number, flags, 0
+        self._parts.begin(number, flags, payload)
         self.half_since = monotonic()
 
     def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
         """CONTINUATION (section 6.10), bounded in number and size before anything is decoded."""
-        if not self._block or number != self._block_stream:
-            raise ConnectionFault(h2.PROTOCOL_ERROR, "CONTINUATION of no header block")
-        self._block.append(payload)
-        self._block_frames += 1
-        if self._block_frames > self._limits.continuations or sum(map(len, self._block)) > self._limits.head_bytes:
-            raise ConnectionFault(h2.ENHANCE_YOUR_CALM, "the header block is too large")
-        if flags & h2.END_HEADERS:
-            block, self._block = b"".join(self._block), []
-            self._take_head(self._block_flags, number, block)
+        block = self._parts.add(number, flags, payload)
+        if block is not None:
+            self._take_head(self._parts.flags, number, block)
 
     def _take_head(self, flags: int, number: int, block: bytes) -> None:
         """A whole header block: a new stream, or the trailers of one."""
@@ -278,70 +256,14 @@ class Inflow:
         stream = self.streams.get(number)
         if stream is None:
             self._check_known(number)
-            self.account.spend(CONTROL_COST)
+            self.account.spend(costs.CONTROL_COST)
             return
-        self.account.spend(RESET_COST)
+        self.account.spend(costs.RESET_COST)
         self.lose(stream)
-
-    def _take_settings(self, flags: int, number: int, payload: bytes) -> None:
-        """SETTINGS (section 6.5)."""
-        if number:
-            raise ConnectionFault(h2.PROTOCOL_ERROR, "SETTINGS are the connection's")
-        if flags & h2.ACK:
-            if payload:
-                raise ConnectionFault(h2.FRAME_SIZE_ERROR, "an acknowledgement says nothing")
-            self.acknowledged = True
-            return
-        if self.settled:
-            self.account.spend(SETTINGS_COST)
-        self.settled = True
-        pairs = h2.read_settings(payload)
-        if len(pairs) > self._limits.settings:
-            raise ConnectionFault(h2.ENHANCE_YOUR_CALM, "too many settings")
-        for key, value in pairs:
-            self._set(key, value)
-        self._out.put(h2.frame(h2.SETTINGS, h2.ACK, 0))
-
-    def _set(self, key: int, value: int) -> None:
-        if key == h2.INITIAL_WINDOW_SIZE:
-            if value > h2.MOST_WINDOW:
-                raise ConnectionFault(h2.FLOW_CONTROL_ERROR, "a window that large cannot be")
-            self._out.resize(value, self.streams.values())
-        elif key == h2.MAX_FRAME_SIZE:
-            if not h2.LEAST_FRAME <= value <= h2.MOST_FRAME:
-                raise ConnectionFault(h2.PROTOCOL_ERROR, "a frame size that cannot be")
-            self._out.frame_bytes = min(value, self._limits.frame_bytes)
-        elif key == h2.ENABLE_PUSH and value > 1:
-            raise ConnectionFault(h2.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-
-    def _take_push(self, flags: int, number: int, payload: bytes) -> None:
-        """PUSH_PROMISE is a server's alone (section 8.4)."""
-        raise ConnectionFault(h2.PROTOCOL_ERROR, "a client does not push")
-
-    def _take_ping(self, flags: int, number: int, payload: bytes) -> None:
-        """PING (section 6.7)."""
-        if number:
-            raise ConnectionFault(h2.PROTOCOL_ERROR, "PING is the connection's")
-        if len(payload) != 8:
-            raise ConnectionFault(h2.FRAME_SIZE_ERROR, "PING is eight bytes")
-        self.account.spend(PING_COST)
-        if not flags & h2.ACK:
-            self._out.put(h2.frame(h2.PING, h2.ACK, 0, payload))
-        else:
-            self.pong = payload
-
-    def _take_goaway(self, flags: int, number: int, payload: bytes) -> None:
-        """GOAWAY (section 6.8): the client opens no more streams."""
-        if number:
-            raise ConnectionFault(h2.PROTOCOL_ERROR, "GOAWAY is the connection's")
-        if len(payload) < 8:
-            raise ConnectionFault(h2.FRAME_SIZE_ERROR, "GOAWAY is eight bytes at least")
-        self.account.spend(CONTROL_COST)
-        self.final = min(self.final, self.last)
 
     def _take_update(self, flags: int, number: int, payload: bytes) -> None:
         """WINDOW_UPDATE (section 6.9)."""
-        self.account.spend(CONTROL_COST)
+        self.account.spend(costs.CONTROL_COST)
         size = h2.number(payload) & 0x7FFFFFFF
         if number:
             stream = self.streams.get(number)
@@ -356,24 +278,12 @@ class Inflow:
         else:
             raise ConnectionFault(h2.PROTOCOL_ERROR, "a window update of nothing")
 
-    def _take_priority(self, flags: int, number: int, payload: bytes) -> None:
-        """PRIORITY (section 6.3) is checked and ignored."""
-        self.account.spend(CONTROL_COST)
-        if not number:
-            raise ConnectionFault(h2.PROTOCOL_ERROR, "PRIORITY is a stream's")
-        if len(payload) != 5:
-            raise StreamFault(number, h2.FRAME_SIZE_ERROR)
-
-    def _take_unknown(self, flags: int, number: int, payload: bytes) -> None:
-        """Kinds that the RFC does not know are ignored (section 4.1)."""
-        self.account.spend(CONTROL_COST)
-
     def _stray(self, number: int) -> None:
         """DATA on a stream that takes none."""
         self._check_known(number)
         if number not in self._reset:
             raise StreamFault(number, h2.STREAM_CLOSED)
-        self.account.spend(CRUMB_COST)
+        self.account.spend(costs.CRUMB_COST)
 
     def _check_known(self, number: int) -> None:
         """A stream that is not open must have been."""
@@ -381,15 +291,17 @@ class Inflow:
             raise ConnectionFault(h2.PROTOCOL_ERROR, "the stream was never opened")
 
 
-_TAKE: dict[int, Callable[[Inflow, int, int, bytes], None]] = {
+Take = Callable[[Inflow, int, int, bytes], None]
+_TAKE: dict[int, Take] = {
     h2.DATA: Inflow._take_data,
     h2.HEADERS: Inflow._take_headers,
-    h2.PRIORITY: Inflow._take_priority,
+    h2.PRIORITY: lambda inflow, *frame: inflow.peer.take_priority(*frame),
     h2.RST_STREAM: Inflow._take_reset,
-    h2.SETTINGS: Inflow._take_settings,
-    h2.PUSH_PROMISE: Inflow._take_push,
-    h2.PING: Inflow._take_ping,
-    h2.GOAWAY: Inflow._take_goaway,
+    h2.SETTINGS: lambda inflow, *frame: inflow.peer.take_settings(*frame),
+    h2.PUSH_PROMISE: lambda inflow, *frame: inflow.peer.take_push(*frame),
+    h2.PING: lambda inflow, *frame: inflow.peer.take_ping(*frame),
+    h2.GOAWAY: lambda inflow, *frame: inflow.peer.take_goaway(*frame),
     h2.WINDOW_UPDATE: Inflow._take_update,
     h2.CONTINUATION: Inflow._take_continuation,
 }
+_UNKNOWN: Take = lambda inflow, *frame: inflow.peer.take_unknown(*frame)  # noqa: E731
