@@ -126,3 +126,19 @@ def test_no_setting_of_the_grid_is_twice_there_or_takes_more_than_there_is(
         assert setting.sizing.workers * max(setting.sizing.threads, setting.batching.processes) <= cpus
         assert setting.batching.delay_s <= p99_s / 4
     assert any(setting.sizing.workers == cpus for setting in found)
+
+
+def test_when_the_time_is_over_it_ends_after_the_turn_and_everything_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("penstock.tuning.search.monotonic", lambda: now[0])
+    tried = settings(16)
+    machine = Machine({setting: 1000.0 + 100 * index for index, setting in enumerate(tried)})
+
+    def slow(setting: Setting, connections: int, seconds: float) -> Stretch:
+        now[0] += 1.0  # a machine that takes ten times as long to change a setting
+        return machine(setting, connections, seconds)
+
+    trials = search(tried, slow, p99_s=P99_S, seconds=1.0)
+    assert {trial.rounds for trial in trials} == {1}
+    assert len(machine.asked) == 2 * len(tried), "one turn"
+    assert choose(trials, P99_S).setting == tried[-1]

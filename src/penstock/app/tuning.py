@@ -5,6 +5,8 @@ endpoint -> its package -> tuning.tune (a data plane of its own) -> Tuned -> a r
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from penstock.access.identities import require
 from penstock.access.permissions import READ, RELEASE
 from penstock.app.app import App
@@ -66,6 +68,15 @@ def tune_version(app: App, ref: str, request: TuneRequest, tell: Tell = lambda s
         workers=app.config.serve.workers,
     )
     return _tuned(app, app.resolve(ref).version.digest, order, tell)
+
+
+def tuned_wish(app: App, ref: str, wish: ReleaseRequest, tell: Tell = lambda step: None) -> ReleaseRequest:
+    """The same wish with the settings that the short form of tuning chose for the version.
+
+    It is not what every release does: a load of some seconds beside what answers is for people to ask for.
+    """
+    tuned = tune_version(app, ref, TuneRequest(seconds=SHORT_S), tell)
+    return replace(wish, limits=limits_with(wish.limits or app.config.limits, tuned.chosen.setting))
 
 
 def apply_tuned(app: App, endpoint: str, tuned: Tuned) -> Release:

@@ -100,6 +100,7 @@ class _Clock:
         self._began = monotonic()
         self._loaded_s = 0.0
         self._visits = 0
+        self._turns = 0
 
     def stretch(self, number: int, visits: int, levels: int) -> float:
         """How long a round loads each setting at each level, in seconds."""
@@ -111,6 +112,11 @@ class _Clock:
         self._loaded_s += stretch * visits * levels
         self._visits += visits
         return stretch
+
+    def is_over(self) -> bool:
+        """Whether all the time has gone; the first turn, in which everything is tried once, is taken in any case."""
+        self._turns += 1
+        return self._turns > 1 and monotonic() - self._began > MOST_TIMES * self._seconds
 
 
 class _Record:
@@ -154,6 +160,8 @@ def search(
     for number, (levels, passes) in enumerate(zip(_LEVELS, _PASSES, strict=True)):
         stretch = clock.stretch(number, len(left) * passes, len(levels))
         for turn in range(passes):
+            if clock.is_over():
+                break
             tell(f"round {number + 1} of {len(_LEVELS)}, turn {turn + 1} of {passes}: {len(left)} settings")
             # There and back: the last of a turn is in force already when the next begins.
             for setting in left[:: -1 if turn % 2 else 1]:
