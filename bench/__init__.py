@@ -8,6 +8,7 @@
     server.py     a process tree: start, CPU, memory    client.py  asks it    load.py  wrk and h2load
     witness.py    holds answers against the right ones while the load runs
     running.py    one system in one stage    limits/  lines nobody can cross: no model, no server, the sandbox's hop
+    capture.py    is every answered row logged, at 5,000 rows a second
     run.py        the rounds; appends JSON lines to results/
     ratios.py     medians of ratios, verdicts    table.py, plot.py, report.py  docs/performance.md and its picture
     profile.py    where each microsecond of the request path goes

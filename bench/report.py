@@ -44,7 +44,7 @@ writes this page again from the newest three runs. What is in the harness, and h
   answer that it gets against the right numbers. A wrong answer or a status other than 200 voids the point.
 - Ours runs with one worker and no spare, as the others run with one worker.
 
-Machine: {machine}; Python {python}.
+Machine: {machine}; Python {python}; load average when the runs began: {load}.
 
 ## What must hold
 
@@ -115,15 +115,20 @@ def page(runs: list[list[dict[str, object]]], profiles: Mapping[str, object]) ->
     left = sorted({claim.point for claim in CLAIMS} - {claim.point for claim in claims}, key=lambda name: int(name[1:]))
     table = claims_table(claims, each) + (f"\n\nNot measured in these runs: {', '.join(left)}." if left else "")
     return PAGE.format(
-        runs=len(runs), machine=about["machine"], python=about["python"], claims=table, verdict=_verdict(claims, each),
-        sides=side_by_side(whole), limits=_limits(whole), ahead=_ahead(claims, each, whole),
-        profile=_profile(profiles), earlier=_earlier(each), versions=_versions(),
+        runs=len(runs), machine=about["machine"], python=about["python"], load=_load(runs),
+        claims=table, verdict=_verdict(claims, each), sides=side_by_side(whole), limits=_limits(whole),
+        ahead=_ahead(claims, each, whole), profile=_profile(profiles), earlier=_earlier(each), versions=_versions(),
     )  # fmt: skip
 
 
 def picture(samples: Samples) -> str:
     """Everybody's rate as bars."""
     return bars("Requests per CPU second, 16 connections, one row (FastAPI + ONNX Runtime = 1)", rate_bars(samples))
+
+
+def _load(runs: list[list[dict[str, object]]]) -> str:
+    """How busy the machine was: figures of a busy one say little."""
+    return ", ".join(f"{float(str(run[0].get('load', 0))):.1f}" for run in runs)
 
 
 def _verdict(claims: list[Claim], runs: list[Samples]) -> str:
