@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from penstock.errors import InvalidInput
 from penstock.serve.cardforms import Form, describe, load_asked, unload_asked
 from penstock.serve.cards import Catalogue
-from penstock.serve.infermessage import read_request, write_response
 from penstock.serve.inferhints import unspoken
+from penstock.serve.infermessage import read_request, write_response
 from penstock.serve.protocol import (
     Act,
     Call,
