@@ -45,11 +45,16 @@ def test_full_runs_that_keep_the_latency_grow_and_others_shrink() -> None:
     pace = Pace([(1, 0.001), (8, 0.002)])
     for _ in range(20):
         pace.learn(pace.batch_rows, KEPT_S / 2)
-    assert (grown := pace.batch_rows) > 16
+    grown = pace.batch_rows
+    assert grown > 16
     pace.learn(1, KEPT_S / 2)
     assert pace.batch_rows == grown, "a small run says nothing of a full one"
     pace.learn(grown, 3 * KEPT_S)
-    assert pace.batch_rows < grown
+    shrunk = pace.batch_rows
+    assert shrunk < grown
+    for _ in range(50):
+        pace.learn(shrunk, KEPT_S / 2)
+    assert pace.batch_rows == shrunk, "not tried again at once"
 
 
 def test_measuring_a_slow_engine_ends() -> None:

@@ -78,7 +78,8 @@ class Shelf:
         self._environments = environments
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._replaced: list[Lane] = []
-        self._loader = ThreadPoolExecutor(1, "loader")
+        # Two: what is loaded to be warm, and may hang, holds up nothing that is needed.
+        self._loader = ThreadPoolExecutor(2, "loader")
 
     def count(self, meters: Meters) -> None:
         """Have every engine, those to come included, count its runs."""

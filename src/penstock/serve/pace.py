@@ -17,6 +17,8 @@ KEPT_S = 0.05
 """A batch may take this long, or half as long again as one row alone."""
 
 _REPEATS = 3
+_STEADY = 100
+"""Full runs before more rows are tried again than once were too many."""
 _LEARNS = 0.2
 _WILDEST = 3.0
 """Nothing is learnt of more than that from one run: whoever stalled this process must not have others refused."""
@@ -30,17 +32,20 @@ class Pace:
 
     Attributes:
         points: The curve as it was measured.
-        batch_rows: Rows of the largest run that keeps `KEPT_S`: at first the largest that was measured to, then a
-            little more after each full run that did, and a tenth less after one that did not (Clipper, NSDI 2017).
+        batch_rows: Rows of the largest run that keeps `KEPT_S`: at first the largest that was measured to, then twice
+            as many after a full run that did, and a tenth less, for a while, after one that did not (after Clipper,
+            NSDI 2017).
     """
 
-    __slots__ = ("_factor", "_kept_s", "batch_rows", "points")
+    __slots__ = ("_factor", "_kept_s", "_steady", "batch_rows", "points")
 
     def __init__(self, points: Sequence[tuple[int, float]]) -> None:
         self.points = tuple(points)
         self._factor = 1.0
         self._kept_s = max(KEPT_S, 1.5 * self.points[0][1])
         self.batch_rows = max(rows for rows, run_s in self.points if run_s <= self._kept_s)
+        # Where measuring found the end of it, more is not tried at once.
+        self._steady = _STEADY if self.batch_rows < self.points[-1][0] else 0
 
     def run_s(self, rows: int) -> float:
         """What a run on so many rows is expected to take, in seconds: a straight line from point to point, and on."""
@@ -76,8 +81,12 @@ class Pace:
             self._factor *= 1.0 + _LEARNS * (seen - 1.0)
         if took_s > self._kept_s and 1 < rows <= self.batch_rows:
             self.batch_rows = max(1, int(0.9 * self.batch_rows))
+            self._steady = _STEADY
         elif rows == self.batch_rows < MAX_BATCH_ROWS and took_s < 0.9 * self._kept_s:
-            self.batch_rows += max(1, rows // 8)
+            self._steady -= 1
+            if self._steady < 0:
+                self._steady = 0
+                self.batch_rows = min(2 * rows, MAX_BATCH_ROWS)
 
 
 def measure(run: Callable[[int], object], *, within_s: float, most: int = MAX_BATCH_ROWS) -> Pace:
