@@ -37,7 +37,6 @@ class GrpcState:
 
     Attributes:
         closing: The server goes soon.
-        leaving: Every connection is told to leave.
     """
 
     def __init__(
@@ -46,12 +45,17 @@ class GrpcState:
         self.turn = turn
         self.limits = limits or Http2Limits()
         self.closing = False
-        self.leaving = False
+        self._left = False
         self.connections: set[Http2Connection] = set()
         self._flow = flow
         self._rpcs: dict[bytes, Rpc] = {
             path.encode(): rpc for service in services or _services() for path, rpc in service.rpcs.items()
         }
+
+    @property
+    def leaving(self) -> bool:
+        """Whether new connections are told to leave, as the others were; not once the door is opened again."""
+        return self._left and self.closing
 
     def connect(self) -> Http2Connection:
         """A new connection."""
@@ -59,7 +63,7 @@ class GrpcState:
 
     def leave(self) -> None:
         """Let every connection go after what it holds."""
-        self.leaving = True
+        self._left = True
         for connection in list(self.connections):
             connection.leave()
 

@@ -22,22 +22,22 @@ from penstock.serve.turn import LoopTurn
 
 POURED_BYTES = 4 << 20
 """What a client that was sent away may still send before its connection is cut."""
-LEAVE_S = 1.0
+LEAVE_S = 0.4
+"""How long a client may take to read that we leave, before the last stream is named all the same."""
 _LEAVING = b"leaving\0"
 _ALIVE = b"alive?\0\0"
 
 
 class Http2State(Protocol):
-    """What the connections of one listener share.
-
-    Attributes:
-        leaving: New connections are told to leave, as the others were.
-    """
+    """What the connections of one listener share."""
 
     turn: LoopTurn
     limits: Http2Limits
-    leaving: bool
     connections: set[Http2Connection]
+
+    @property
+    def leaving(self) -> bool:
+        """Whether new connections are told to leave, as the others were."""
 
     def stream(self, connection: Http2Connection, number: int, head: RequestHead) -> Http2Stream:
         """A stream of the listener's kind."""
@@ -149,8 +149,8 @@ class Http2Connection(asyncio.Protocol):
     # -- what the door asks
 
     def busy(self) -> int:
-        """Requests that wait for an answer, one that is still coming included."""
-        return len(self.inflow.streams) + bool(self._rest)
+        """Requests that wait for an answer, one that is still coming included; and a leave that was not yet read."""
+        return len(self.inflow.streams) + bool(self._rest) + (self._leaving and not self._over)
 
     def close_if_idle(self) -> None:
         """Close when nothing is being asked."""
