@@ -18,7 +18,7 @@ from tests.reliability.clients_for_tests import Load, loaded, versions_counted
 
 pytestmark = pytest.mark.serial
 
-SECONDS = 60 if FULL else 8
+SECONDS = 60 if FULL else 6
 EVERY_S = 2.0
 ROUNDS = 20 if FULL else 2
 CLIENTS = {"keep": 2, "new": 1, "grpc": 1, "stream": 1}

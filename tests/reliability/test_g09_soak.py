@@ -20,10 +20,10 @@ from tests.reliability.hostile_for_tests import chunk
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(1800)]
 
-SECONDS = 300.0 if FULL else 8.0
-SETTLE_S = 60.0 if FULL else 3.0
+SECONDS = 300.0 if FULL else 5.0
+SETTLE_S = 60.0 if FULL else 2.0
 RELOAD_S = 5.0 if FULL else 1.0
-LOADS = 1000 if FULL else 40
+LOADS = 1000 if FULL else 25
 BODIES = 20 if FULL else 4
 SLACK = 2
 

@@ -26,7 +26,7 @@ from tests.reliability.clients_for_tests import BODY, counted, loaded
 
 pytestmark = pytest.mark.serial
 
-SECONDS = 20.0 if FULL else 2.0
+SECONDS = 20.0 if FULL else 1.0
 HERE = Path(__file__).parent
 STRICT = "/v2/models/strict/infer"
 FAULTS = {

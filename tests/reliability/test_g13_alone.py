@@ -18,8 +18,8 @@ from tests.reliability.clients_for_tests import Load, Wire, post
 
 pytestmark = pytest.mark.serial
 
-AWAY_S = 60.0 if FULL else 5.0
-CALM_S = 20.0 if FULL else 2.0
+AWAY_S = 60.0 if FULL else 2.0
+CALM_S = 20.0 if FULL else 1.0
 KNOWN = ("manifest.json", "golden.json", "signature.json")
 CLIENTS = {"keep": 2, "new": 1}
 REQUEST = post("/v2/models/churn/infer", body_of(ROW))

@@ -74,7 +74,7 @@ PLANTS = (
         "commands/rollback.py",
         "        made = rollback(app, endpoint, to=to, reason=reason)\n",
         "        ensure_running(home)\n        made = rollback(app, endpoint, to=to, reason=reason)\n",
-        G + "test_g03_rollback.py::test_an_operator_takes_back_with_the_control_plane_dead",
+        G + "test_g03_rollback.py::test_an_operator_takes_back",
     ),
     Plant(
         "g4",
