@@ -32,7 +32,7 @@ def environment(name: str, source: Path = ROOT) -> Path:
     """
     lock = REQUIREMENTS / f"{name}.txt"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    place = ENVIRONMENTS / (name if source == ROOT else f"{name}-{source.name}")
+    place = ENVIRONMENTS / (f"{name}-{source.name}" if name in OURS and source != ROOT else name)
     mark = place / MARK
     if not mark.exists() or mark.read_text() != digest:
         _make(place)
