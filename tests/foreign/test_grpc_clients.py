@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from dataplane_for_tests import DataPlane, route, until
 from packages_for_tests import linear_answers, linear_package, slow_package
 from penstock.access.tokens import token_sha256
-from penstock.records import Grant, Limits
+from penstock.records import Batching, Grant, Limits
 from penstock.serve.protos.messages import message
 
 pytestmark = pytest.mark.foreign
@@ -135,7 +135,9 @@ def test_bad_messages(channel: grpc.Channel, body: bytes, code: grpc.StatusCode)
 
 def test_a_deadline_is_held_and_a_cancelled_call_never_starts(tmp_path: Path) -> None:
     plane = DataPlane(tmp_path)
-    plane.write(route("slow", plane.add(slow_package, tmp_path / "slow", rounds=1_500)))
+    digest = plane.add(slow_package, tmp_path / "slow", rounds=1_500)
+    # However slow the machine is meanwhile, nobody is refused for it.
+    plane.write(route("slow", digest, batching=Batching(wait_s=0.0), limits=Limits(deadline_s=60.0)))
     plane.start("--spares", "0", "--grpc-port", "0", workers=1)
     try:
         plane.settled(workers=1)
