@@ -44,7 +44,11 @@ def at_once(plane: DataPlane, count: int, headers: dict[str, str] | None = None)
 
 
 def test_beyond_the_queue_it_refuses_and_says_when_to_come_back(slow: DataPlane) -> None:
+    ahead = threading.Thread(target=lambda: at_once(slow, 1))
+    ahead.start()
+    time.sleep(0.03)
     answers = at_once(slow, 24)
+    ahead.join()
     refused = [answer for answer in answers if answer.status == 503]
     assert {answer.status for answer in answers} == {200, 503}
     assert all(answer.headers["retry-after"] == "1" for answer in refused)
