@@ -137,7 +137,7 @@ def test_a_deadline_is_held_and_a_cancelled_call_never_starts(tmp_path: Path) ->
     plane = DataPlane(tmp_path)
     digest = plane.add(slow_package, tmp_path / "slow", rounds=1_500)
     # However slow the machine is meanwhile, nobody is refused for it.
-    plane.write(route("slow", digest, batching=Batching(wait_s=0.0), limits=Limits(deadline_s=60.0)))
+    plane.write(route("slow", digest, limits=Limits(deadline_s=60.0, batching=Batching(wait_s=0.0))))
     plane.start("--spares", "0", "--grpc-port", "0", workers=1)
     try:
         plane.settled(workers=1)
