@@ -83,7 +83,7 @@ def table(figures: list[dict[str, object]]) -> str:
 def soak(goals: list[str]) -> int:
     """The full forms; 0 where every figure was reached."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    file = FOLDER / "figures.jsonl"
+    file = FOLDER / "soak.jsonl"
     file.unlink(missing_ok=True)
     outcomes = []
     for goal in goals:
