@@ -350,8 +350,8 @@ class Batching(Record, frozen=True, kw_only=True):
             A model in the sandbox is another process in any case.
         rows: Rows in one run, unless a single request has more.
         delay_s: How long an idle engine waits for more rows; 0 means that what comes first runs at once.
-        wait_s: The longest a request may expect to wait for its turn, by the measured pace; beyond it `Overloaded`. 0
-            leaves it to the request's own time budget.
+        wait_s: The longest a request may expect to wait for its turn, by the measured pace; beyond it `Overloaded`.
+            Unless it is set: a second, or eight runs where they take longer.
         processes: Copies of a model in the sandbox that run at one time.
         hang_s: A run in the sandbox that takes longer hangs: its process is ended. 0 means the endpoint's deadline.
     """
@@ -359,7 +359,7 @@ class Batching(Record, frozen=True, kw_only=True):
     mode: Literal["auto", "inline", "thread"] = "auto"
     rows: int = 0
     delay_s: float = 0.0
-    wait_s: float = 1.0
+    wait_s: float = 0.0
     processes: int = 1
     hang_s: float = 0.0
 

@@ -195,7 +195,7 @@ def busy_lane(**batching: float) -> tuple[Lane, Doubling, Asked]:
 
 
 async def test_who_cannot_be_answered_in_time_is_refused_at_once() -> None:
-    lane, engine, running = busy_lane(wait_s=0.0)
+    lane, engine, running = busy_lane(wait_s=100.0)
     await asyncio.sleep(0.05)
     patient = Asked(2.0, deadline=time.perf_counter() + 5)
     lane.submit(patient, 100)
@@ -256,7 +256,7 @@ async def test_a_flood_is_told_so_and_who_comes_after_it_is_served_next() -> Non
 
 
 async def test_a_subject_cannot_fill_the_queue() -> None:
-    lane, engine, running = busy_lane(wait_s=0.0)
+    lane, engine, running = busy_lane(wait_s=100.0)
     await asyncio.sleep(0.05)
     flood = [of("flood", 1.0) for _ in range(15)]
     for job in flood:
@@ -271,7 +271,7 @@ async def test_a_subject_cannot_fill_the_queue() -> None:
 
 
 async def test_priority_goes_first_and_the_lowest_is_not_forgotten() -> None:
-    lane, engine, running = busy_lane(wait_s=0.0)
+    lane, engine, running = busy_lane(wait_s=100.0)
     await asyncio.sleep(0.05)
     order: list[int] = []
     jobs = [of("one", float(level), priority=level) for level in (8, 4, 1) for _ in range(3)]

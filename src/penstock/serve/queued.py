@@ -21,6 +21,10 @@ from penstock.serve.lane import Job, LaneTally, Result, gone, late, overloaded
 from penstock.serve.pace import Pace
 from penstock.serve.queue import FairQueue
 
+WAIT_S = 1.0
+WAIT_RUNS = 8
+"""How long a request may expect to wait where nobody set it."""
+
 TICK_S = 0.02
 """How often deadlines and callers are looked at while something runs."""
 
@@ -145,8 +149,7 @@ class QueuedLane:
         if queue.over_its_share(job.subject, limit):
             self._refuse(too_much())
         wait_s = self._wait_s(job)
-        longest = self._batching.wait_s
-        if longest and wait_s > longest:
+        if wait_s > (self._batching.wait_s or max(WAIT_S, WAIT_RUNS * self.pace.run_s(1))):
             error = too_much() if queue.beyond_its_part(job.subject) else overloaded()
             error.retry_after_s = max(1, math.ceil(wait_s))
             self._refuse(error)
