@@ -35,6 +35,7 @@ READS = frozenset({"read", "readv", "recv", "recvfrom", "recvmsg"})
 WAITS = frozenset({"epoll_wait", "epoll_pwait"})
 FRAME = re.compile(r"(.+) \((.+?)(?::\d+)?\)$")
 OURS = re.compile(r"penstock/(.+)\.py$")
+WAITING = "waiting for requests"
 LOOP = "event loop (uvloop, asyncio)"
 STEPS: tuple[tuple[str, str], ...] = (
     (r"serve/(protocols|rowcodecs)/.*:.*(encode|answer|text|raw|place|output|literal)", "encode the answer"),
@@ -63,7 +64,7 @@ def step_of(stack: list[str]) -> str:
     if leaf in READS:
         return "socket read"
     if leaf in WAITS:
-        return "epoll"
+        return WAITING
     if any("onnxruntime" in file for _, file in frames):
         return "ONNX Runtime"
     if any("json_decode" in name for name, _ in frames):
@@ -78,6 +79,8 @@ def shares_of(stacks: str) -> dict[str, float]:
         stack, _, count = line.rpartition(" ")
         if "_bootstrap" not in stack:  # other threads wait
             counts[step_of(stack.split(";"))] += int(count)
+    # On a busy machine it may be ready to run and does not: that is no CPU.
+    del counts[WAITING]
     total = max(sum(counts.values()), 1)
     return {step: count / total for step, count in counts.most_common()}
 

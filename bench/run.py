@@ -232,6 +232,7 @@ def main() -> int:
             run_capture(claims, record, options)
         else:
             run_stage(stage, claims, record, options)
+    record.add("end", at=time.time())
     samples = Samples(record.lines)
     print(f"\n{claims_table(claims, [samples])}\n")
     bars = rate_bars(samples)

@@ -131,7 +131,8 @@ def test_a_stack_is_put_into_the_step_of_its_innermost_frame_of_ours() -> None:
 
 def test_threads_that_wait_are_no_part_of_the_path() -> None:
     waiting = "a (x.py:1);Thread._bootstrap (threading.py:1);futex (libc.so.6) 900"
-    assert shares_of(f"{waiting}\na (x.c:1);write (libc.so.6) 3\nb (y.c:2) 1") == {
+    idle = "a (x.py:1);uv__io_poll (linux.c:1);epoll_pwait (libc.so.6) 50"
+    assert shares_of(f"{waiting}\n{idle}\na (x.c:1);write (libc.so.6) 3\nb (y.c:2) 1") == {
         "socket write": 0.75,
         "event loop (uvloop, asyncio)": 0.25,
     }

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from bench.places import LIMITS, PEERS, REQUIREMENTS, ROOT
 from bench.points import CLAIMS, Spot
 from bench.ratios import Samples
-from bench.report import merged, page, picture
+from bench.report import complete, merged, page, picture
 from bench.systems import SYSTEMS
 from bench.table import claims_table
 
@@ -52,6 +52,14 @@ def test_a_void_run_is_shown_as_a_miss_and_an_absent_one_as_absent() -> None:
     assert line_of(table, FIRST).endswith("3 requests failed or were answered wrong | **no** |")
     table = claims_table(list(CLAIMS), [Samples(run(20)), Samples([dict(ABOUT)])])
     assert line_of(table, FIRST).endswith("| not in each run |")
+
+
+def test_a_run_that_broke_off_is_not_taken() -> None:
+    points = sorted({one.point for one in CLAIMS})
+    whole = [{**ABOUT, "points": points}, {"kind": "end", "at": 1.0}]
+    assert complete(whole)
+    assert not complete(whole[:1])
+    assert not complete([{**ABOUT, "points": ["P1"]}, whole[1]])
 
 
 def test_what_was_not_measured_is_not_called_held() -> None:
