@@ -65,7 +65,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "v1.json": Adapter("penstock.serve.rowcodecs.v1json:V1JsonRows"),
     },
     "reader": {
-        "large-json": Adapter("penstock.serve.readers.largejson:LargeJson"),
+        "large-json": Adapter("penstock.serve.readers.largejson:LargeJson", "simd"),
     },
     "protocol": {
         "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),

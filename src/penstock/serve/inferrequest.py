@@ -10,6 +10,7 @@ Protocol specification, ``inference_rest``; Triton's extensions for binary tenso
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from types import GenericAlias
 from typing import Literal, NamedTuple, Protocol, cast
 
@@ -71,6 +72,15 @@ class LargeReader(Protocol):
         """The caller's id and the array of a model's one input; None for a body of another form."""
 
 
+@lru_cache(1)
+def _large_reader() -> LargeReader | None:
+    """None where its library is not installed: the general reader does it all."""
+    try:
+        return cast("LargeReader", adapters.load("reader", "large-json"))
+    except BadConfig:
+        return None
+
+
 class Requests:
     """Decodes bodies, and remembers the typed form of each signature."""
 
@@ -85,7 +95,8 @@ class Requests:
             InvalidInput: With the field's path and never its value.
         """
         if len(body) >= LARGE_BYTES and len(signature.inputs) == 1 and signature.inputs[0].datatype in ("FP32", "FP64"):
-            large = cast("LargeReader", adapters.load("reader", "large-json")).read(body, signature.inputs[0])
+            reader = _large_reader()
+            large = reader.read(body, signature.inputs[0]) if reader else None
             if large is not None:
                 return Request({signature.inputs[0].name: large[1]}, large[0])
         typed = self._form(signature)
