@@ -71,6 +71,9 @@ SYSTEMS: dict[str, System] = {
     "penstock_unlogged": System(
         "Penstock without its log", "penstock", _UNLOGGED, headers=AUTHORIZED, prepare=layouts.token
     ),
+    "penstock_simd": System(
+        "Penstock with its extra simd", "penstock_simd", _OURS, headers=AUTHORIZED, prepare=layouts.token
+    ),
     "penstock_python": System(
         "Penstock, sandboxed Python model", "penstock_python", _OURS, headers=AUTHORIZED, prepare=layouts.token
     ),

@@ -12,7 +12,11 @@ from penstock.adapters import TABLE, load
 from penstock.errors import BadConfig, NotFound
 
 LINES = [(kind, name) for kind, names in TABLE.items() for name in names]
-FOLDERS = {Path(load(kind, next(iter(TABLE[kind]))).__module__.replace(".", "/")).parent for kind in TABLE}
+PARTS = {"listener"}
+"""Kinds whose implementations share parts, which are files beside them."""
+FOLDERS = {
+    Path(load(kind, next(iter(TABLE[kind]))).__module__.replace(".", "/")).parent for kind in TABLE.keys() - PARTS
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), LINES)

@@ -43,8 +43,8 @@ def test_requests_of_several_rows_and_texts() -> None:
 
 def test_an_exchange_of_plain_values_comes_back_as_it_was() -> None:
     exchange = Exchange(
-        "a", "e", 1, "m", 1, "canary", 0.1, "k", 1.0, 2.0, 0.1, "ok", 2, {"x": [1, None], "z": [[1.0, 2.0], [3.0, 4.0]]},
-        {"label": ["yes", "no"]}, "c", True, "ada",
+        "a", "e", 1, "m", 1, "canary", 0.1, "k", 1.0, 2.0, 0.1, "ok", 2,
+        {"x": [1, None], "z": [[1.0, 2.0], [3.0, 4.0]]}, {"label": ["yes", "no"]}, "c", True, "ada",
     )  # fmt: skip
     assert unpack(pack(captured(exchange))) == [exchange]
 

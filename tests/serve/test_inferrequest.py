@@ -192,7 +192,7 @@ ODD = st.one_of(VALUES, st.lists(VALUES, max_size=2), st.just({}), SIZES)
     st.sampled_from([b"", b"0", b"12", b"9" * 5000, b"-1", b"\xb2"]),
     st.binary(max_size=12),
 )
-def test_whatever_comes_is_a_request_or_a_refusal(  # noqa: PLR0917
+def test_whatever_comes_is_a_request_or_a_refusal(
     shape: list[int], datatype: str, own: dict[str, object], hints: dict[str, object], length: bytes, raw: bytes
 ) -> None:
     tensor = {"name": "X", "shape": shape, "datatype": datatype, "parameters": own}

@@ -19,7 +19,8 @@ from penstock.serve.meters import Meters, totals
 from penstock.serve.recorder import Recorder
 
 BODY = v2([[1.0, 2.0, 3.0, 4.0]])
-EXCHANGE = captured(Exchange("a", "e", 1, "m", 1, "stable", 1.0, "a", 1.0, 1.0, 0.1, "ok", 1, {"X": [[1.0]]}, {"y": [1]}))
+VALUES = ("a", "e", 1, "m", 1, "stable", 1.0, "a", 1.0, 1.0, 0.1, "ok", 1, {"X": [[1.0]]}, {"y": [1]})
+EXCHANGE = captured(Exchange(*VALUES))
 
 
 async def test_one_write_a_turn_and_strict_after_the_sync(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from penstock.records import Route
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.meters import Label
 from penstock.serve.router import Arm, choose
-from penstock.serve.rowcodec import Answers, Row, RowCodec, Said, find_codec
+from penstock.serve.rowcodec import Row, RowCodec, RunAnswers, Said, find_codec
 from penstock.serve.thresholds import decide
 from penstock.serve.visit import Desk
 from penstock.tensors import Arrays
@@ -77,11 +77,11 @@ class Ids:
         first = self._next
         self._next = first + length
         prefix = self._prefix
-        return [f"{prefix}{number:x}" for number in range(first, first + length)]
+        return [f"{prefix}{number:08x}" for number in range(first, first + length)]
 
 
 class Express:
-    """Answers the usual requests of one endpoint in one form of one dialect.
+    """RunAnswers the usual requests of one endpoint in one form of one dialect.
 
     Args:
         desk: What all requests share.
@@ -161,7 +161,7 @@ class Express:
         try:
             arrays = self._codec.stack(rows)
             outputs = self._outputs(arm, arrays, len(rows))
-            answers = self._codec.encode(Answers(self._endpoint.route.endpoint, arm.version, ids, rows, outputs))
+            answers = self._codec.encode(RunAnswers(self._endpoint.route.endpoint, arm.version, ids, rows, outputs))
         # The worker loop: one request's row may be what broke the run, so each is asked for alone, and told apart.
         except Exception:
             for entry in entries:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from penstock import adapters
-from penstock.errors import InvalidInput
+from penstock.errors import BadConfig, InvalidInput
 from penstock.serve.inferhints import Parameters, Rest, span_of, with_hints
 from penstock.serve.protocol import Request, SharedInput
 from penstock.serve.tensordata import BF16, ELEMENTS, ONLY_RAW, from_json, from_raw, parse, shaped

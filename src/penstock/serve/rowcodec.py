@@ -40,7 +40,7 @@ class Said(NamedTuple):
 NOTHING_SAID = Said()
 
 
-class Answers(NamedTuple):
+class RunAnswers(NamedTuple):
     """What one variant answered to a run's rows; `ids` are ours, one a row."""
 
     endpoint: str
@@ -80,7 +80,7 @@ class RowCodec(Protocol):
             OverflowError: Some value is out of range.
         """
 
-    def encode(self, answers: Answers) -> Bodies:
+    def encode(self, answers: RunAnswers) -> Bodies:
         """One answer a row."""
 
 

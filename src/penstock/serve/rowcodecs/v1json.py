@@ -13,7 +13,7 @@ from typing import cast
 
 import msgspec
 
-from penstock.serve.rowcodec import NOTHING_SAID, Answers, Bodies, Row, RowCodec, Said, values
+from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said, values
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
 from penstock.tensors import Array, Arrays, Signature
 
@@ -53,7 +53,7 @@ class V1JsonRows:
         columns = [list(chain.from_iterable(instances))] if self._matrix else list(zip(*instances, strict=True))
         return self._stacking.stack(columns, len(rows))
 
-    def encode(self, answers: Answers) -> Bodies:
+    def encode(self, answers: RunAnswers) -> Bodies:
         """See `RowCodec.encode`."""
         outputs = answers.outputs
         shape = (answers.version, *[(name, array.ndim) for name, array in outputs.items()])

@@ -17,7 +17,7 @@ import numpy as np
 from penstock.errors import InvalidInput
 from penstock.serve.infermessage import RAW, read_request, write_response
 from penstock.serve.protocol import Prediction, Request
-from penstock.serve.rowcodec import NOTHING_SAID, Answers, Bodies, Row, RowCodec, Said
+from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said
 from penstock.serve.stacking import MOST_VALUES
 from penstock.serve.tensordata import to_raw
 from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec, conform
@@ -31,7 +31,7 @@ _RAW_REQUEST = Request({}, binary=frozenset((RAW,)))
 """A request that says nothing but its tensors."""
 
 
-class Message(NamedTuple):
+class GrpcRow(NamedTuple):
     """A message whose beginning is known, and that beginning's length."""
 
     body: bytes
@@ -65,7 +65,7 @@ class V2GrpcRows:
             if not body.startswith(field, at):
                 raise msgspec.DecodeError("its raw tensors are others")
             at += len(field) + size
-        return Message(body, start)
+        return GrpcRow(body, start)
 
     def said(self, rows: Sequence[Row]) -> Said:
         """See `RowCodec.said`."""
@@ -74,7 +74,7 @@ class V2GrpcRows:
 
     def stack(self, rows: Sequence[Row]) -> Arrays:
         """See `RowCodec.stack`."""
-        messages = cast("Sequence[Message]", rows)
+        messages = cast("Sequence[GrpcRow]", rows)
         arrays: Arrays = {}
         skipped = 0
         for (name, dtype, shape), (field, size) in zip(self._inputs, self._fields, strict=True):
@@ -85,7 +85,7 @@ class V2GrpcRows:
             skipped += size
         return conform(self._signature, arrays)
 
-    def encode(self, answers: Answers) -> Bodies:
+    def encode(self, answers: RunAnswers) -> Bodies:
         """See `RowCodec.encode`."""
         columns = [_raw_fields(array) for array in answers.outputs.values()]
         contents = [
@@ -94,7 +94,7 @@ class V2GrpcRows:
         ]
         return Bodies([b""] * len(contents), contents)
 
-    def _head(self, answers: Answers, own_id: str) -> bytes:
+    def _head(self, answers: RunAnswers, own_id: str) -> bytes:
         """An answer up to its raw tensors, with places for our id; lengths depend on the id's."""
         shapes = [array.shape[1:] for array in answers.outputs.values()]
         key = (answers.endpoint, answers.version, len(own_id), *shapes)

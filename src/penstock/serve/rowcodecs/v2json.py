@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Protocol, cast
 
 import msgspec
 
-from penstock.serve.rowcodec import NOTHING_SAID, Answers, Bodies, Row, RowCodec, Said, values
+from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said, values
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
 from penstock.tensors import Array, Arrays, Signature, TensorSpec, datatype_of
 
@@ -80,7 +80,7 @@ class V2JsonRows:
             flat = [[one.data[0] for one in column] for column in zip(*tensors, strict=True)]
         return self._stacking.stack(flat, len(rows))
 
-    def encode(self, answers: Answers) -> Bodies:
+    def encode(self, answers: RunAnswers) -> Bodies:
         """See `RowCodec.encode`."""
         outputs = answers.outputs
         shape = (answers.endpoint, answers.version, *[array.shape[1:] for array in outputs.values()])

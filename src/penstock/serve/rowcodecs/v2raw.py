@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, cast
 import msgspec
 import numpy as np
 
-from penstock.serve.rowcodec import NOTHING_SAID, Answers, Bodies, Row, RowCodec, Said, values
+from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said, values
 from penstock.serve.stacking import MOST_VALUES
 from penstock.serve.tensordata import to_raw
 from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec, conform, datatype_of
@@ -103,7 +103,7 @@ class V2RawRows:
             start += size
         return conform(self._signature, arrays)
 
-    def encode(self, answers: Answers) -> Bodies:
+    def encode(self, answers: RunAnswers) -> Bodies:
         """See `RowCodec.encode`."""
         rows = {name: _Rows(array) for name, array in answers.outputs.items()}
         head = b'{"model_name":%b,"model_version":%b,"id":' % (_json(answers.endpoint), _json(answers.version))
