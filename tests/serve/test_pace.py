@@ -12,11 +12,19 @@ from penstock.serve.pace import KEPT_S, Pace, measure
 
 
 def test_the_largest_run_that_keeps_the_latency_is_the_batch() -> None:
-    assert Pace([(1, 0.001), (16, 0.01), (64, 0.04), (256, 0.16)]).batch_rows == 64
+    assert Pace([(1, 0.001), (16, 0.01), (64, 0.03), (256, 0.11)]).batch_rows == 64
 
 
 def test_a_row_that_takes_long_alone_may_have_company_that_costs_nothing() -> None:
     assert Pace([(1, 0.2), (2, 0.2), (4, 0.21), (8, 0.4)]).batch_rows == 4
+
+
+def test_more_rows_that_gain_nothing_are_not_worth_a_run() -> None:
+    pace = Pace([(1, 0.004), (2, 0.008), (4, 0.013)])
+    assert pace.batch_rows == 1
+    for _ in range(300):
+        pace.learn(1, 0.004)
+    assert pace.batch_rows == 1
 
 
 def test_between_and_behind_its_points_the_curve_is_straight() -> None:

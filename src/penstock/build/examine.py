@@ -34,6 +34,8 @@ GOLDEN = "golden.json"
 SCORES = "scores.npz"
 KEPT = "numbers of the rows"
 GOLDEN_ROWS = 32
+GOLDEN_VALUES = 400_000
+"""Rows that are images are read at each load: fewer of them, so that a package stays a few megabytes."""
 MAX_SCORED_ROWS = 200_000
 
 
@@ -202,15 +204,20 @@ def _golden(rows: Rows, outputs: Specs) -> bytes:
         if array.dtype.kind == "f":
             finite &= ~np.isinf(array).reshape(len(array), -1).any(axis=1)
     plain = np.array([origin.endswith(OF_THE_DATA) for origin in rows.origins])
-    chosen = np.concatenate([_spread(np.flatnonzero(finite & plain)), _spread(np.flatnonzero(finite & ~plain))])
+    width = sum(array[0].size for array in (*rows.arrays.values(), *expected.values()))
+    most = max(min(GOLDEN_ROWS, GOLDEN_VALUES // max(width, 1)), 2) // 2
+    hard = np.flatnonzero(finite & ~plain)
+    chosen = np.concatenate([_spread(np.flatnonzero(finite & plain), most), _spread(hard, most)])
     types = {spec.name: DTYPES[spec.datatype] for spec in outputs}
     answers = {name: array[chosen].astype(types[name]) for name, array in expected.items()}
     return encode_golden(Golden(inputs=take(rows.arrays, chosen), outputs=answers))
 
 
-def _spread(rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """At most half of the examples, evenly."""
-    count = min(len(rows), GOLDEN_ROWS // 2)
+def _spread(
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]], most: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """So many of them at most, evenly."""
+    count = min(len(rows), most)
     return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)] if count else rows[:0]
 
 

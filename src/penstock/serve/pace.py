@@ -8,6 +8,7 @@ Rows mean rows of the signature's first dimension, times are seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from time import perf_counter
 
 MAX_BATCH_ROWS = 1024
@@ -15,6 +16,10 @@ MAX_BATCH_ROWS = 1024
 
 KEPT_S = 0.05
 """A batch may take this long, or half as long again as one row alone."""
+
+PAYS = 0.95
+"""Twice as many rows are worth a run only where a row then takes at most this part of the time: else one request just
+waits for another's rows, and more of them push each other out of the processor's caches."""
 
 _REPEATS = 3
 _STEADY = 100
@@ -32,18 +37,19 @@ class Pace:
 
     Attributes:
         points: The curve as it was measured.
-        batch_rows: Rows of the largest run that keeps `KEPT_S`: at first the largest that was measured to, then twice
-            as many after a full run that did, and a tenth less, for a while, after one that did not (after Clipper,
+        batch_rows: Rows of the largest run that keeps `KEPT_S` and pays: at first the largest that was measured to,
+            then twice as many after a full run that did, and a tenth less, for a while, after one that did not (after Clipper,
             NSDI 2017).
     """
 
-    __slots__ = ("_factor", "_kept_s", "_steady", "batch_rows", "points")
+    __slots__ = ("_factor", "_kept_s", "_most", "_steady", "batch_rows", "points")
 
     def __init__(self, points: Sequence[tuple[int, float]]) -> None:
         self.points = tuple(points)
         self._factor = 1.0
         self._kept_s = max(KEPT_S, 1.5 * self.points[0][1])
-        self.batch_rows = max(rows for rows, run_s in self.points if run_s <= self._kept_s)
+        self._most = _paying(self.points)
+        self.batch_rows = max(rows for rows, run_s in self.points if run_s <= self._kept_s and rows <= self._most)
         # Where measuring found the end of it, more is not tried at once.
         self._steady = _STEADY if self.batch_rows < self.points[-1][0] else 0
 
@@ -82,11 +88,19 @@ class Pace:
         if took_s > self._kept_s and 1 < rows <= self.batch_rows:
             self.batch_rows = max(1, int(0.9 * self.batch_rows))
             self._steady = _STEADY
-        elif rows == self.batch_rows < MAX_BATCH_ROWS and took_s < 0.9 * self._kept_s:
+        elif rows == self.batch_rows < self._most and took_s < 0.9 * self._kept_s:
             self._steady -= 1
             if self._steady < 0:
                 self._steady = 0
-                self.batch_rows = min(2 * rows, MAX_BATCH_ROWS)
+                self.batch_rows = min(2 * rows, self._most)
+
+
+def _paying(points: Sequence[tuple[int, float]]) -> int:
+    """The most rows that were seen to be worth a run; no bound where more always were."""
+    for (fewer, fewer_s), (more, more_s) in pairwise(points):
+        if more_s / more > PAYS * fewer_s / fewer:
+            return fewer
+    return MAX_BATCH_ROWS
 
 
 def measure(run: Callable[[int], object], *, within_s: float, most: int = MAX_BATCH_ROWS) -> Pace:
