@@ -213,9 +213,7 @@ def _golden(rows: Rows, outputs: Specs) -> bytes:
     return encode_golden(Golden(inputs=take(rows.arrays, chosen), outputs=answers))
 
 
-def _spread(
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]], most: int
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _spread(rows: np.ndarray[tuple[int], np.dtype[np.int64]], most: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """So many of them at most, evenly."""
     count = min(len(rows), most)
     return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)] if count else rows[:0]

@@ -38,8 +38,8 @@ class Pace:
     Attributes:
         points: The curve as it was measured.
         batch_rows: Rows of the largest run that keeps `KEPT_S` and pays: at first the largest that was measured to,
-            then twice as many after a full run that did, and a tenth less, for a while, after one that did not (after Clipper,
-            NSDI 2017).
+            then twice as many after a full run that did, and a tenth less, for a while, after one that did not
+            (after Clipper, NSDI 2017).
     """
 
     __slots__ = ("_factor", "_kept_s", "_most", "_steady", "batch_rows", "points")
