@@ -57,6 +57,17 @@ def datatype_of(dtype: np.dtype[np.generic]) -> str:
     raise InvalidInput(f"no protocol datatype for {dtype}", "convert the column to numbers or text")
 
 
+_json = msgspec.json.Encoder().encode
+
+
+def json_rows(array: Array) -> list[bytes]:
+    """Each row's values as JSON, comma by comma, without brackets: one encoding for all rows of numbers."""
+    rows = array.reshape(len(array), -1).tolist()
+    if array.dtype.kind == "O":
+        return [_json(row)[1:-1] for row in rows]
+    return _json(rows)[2:-2].split(b"],[")
+
+
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One named input or output.
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from penstock.errors import Corrupt
 from penstock.records import Column, Exchange
-from penstock.tensors import DATATYPES, DTYPES, Array, Arrays
+from penstock.tensors import DATATYPES, DTYPES, Array, Arrays, json_rows
 
 FORMAT = 1
 
@@ -73,6 +73,7 @@ class Capture(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 pack = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Capture).decode
 
 
@@ -182,14 +183,30 @@ def columns(blocks_: tuple[Block, ...]) -> dict[str, Column]:
     return {block.name: _column(block) for block in blocks_}
 
 
+def json_column(block: Block) -> list[bytes]:
+    """One entry a row, as JSON; a column of one value as that value.
+
+    Raises:
+        Corrupt: The array is not as large as it says.
+    """
+    if isinstance(block.data, bytes):
+        array = _flat(_array(block, block.data))
+        if array.ndim == 1:
+            return json_rows(array)
+        if array.ndim == 2:
+            return [b"[%b]" % row for row in json_rows(array)]
+    return [_json(value) for value in _column(block)]
+
+
 def _column(block: Block) -> Column:
-    if not isinstance(block.data, bytes):
-        return block.data
+    return cast(Column, _flat(_array(block, block.data)).tolist()) if isinstance(block.data, bytes) else block.data
+
+
+def _array(block: Block, data: bytes) -> Array:
     try:
-        array = np.frombuffer(block.data, DTYPES[block.datatype].newbyteorder("<")).reshape(block.shape)
+        return np.frombuffer(data, DTYPES[block.datatype].newbyteorder("<")).reshape(block.shape)
     except (KeyError, ValueError):
         raise Corrupt("a capture's array is not as large as it says", "restore the log", code="log.corrupt") from None
-    return cast(Column, _flat(array).tolist())
 
 
 def _flat(array: Array) -> Array:

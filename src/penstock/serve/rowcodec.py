@@ -11,13 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
-import msgspec
-
 from penstock import adapters
-from penstock.tensors import Array, Arrays, Signature
-
-_json = msgspec.json.Encoder().encode
-
+from penstock.tensors import Arrays, Signature
 
 Row = object
 """A decoded request of one row; only its codec knows what it is."""
@@ -105,11 +100,3 @@ def find_codec(forms: Sequence[str], signature: Signature, headers: Mapping[byte
         if found is not None:
             return found
     return None
-
-
-def values(array: Array) -> list[bytes]:
-    """Each row's values as JSON, comma by comma, without brackets."""
-    rows = array.reshape(len(array), -1).tolist()
-    if array.dtype.kind == "O":
-        return [_json(row)[1:-1] for row in rows]
-    return _json(rows)[2:-2].split(b"],[")

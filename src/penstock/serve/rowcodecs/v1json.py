@@ -13,9 +13,9 @@ from typing import cast
 
 import msgspec
 
-from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said, values
+from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
-from penstock.tensors import Array, Arrays, Signature
+from penstock.tensors import Array, Arrays, Signature, json_rows
 
 _json = msgspec.json.Encoder().encode
 _HEADERS = b"content-type: application/json\r\n"
@@ -61,7 +61,7 @@ class V1JsonRows:
         if template is None:
             template = self._templates[shape] = _template(answers.version, outputs)
         ids = [own.encode() for own in answers.ids]
-        columns = [values(array) for array in outputs.values()]
+        columns = [json_rows(array) for array in outputs.values()]
         contents = [template % line for line in zip(*columns, ids, strict=True)]
         return Bodies([_HEADERS] * len(contents), contents)
 

@@ -14,9 +14,9 @@ from typing import Annotated, Literal, Protocol, cast
 
 import msgspec
 
-from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said, values
+from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
-from penstock.tensors import Array, Arrays, Signature, TensorSpec, datatype_of
+from penstock.tensors import Array, Arrays, Signature, TensorSpec, datatype_of, json_rows
 
 _json = msgspec.json.Encoder().encode
 _HEADERS = b"content-type: application/json\r\n"
@@ -90,7 +90,7 @@ class V2JsonRows:
         ids = [own.encode() for own in answers.ids]
         rows = cast("Sequence[_Decoded]", answers.rows)
         named = [_json(row.id) if row.id else b'"%b"' % own for row, own in zip(rows, ids, strict=True)]
-        columns = [values(array) for array in outputs.values()]
+        columns = [json_rows(array) for array in outputs.values()]
         contents = [template % line for line in zip(named, ids, *columns, strict=True)]
         return Bodies([_HEADERS] * len(contents), contents)
 

@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple, cast
 import msgspec
 import numpy as np
 
-from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said, values
+from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said
 from penstock.serve.stacking import MOST_VALUES
 from penstock.serve.tensordata import to_raw
-from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec, conform, datatype_of
+from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec, conform, datatype_of, json_rows
 
 MOST_PARTS = 64
 _json = msgspec.json.Encoder().encode
@@ -154,7 +154,7 @@ class _Rows:
 
     def text(self, row: int) -> bytes:
         if not self._texts:
-            self._texts = values(self._array)
+            self._texts = json_rows(self._array)
         return self._texts[row]
 
     def raw(self, row: int) -> bytes:
