@@ -101,9 +101,9 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
     sockets = _open(options)
     places = sockets.places()
     host = f"[{places['host']}]" if ":" in str(places["host"]) else places["host"]
+    print(f"serving on http://{host}:{places['port']}", flush=True)
     if sockets.grpc:
         print(f"serving on grpc://{host}:{places['grpc']}", flush=True)
-    print(f"serving on http://{host}:{places['port']}", flush=True)
     # With the socket open, whoever comes waits for what is slow to import, and is not refused.
     worker = import_module(WORKER)
     load("engine", engine)
