@@ -33,7 +33,7 @@ def test_settings_are_measured_chosen_and_nothing_is_left(tmp_path: Path, monkey
     linear_package(tmp_path / "p")
     before, told = offspring(), []
     limits = Limits(queue=500, batching=Batching(wait_s=0.5))
-    goal = TuningGoal(p99_s=0.25, seconds=1.0, limits=limits, workers=1)
+    goal = TuningGoal(p99_s=0.25, seconds=8.0, limits=limits, workers=1)
     tuned = tune(open_package(tmp_path / "p"), goal, tell=told.append)
     assert offspring() == before
     assert [path.name for path in tmp_path.iterdir()] == ["p"]
