@@ -11,12 +11,10 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import duckdb
 import msgspec
@@ -32,24 +30,15 @@ from deltalake import (
 from deltalake.exceptions import TableNotFoundError
 
 from penstock.errors import Corrupt
-from penstock.log.captures import Block, Capture, decode, json_column
+from penstock.log.exchangetable import EXCHANGES, day, exchange_table
 from penstock.log.journal import HEADER, read_segment
 from penstock.log.tail import segments
 from penstock.records import Outcome
 
 MANY_FILES = 64
+AT_ONCE = 2000
+"""Payloads that become rows at once: their memory is used again for the next."""
 KEEP_S = 24 * 3600.0
-
-EXCHANGES = pa.schema(
-    [
-        ("prediction", pa.string()), ("id", pa.string()), ("row", pa.int32()), ("endpoint", pa.string()),
-        ("release", pa.int64()), ("model", pa.string()), ("version", pa.int64()), ("variant", pa.string()),
-        ("share", pa.float64()), ("key", pa.string()), ("event_time", pa.float64()), ("received_at", pa.float64()),
-        ("latency_s", pa.float64()), ("code", pa.string()), ("inputs", pa.string()), ("outputs", pa.string()),
-        ("client_id", pa.string()), ("shadow", pa.bool_()), ("subject", pa.string()), ("day", pa.string()),
-    ]
-)  # fmt: skip
-"""One row a prediction; `inputs` and `outputs` are JSON objects of its values by name; `day` is of event time."""
 
 OUTCOMES = pa.schema(
     [
@@ -59,8 +48,6 @@ OUTCOMES = pa.schema(
 )  # fmt: skip
 """One row an outcome; `value` is JSON, so that 1, 1.0, true and "1" stay apart."""
 
-T = TypeVar("T")
-_SAME = ("endpoint", "release", "model", "version", "variant", "share", "received_at", "code", "shadow")
 _outcome = msgspec.msgpack.Decoder(Outcome).decode
 _UNIQUE = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
 _WRITING = WriterProperties(
@@ -88,7 +75,7 @@ def compact(log: Path) -> Compacted:
     """
     damaged: dict[str, str] = {}
     with _alone(log / "tables"):
-        exchanges = _compact_one(log / "journal", log / "tables" / "exchanges", _exchanges, damaged)
+        exchanges = _compact_one(log / "journal", log / "tables" / "exchanges", exchange_table, damaged)
         outcomes = _compact_one(log / "outcomes", log / "tables" / "outcomes", _outcomes, damaged)
     return Compacted(exchanges, outcomes, damaged)
 
@@ -163,26 +150,26 @@ def _compact_one(journal: Path, table: Path, tabled: Callable[[list[bytes]], pa.
             continue
         try:
             payloads, end = read_segment(path, start)
-            rows = tabled(payloads)
+            rows = [tabled(payloads[at : at + AT_ONCE]) for at in range(0, len(payloads), AT_ONCE)]
         except (msgspec.DecodeError, Corrupt) as error:
             damaged[path.name] = str(error)
             continue
         if end > start:
-            found.append(rows)
+            found += rows
             read.append(Transaction(path.name, end))
-    if not read:
+    if not found:
         return 0
-    rows = pa.concat_tables(found)
+    whole = pa.concat_tables(found)
     write_deltalake(
         table,
-        rows,
+        whole,
         mode="append",
         partition_by=["day"],
         commit_properties=CommitProperties(app_transactions=read),
         writer_properties=_WRITING,
     )
     _merge_small(table)
-    return int(rows.num_rows)
+    return int(whole.num_rows)
 
 
 def _merge_small(table: Path) -> None:
@@ -211,68 +198,9 @@ def _alone(tables: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _exchanges(payloads: list[bytes]) -> pa.Table:
-    """Captures column by column: a row costs a tenth of what it would one by one."""
-    found: dict[str, list[object]] = {name: [] for name in EXCHANGES.names}
-    for payload in payloads:
-        for name, values in _capture_columns(decode(payload)).items():
-            found[name] += values
-    return pa.table([pa.array(found[field.name], field.type) for field in EXCHANGES], EXCHANGES)
-
-
-def _capture_columns(capture: Capture) -> dict[str, Sequence[object]]:
-    """A capture's rows by column of the table; a request that has none is one row without values."""
-    lengths = [max(rows, 1) for rows in capture.rows] or [1] * len(capture.ids)
-    whole = sum(lengths)
-    ids = _each(capture.ids, lengths)
-    rows = [row for length in lengths for row in range(length)]
-    times = _each(capture.event_times, lengths) if capture.event_times else [capture.received_at] * whole
-    same: dict[str, object] = {name: getattr(capture, name) for name in _SAME}
-    return {
-        **{name: [value] * whole for name, value in same.items()},
-        "prediction": [f"{own_id}.{row}" for own_id, row in zip(ids, rows, strict=True)],
-        "id": ids,
-        "row": rows,
-        "key": _each(capture.keys, lengths) if capture.keys else ids,
-        "event_time": times,
-        "latency_s": _each(capture.latencies_s, lengths),
-        "inputs": _objects(capture.inputs, whole),
-        "outputs": _objects(capture.outputs, whole),
-        "client_id": _each(capture.client_ids, lengths) if capture.client_ids else [""] * whole,
-        "subject": _each(capture.subjects, lengths) if capture.subjects else [""] * whole,
-        "day": [_day(at) for at in times],
-    }
-
-
-def _each(values: Sequence[T], lengths: Sequence[int]) -> list[T]:
-    """Each request's value, once for each of its rows."""
-    if len(lengths) == sum(lengths):
-        return list(values)
-    return [value for value, length in zip(values, lengths, strict=True) for _ in range(length)]
-
-
-def _objects(blocks: Sequence[Block], rows: int) -> list[bytes]:
-    """Each row's values as a JSON object by name."""
-    found = [json_column(block) for block in blocks]
-    if not any(found):
-        return [b"{}"] * rows
-    names = [_json(block.name).replace(b"%", b"%%") for block in blocks]
-    form = b"{%b}" % b",".join([name + b":%b" for name in names])
-    return [form % row for row in zip(*found, strict=True)]
-
-
 def _outcomes(payloads: list[bytes]) -> pa.Table:
     found = [_outcome(payload) for payload in payloads]
     lines = [
-        (one.prediction, _json(one.value).decode(), one.at, one.received_at, one.source, _day(one.at)) for one in found
+        (one.prediction, _json(one.value).decode(), one.at, one.received_at, one.source, day(one.at)) for one in found
     ]
     return pa.table([list(column) for column in zip(*lines, strict=True)] or [[]] * len(OUTCOMES), OUTCOMES)
-
-
-@lru_cache(4096)
-def _day_of(number: int) -> str:
-    return datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
-
-
-def _day(at: float) -> str:
-    return _day_of(int(at // 86_400))
