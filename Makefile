@@ -34,7 +34,7 @@ demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
 
 test: .venv/dev .venv/kserve/ready ## every test
 	$(BIN)/pytest -n 2 -m "not serial"
-	$(BIN)/pytest -m serial
+	$(BIN)/pytest -m serial --durations 15
 
 check: .venv/dev ## format, lint, types, layers, names
 	$(BIN)/ruff format --check src tests bench
