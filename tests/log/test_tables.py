@@ -109,3 +109,12 @@ def test_prune_keeps_what_is_not_in_the_tables(tmp_path: Path) -> None:
     compact(tmp_path)
     assert len(prune(tmp_path, keep_s=0.0)) == 1
     assert exchanges(tmp_path).num_rows == 6
+
+
+def test_each_prediction_is_found_by_its_id(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    compact(tmp_path)
+    with views(tmp_path) as connection:
+        for prediction in ("e0.0", "e1.1", "e2.0"):
+            found = connection.execute("SELECT row FROM exchanges WHERE prediction = ?", [prediction]).fetchall()
+            assert found == [(int(prediction[-1]),)]

@@ -49,13 +49,13 @@ OUTCOMES = pa.schema(
 """One row an outcome; `value` is JSON, so that 1, 1.0, true and "1" stay apart."""
 
 _outcome = msgspec.msgpack.Decoder(Outcome).decode
-_UNIQUE = ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE")
+_UNIQUE = ColumnProperties(dictionary_enabled=False)
 _WRITING = WriterProperties(
     compression="ZSTD",
     compression_level=1,
     column_properties=dict.fromkeys(("prediction", "id", "key", "inputs", "outputs", "value"), _UNIQUE),
 )
-"""A dictionary, or the least and the largest, of texts that are all different costs three times the rest of a row."""
+"""A dictionary of texts that are all different costs more than the rest of a row."""
 _json = msgspec.json.Encoder().encode
 
 
