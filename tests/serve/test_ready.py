@@ -19,6 +19,7 @@ def test_once_one_worker_is_proven_nobody_meets_one_that_loads(tmp_path: Path) -
         plane.start("--spares", "0", workers=4)
         try:
             until(lambda: plane.ask("GET", "/v2/health/ready").status == 200)
+            time.sleep(0.3)  # until the others have heard of it
             end = time.monotonic() + 0.7
             while time.monotonic() < end:
                 assert plane.ask("GET", "/v2/health/ready").status == 200
