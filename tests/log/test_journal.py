@@ -128,3 +128,21 @@ def test_a_full_disk_is_an_error_and_the_segment_stays_whole(tmp_path: Path) -> 
     assert done.stdout == "refused\n", done.stderr
     (path,) = tmp_path.iterdir()
     assert read_segment(path)[0] == [b"before", b"after"]
+
+
+@pytest.mark.parametrize("most", [1, 7, 16, 40, 4096])
+def test_read_in_parts_it_is_the_same(tmp_path: Path, most: int) -> None:
+    journal = Journal(tmp_path, "worker-1")
+    written = [bytes([number]) * (1 + number * number % 97) for number in range(40)]
+    journal.write([frame(payload) for payload in written])
+    journal.close()
+    (path,) = tmp_path.iterdir()
+    with path.open("ab") as file:
+        file.write(frame(b"torn")[:-1])
+    found: list[bytes] = []
+    at = 0
+    while (part := read_segment(path, at, most))[1] > at:
+        found += part[0]
+        at = part[1]
+    assert found == written
+    assert (found, at) == read_segment(path)

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from penstock.log.journal import Journal
 from penstock.log.outcomes import OutcomeLog
 from penstock.log.tables import compact, exchanges, outcomes, prune, views
@@ -118,3 +120,33 @@ def test_each_prediction_is_found_by_its_id(tmp_path: Path) -> None:
         for prediction in ("e0.0", "e1.1", "e2.0"):
             found = connection.execute("SELECT row FROM exchanges WHERE prediction = ?", [prediction]).fetchall()
             assert found == [(int(prediction[-1]),)]
+
+
+def test_parts_of_a_journal_add_up_to_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.log.tables.READ_BYTES", 400)
+    monkeypatch.setattr("penstock.log.tables.GROUP_ROWS", 5)
+    journal = Journal(tmp_path / "journal", "worker-1")
+    for number in range(12):
+        # Every fourth is larger than what is read at once, and every one is of another day.
+        journal.append(payload(exchange(number * 86_400, rows=40 if number % 4 == 3 else 2)))
+    journal.close()
+    assert compact(tmp_path).exchanges == 9 * 2 + 3 * 40
+    assert compact(tmp_path).exchanges == 0
+    found = exchanges(tmp_path)
+    wanted = [f"e{number * 86_400}.{row}" for number in range(12) for row in range(40 if number % 4 == 3 else 2)]
+    assert sorted(found["prediction"].to_pylist()) == sorted(wanted)
+    assert len(set(found["day"].to_pylist())) == 12
+
+
+def test_what_lies_before_damage_is_kept_and_not_read_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.log.tables.READ_BYTES", 400)
+    write(tmp_path, range(10))
+    (path,) = (tmp_path / "journal").iterdir()
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    first, second = compact(tmp_path), compact(tmp_path)
+    assert list(first.damaged) == list(second.damaged) == [path.name]
+    assert 0 < first.exchanges < 20
+    assert second.exchanges == 0
+    assert exchanges(tmp_path).num_rows == first.exchanges

@@ -17,10 +17,9 @@ import numpy as np
 
 from penstock.errors import Corrupt
 from penstock.records import Column, Exchange
-from penstock.tensors import DATATYPES, DTYPES, Array, Arrays, json_rows
+from penstock.tensors import DATATYPES, DTYPES, Array, Arrays
 
 FORMAT = 1
-_AT_ONCE = 512
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -74,7 +73,6 @@ class Capture(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 pack = msgspec.msgpack.Encoder().encode
-_json = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Capture).decode
 
 
@@ -184,25 +182,18 @@ def columns(blocks_: tuple[Block, ...]) -> dict[str, Column]:
     return {block.name: _column(block) for block in blocks_}
 
 
-def json_column(block: Block) -> list[bytes]:
-    """One entry a row, as JSON; a column of one value as that value.
+def values(block: Block) -> Array | None:
+    """Its numbers, a column of one value as flat; None where it holds texts or plain values.
 
     Raises:
         Corrupt: The array is not as large as it says.
     """
-    if isinstance(block.data, bytes):
-        array = _flat(_array(block, block.data))
-        # In parts: a million Python numbers at once cost more in memory's upkeep than in their text.
-        parts = [array[at : at + _AT_ONCE] for at in range(0, len(array), _AT_ONCE)]
-        if array.ndim == 1:
-            return [row for part in parts for row in json_rows(part)]
-        if array.ndim == 2:
-            return [b"[%b]" % row for part in parts for row in json_rows(part)]
-    return [_json(value) for value in _column(block)]
+    return _flat(_array(block, block.data)) if isinstance(block.data, bytes) else None
 
 
 def _column(block: Block) -> Column:
-    return cast(Column, _flat(_array(block, block.data)).tolist()) if isinstance(block.data, bytes) else block.data
+    array = values(block)
+    return cast(Column, block.data if array is None else array.tolist())
 
 
 def _array(block: Block, data: bytes) -> Array:

@@ -159,8 +159,14 @@ class Journal:
             self._retire()
 
 
-def read_segment(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
+def read_segment(path: Path, offset: int = 0, most: int = -1) -> tuple[list[bytes], int]:
     """Payloads from `offset` on, and the offset to go on from.
+
+    Args:
+        path: The segment.
+        offset: Where to begin.
+        most: Bytes to read at once, more only where a payload is larger; all of them where negative. Whoever reads
+            in parts is at the end when the offset no longer moves.
 
     A torn tail (a frame that ends beyond the file, or zeros that a power cut left) is not read and not passed.
 
@@ -175,8 +181,10 @@ def read_segment(path: Path, offset: int = 0) -> tuple[list[bytes], int]:
             _check_header(head, path)
             offset = len(HEADER)
         file.seek(offset)
-        data = file.read()
-    payloads, used = _frames(data, path, offset)
+        data = file.read(most)
+        payloads, used = _frames(data, path, offset)
+        if not used and len(data) == most:
+            payloads, used = _frames(data + file.read(MAX_PAYLOAD_BYTES), path, offset)
     return payloads, offset + used
 
 
