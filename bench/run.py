@@ -27,7 +27,7 @@ from bench.load import missing_tools
 from bench.models import make_model
 from bench.places import RESULTS, ROOT, WORK
 from bench.plot import lines
-from bench.points import CLAIMS, STAGES, Claim, Spot, spots_of
+from bench.points import CLAIMS, STAGES, Claim, Figure, Spot, spots_of
 from bench.ratios import Samples
 from bench.running import Running, setting_of
 from bench.server import free_port
@@ -37,6 +37,8 @@ from bench.table import claims_table, rate_bars
 STARTS = 5
 CAPTURE_S = 60.0
 WARM_S = 1.0
+PAIRED = 8
+"""Rounds more for spots whose difference is claimed."""
 
 
 class Options(NamedTuple):
@@ -82,9 +84,26 @@ def run_stage(name: str, claims: list[Claim], record: Record, options: Options) 
                 turned = there[number % len(there) :] + there[: number % len(there)] if there else []
                 for spot in turned:
                     sample(name, number, spot, up[spot.system], record, options.seconds)
+            for number, spot in again(name, claims, options.rounds):
+                if spot.system in up:
+                    sample(name, number, spot, up[spot.system], record, options.seconds)
         finally:
             for running in up.values():
                 running.stop()
+
+
+def again(stage: str, claims: list[Claim], rounds: int) -> list[tuple[int, Spot]]:
+    """Rounds of their own for a difference of two spots: one right after the other, and each as often the first.
+
+    Both are some ten times what they differ by, so that a drift between them would be all that one sees.
+    """
+    pairs = [(claim.ours, *claim.theirs) for claim in claims if claim.stage == stage and claim.figure is Figure.ADDED]
+    return [
+        (rounds + number, spot)
+        for pair in pairs
+        for number in range(PAIRED)
+        for spot in (pair if number % 2 else reversed(pair))
+    ]
 
 
 def bring_up(stage: str, name: str, asked: list[str], record: Record, options: Options, folder: Path) -> Running | None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bench.points import CLAIMS, Claim, Figure, Spot
 from bench.ratios import Samples, judge
+from bench.run import PAIRED, again
 
 OURS, THEIRS, LOOP = Spot("penstock", "v2", 16), Spot("fastapi", "rows", 16), Spot("ort")
 
@@ -77,3 +78,14 @@ def test_the_ratio_lies_between_those_of_the_rounds(rounds: list[tuple[float, fl
 def test_no_aim_stays_behind_its_must() -> None:
     for one in CLAIMS:
         assert one.aim > one.must if one.figure.more_is_better else one.aim < one.must or one.aim == 0, one.what
+
+
+def test_a_difference_is_measured_side_by_side_and_in_both_orders() -> None:
+    (claim,) = [claim for claim in CLAIMS if claim.figure is Figure.ADDED]
+    rounds = again("core", [claim], 3)
+    assert again("images", [claim], 3) == []
+    pairs = [rounds[at : at + 2] for at in range(0, len(rounds), 2)]
+    spots = [claim.ours, *claim.theirs]
+    assert [pair[0][0] for pair in pairs] == list(range(3, 3 + PAIRED))
+    assert all(pair[0][0] == pair[1][0] and {pair[0][1], pair[1][1]} == set(spots) for pair in pairs)
+    assert sum(pair[0][1] == claim.ours for pair in pairs) == PAIRED / 2
