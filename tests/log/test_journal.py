@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,25 +11,52 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import Corrupt
-from penstock.log.journal import HEADER, Journal, frame, read_segment
+from penstock.log.journal import HEADER, LARGE_BYTES, Journal, frame, read_segment
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=20)
 
 
 def segment_of(payloads: list[bytes]) -> bytes:
-    return HEADER + b"".join(frame(payload) for payload in payloads)
+    return HEADER + b"".join(piece for payload in payloads for piece in frame(payload))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "worker-1")
     journal.append(b"one")
-    journal.write([frame(b"two"), frame(b"three")])
+    journal.write([*frame(b"two"), *frame(b"three")])
     journal.close()
     (path,) = tmp_path.glob("worker-1-*.wal")
     payloads, offset = read_segment(path)
     assert payloads == [b"one", b"two", b"three"]
     assert offset == path.stat().st_size
     assert read_segment(path, offset) == ([], offset)
+
+
+def test_what_is_large_is_written_beside_what_is_small(tmp_path: Path) -> None:
+    payloads = [b"small", b"l" * LARGE_BYTES, b"again", b"L" * (2 * LARGE_BYTES)]
+    journal = Journal(tmp_path, "worker-1")
+    journal.write([piece for payload in payloads for piece in frame(payload)])
+    journal.close()
+    (path,) = tmp_path.glob("worker-1-*.wal")
+    assert read_segment(path)[0] == payloads
+
+
+def test_half_of_a_large_write_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(tmp_path, "worker-1")
+    journal.append(b"before")
+    whole = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        return whole(descriptor, data[: len(data) // 2]) if len(data) >= LARGE_BYTES else whole(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="full"):
+        journal.write([*frame(b"first"), *frame(b"l" * LARGE_BYTES)])
+    monkeypatch.undo()
+    journal.append(b"after")
+    journal.close()
+    (path,) = tmp_path.glob("worker-1-*.wal")
+    assert read_segment(path)[0] == [b"before", b"after"]
 
 
 @given(PAYLOADS, st.data())
@@ -134,11 +162,11 @@ def test_a_full_disk_is_an_error_and_the_segment_stays_whole(tmp_path: Path) -> 
 def test_read_in_parts_it_is_the_same(tmp_path: Path, most: int) -> None:
     journal = Journal(tmp_path, "worker-1")
     written = [bytes([number]) * (1 + number * number % 97) for number in range(40)]
-    journal.write([frame(payload) for payload in written])
+    journal.write([piece for payload in written for piece in frame(payload)])
     journal.close()
     (path,) = tmp_path.iterdir()
     with path.open("ab") as file:
-        file.write(frame(b"torn")[:-1])
+        file.write(b"".join(frame(b"torn"))[:-1])
     found: list[bytes] = []
     at = 0
     while (part := read_segment(path, at, most))[1] > at:

@@ -237,8 +237,8 @@ def _read_frame(data: bytes) -> None:
 
 
 def _segments() -> tuple[bytes, ...]:
-    one = frame(msgspec.msgpack.encode(captured(EXCHANGE)))
-    return (HEADER + one, HEADER + one * 3, HEADER + frame(b"x"), HEADER, b"")
+    one = b"".join(frame(msgspec.msgpack.encode(captured(EXCHANGE))))
+    return (HEADER + one, HEADER + one * 3, HEADER + b"".join(frame(b"x")), HEADER, b"")
 
 
 def _read_journal(folder: Path, data: bytes) -> None:

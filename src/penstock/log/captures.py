@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from penstock.errors import Corrupt
+from penstock.log.journal import LARGE_BYTES
 from penstock.records import Column, Exchange
 from penstock.tensors import DATATYPES, DTYPES, Array, Arrays
 
@@ -82,7 +83,7 @@ def blocks(arrays: Arrays) -> tuple[Block, ...]:
         [
             _texts(name, array)
             if array.dtype.kind == "O"
-            else Block(name, DATATYPES[array.dtype.str], array.shape, array.tobytes())
+            else Block(name, DATATYPES[array.dtype.str], array.shape, _bytes(array))
             for name, array in arrays.items()
         ]
     )
@@ -167,6 +168,13 @@ def unpack(payload: bytes) -> list[Exchange]:
         )
         start = end
     return found
+
+
+def _bytes(array: Array) -> bytes:
+    """A small array's own bytes; a large one's as they lie in it, for an encoder that copies them once."""
+    if array.nbytes < LARGE_BYTES or not array.flags.c_contiguous:
+        return array.tobytes()
+    return cast(bytes, array.ravel().data.cast("B"))
 
 
 def _texts(name: str, array: Array) -> Block:

@@ -23,15 +23,16 @@ FORMAT = 1
 SUFFIX = ".wal"
 SEGMENT_BYTES = 64 << 20
 SEGMENT_S = 3600.0
+LARGE_BYTES = 64 << 10
 MAX_PAYLOAD_BYTES = 256 << 20
 _MAGIC = b"PSTKWAL\0"
 _FRAME = struct.Struct("<II")
 HEADER = _MAGIC + struct.pack("<II", FORMAT, 0)
 
 
-def frame(payload: bytes) -> bytes:
-    """A payload as it lies in a segment."""
-    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
+def frame(payload: bytes) -> tuple[bytes, bytes]:
+    """A payload as it lies in a segment: what comes before it, and itself, which may be large and is not copied."""
+    return _FRAME.pack(len(payload), zlib.crc32(payload)), payload
 
 
 class Journal:
@@ -60,26 +61,28 @@ class Journal:
 
     def append(self, payload: bytes) -> None:
         """Write one payload; not yet durable."""
-        self.write([frame(payload)])
+        self.write(frame(payload))
 
-    def write(self, frames: Sequence[bytes]) -> None:
-        """Write framed payloads with one system call; all of them or none.
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Write the pieces of framed payloads, all of them or none; with one system call, unless one is so large that
+        copying it costs more than another call.
 
         Raises:
             OSError: The disk does not take them; the segment ends where it ended before.
         """
-        data = b"".join(frames)
         if self._descriptor < 0 or self._full():
             self._rotate()
+        parts = [b"".join(pieces)] if max(map(len, pieces)) < LARGE_BYTES else pieces
+        size = 0
         try:
-            written = os.write(self._descriptor, data)
+            for data in parts:
+                if os.write(self._descriptor, data) != len(data):
+                    raise OSError("the disk is full")
+                size += len(data)
         except OSError:
             self._take_back()
             raise
-        if written != len(data):
-            self._take_back()
-            raise OSError("the disk is full")
-        self._size += written
+        self._size += size
         self._dirty = True
 
     def sync(self) -> None:

@@ -36,10 +36,10 @@ class OutcomeLog:
         """
         if not outcomes:
             return
-        frames = [frame(payload(outcome)) for outcome in outcomes]
+        pieces = [piece for outcome in outcomes for piece in frame(payload(outcome))]
         with self._lock:
             try:
-                self._journal.write(frames)
+                self._journal.write(pieces)
                 self._journal.sync()
             except OSError as error:
                 raise Unready("the outcomes could not be stored", "send them again", code="log.disk") from error

@@ -108,6 +108,8 @@ class Express:
         taken, self._taken = self._taken, []
         for start in range(0, len(taken), MOST_ROWS):
             self._handle(taken[start : start + MOST_ROWS])
+        if self._desk.poll is not None:
+            self._desk.poll.answered(taken[0].started)
 
     def _handle(self, entries: list[Entry]) -> None:
         now = time()

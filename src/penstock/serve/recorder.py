@@ -31,7 +31,7 @@ class Recorder:
     def __init__(self, journal: Journal | None, meters: Meters) -> None:
         self._journal = journal
         self._meters = meters
-        self._frames: list[bytes] = []
+        self._pieces: list[bytes] = []
         self._requests = 0
         self._strict: list[Callable[[bool], None]] = []
         self._syncing = False
@@ -42,9 +42,9 @@ class Recorder:
         """Take one run's requests; they are written at the latest when the turn ends."""
         if self._journal is None:
             return
-        if not self._frames:
+        if not self._pieces:
             self._loop.call_soon(self.flush)
-        self._frames.append(frame(pack(capture)))
+        self._pieces += frame(pack(capture))
         self._requests += len(capture.ids)
 
     def when_durable(self, answer: Callable[[bool], None]) -> None:
@@ -56,11 +56,11 @@ class Recorder:
 
     def flush(self) -> None:
         """One write for the turn."""
-        if self._frames and self._journal is not None:
-            frames, self._frames = self._frames, []
+        if self._pieces and self._journal is not None:
+            pieces, self._pieces = self._pieces, []
             requests, self._requests = self._requests, 0
             try:
-                self._journal.write(frames)
+                self._journal.write(pieces)
             except OSError:
                 self._meters.lost(requests)
                 strict, self._strict = self._strict, []

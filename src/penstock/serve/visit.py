@@ -15,6 +15,7 @@ import msgspec
 from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError, Unready
 from penstock.log.captures import FORMAT, Capture, blocks
 from penstock.serve.board import ServedEndpoint
+from penstock.serve.busypoll import BusyPoll
 from penstock.serve.lane import Job, Result
 from penstock.serve.meters import CounterSeries, Label, Meters
 from penstock.serve.protocol import Call, Prediction, Reply, Request, ServingProtocol, Span, refuse, seconds
@@ -36,15 +37,17 @@ class Desk:
         meters: Takes counts.
         in_flight: Visits begun and not yet answered.
         regions: Shared memory of callers on this machine; None takes none.
+        poll: Keeps the event loop awake; None lets it sleep.
     """
 
-    __slots__ = ("in_flight", "meters", "recorder", "regions")
+    __slots__ = ("in_flight", "meters", "poll", "recorder", "regions")
 
-    def __init__(self, recorder: Recorder, meters: Meters) -> None:
+    def __init__(self, recorder: Recorder, meters: Meters, poll: BusyPoll | None = None) -> None:
         self.recorder = recorder
         self.meters = meters
         self.in_flight = 0
         self.regions: Regions | None = None
+        self.poll = poll
 
 
 class Visit(Job):

@@ -26,7 +26,9 @@ import uvloop
 from penstock.errors import PenstockError
 from penstock.log.journal import Journal
 from penstock.records import Snapshot, WorkerStatus, encode
+from penstock.runtime.processors import cpu_quota
 from penstock.serve.board import Board
+from penstock.serve.busypoll import BusyPoll
 from penstock.serve.channel import Message, hear, say
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.doors import Doors, dialects
@@ -143,7 +145,9 @@ class Worker:
         meters = Meters(self._run / "meters" / f"worker-{self._number}.meter")
         journal = Journal(Path(options.log), f"worker-{self._number}") if options.log else None
         recorder = Recorder(journal, meters)
-        self._desk = Desk(recorder, meters)
+        # Under a quota a processor that turns for nothing is one that is taken away later.
+        poll = BusyPoll(asyncio.get_running_loop()) if cpu_quota() is None else None
+        self._desk = Desk(recorder, meters, poll)
         self._shelf.count(meters)
         flow = Flow(self._board, self._desk, dialects(self._sockets))
         self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
