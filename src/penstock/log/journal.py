@@ -64,8 +64,9 @@ class Journal:
         self.write(frame(payload))
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Write the pieces of framed payloads, all of them or none; with one system call, unless one is so large that
-        copying it costs more than another call.
+        """Write the pieces of framed payloads, all of them or none.
+
+        It is one system call, unless a piece is so large that copying it would cost more than another call.
 
         Raises:
             OSError: The disk does not take them; the segment ends where it ended before.
