@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from penstock.errors import Corrupt
-from penstock.log.captures import FORMAT, Block, Capture, blocks, captured, pack, unpack
+from penstock.log.captures import FORMAT, Block, Capture, blocks, captured, pack, pieces, unpack
 from penstock.records import Exchange
 from penstock.tensors import DTYPES
 
@@ -58,3 +58,13 @@ def test_an_array_of_another_size_is_corrupt() -> None:
 def test_a_newer_format_is_refused() -> None:
     with pytest.raises(Corrupt):
         unpack(pack(msgspec.structs.replace(capture(["a"], {}, {}), format=FORMAT + 1)))
+
+
+@pytest.mark.parametrize("width", [1, 20_000])
+def test_pieces_are_the_payload(width: int) -> None:
+    arrays = {"small": np.zeros((2, 3), np.float32), "large": np.arange(2.0 * width).reshape(2, width)}
+    made = capture(["a", "b"], arrays, {"y": arrays["large"].T[:2]})
+    found = pieces(made)
+    assert b"".join(found) == pack(made)
+    # The large one is not copied.
+    assert (width > 1) == any(type(piece) is memoryview for piece in found)

@@ -9,6 +9,7 @@ appended; `FORMAT` is the first, so that a reader knows what it has.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,6 +22,7 @@ from penstock.records import Column, Exchange
 from penstock.tensors import DATATYPES, DTYPES, Array, Arrays
 
 FORMAT = 1
+_BIN_32 = struct.Struct(">BI")
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -75,6 +77,14 @@ class Capture(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 pack = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Capture).decode
+
+
+def pieces(capture: Capture) -> Sequence[bytes]:
+    """The payload of a capture, in pieces: a large array is one of them, as it lies in memory."""
+    for block in (*capture.inputs, *capture.outputs):
+        if type(block.data) is memoryview:
+            return _in_pieces(capture)
+    return (pack(capture),)
 
 
 def blocks(arrays: Arrays) -> tuple[Block, ...]:
@@ -170,8 +180,33 @@ def unpack(payload: bytes) -> list[Exchange]:
     return found
 
 
+def _in_pieces(capture: Capture) -> list[bytes]:
+    """The same bytes as `pack` gives: msgpack of an array is its length, then one entry after the other."""
+    found = [_length(capture.__struct_fields__)]
+    for name in capture.__struct_fields__:
+        value = getattr(capture, name)
+        if name in ("inputs", "outputs"):
+            found.append(_length(value))
+            for block in value:
+                found += _block_in_pieces(block)
+        else:
+            found.append(pack(value))
+    return found
+
+
+def _block_in_pieces(block: Block) -> list[bytes]:
+    if type(block.data) is not memoryview:
+        return [pack(block)]
+    head = _length(block.__struct_fields__) + pack(block.name) + pack(block.datatype) + pack(block.shape)
+    return [head + _BIN_32.pack(0xC6, len(block.data)), block.data]
+
+
+def _length(entries: Sequence[object]) -> bytes:
+    return bytes((0x90 | len(entries),)) if len(entries) < 16 else b"\xdc" + len(entries).to_bytes(2, "big")
+
+
 def _bytes(array: Array) -> bytes:
-    """A small array's own bytes; a large one's as they lie in it, for an encoder that copies them once."""
+    """A small array's own bytes; a large one's as they lie in it, and nobody copies them."""
     if array.nbytes < LARGE_BYTES or not array.flags.c_contiguous:
         return array.tobytes()
     return cast(bytes, array.ravel().data.cast("B"))

@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import struct
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
+
+from zlib_ng.zlib_ng import crc32
 
 from penstock.errors import Corrupt
 
@@ -30,9 +31,12 @@ _FRAME = struct.Struct("<II")
 HEADER = _MAGIC + struct.pack("<II", FORMAT, 0)
 
 
-def frame(payload: bytes) -> tuple[bytes, bytes]:
-    """A payload as it lies in a segment: what comes before it, and itself, which may be large and is not copied."""
-    return _FRAME.pack(len(payload), zlib.crc32(payload)), payload
+def frame(*payload: bytes) -> tuple[bytes, ...]:
+    """A payload, in one piece or more, as it lies in a segment: what comes before it, then the pieces as they are."""
+    checksum = 0
+    for piece in payload:
+        checksum = crc32(piece, checksum)
+    return _FRAME.pack(sum(map(len, payload)), checksum), *payload
 
 
 class Journal:
@@ -205,7 +209,7 @@ def _frames(data: bytes, path: Path, offset: int) -> tuple[list[bytes], int]:
         if end > len(data):
             break
         payload = data[at + _FRAME.size : end]
-        if zlib.crc32(payload) != checksum:
+        if crc32(payload) != checksum:
             raise _damaged(path, offset + at)
         payloads.append(payload)
         at = end

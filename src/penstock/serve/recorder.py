@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from penstock.log.captures import Capture, pack
+from penstock.log.captures import Capture, pieces
 from penstock.log.journal import Journal, frame
 from penstock.serve.meters import Meters
 
@@ -44,7 +44,7 @@ class Recorder:
             return
         if not self._pieces:
             self._loop.call_soon(self.flush)
-        self._pieces += frame(pack(capture))
+        self._pieces += frame(*pieces(capture))
         self._requests += len(capture.ids)
 
     def when_durable(self, answer: Callable[[bool], None]) -> None:
