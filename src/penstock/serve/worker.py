@@ -147,7 +147,6 @@ class Worker:
         self._shelf.count(meters)
         flow = Flow(self._board, self._desk, dialects(self._sockets))
         self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
-        self._start(recorder.run())
         self._start(self._doors.sweep())
         self._report()
         if not now or self._held:
