@@ -4,24 +4,28 @@ Blocks of sandboxed calls alternate with blocks of direct ones, and the first ca
 goes the sandboxed way call after call: its process has the model in the caches, as a server's would. Asked in turns one
 by one, each copy of the model found the caches full of the other, and what it lost by that was charged to the hop. What
 a request does pay is counted: both processes' CPU, the two switches between them on one CPU, and whatever the model
-loses by them.
+loses by them. The engine is driven as the server's lane drives it: asked, then heard when its socket is readable. The
+spare process that starts beside every model is loaded before anything counts.
 
 Prints calls, CPU seconds of the hop alone (both processes, less the model's own), and wall seconds.
 """
 
 from __future__ import annotations
 
+import select
 import sys
+import threading
 import time
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 from statistics import median
+from typing import cast
 
 import numpy as np
 
 from penstock.packages.read import open_package
-from penstock.runtime.engine import open_engine
+from penstock.runtime.engine import RemoteEngine, open_engine
 from penstock.runtime.original import answer, load_original
 from penstock.tensors import Arrays
 
@@ -33,6 +37,24 @@ SETTLING = 16
 def other_s(pid: int) -> float:
     """CPU of another process so far, all its threads; /proc/PID/stat has only ticks, this has nanoseconds."""
     return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+
+
+def asker(engine: RemoteEngine) -> Callable[[Arrays], object]:
+    """Asks the engine as an event loop does."""
+    poll = select.epoll()
+    process = engine.idle()
+    assert process is not None
+    poll.register(process.fileno(), select.EPOLLIN)
+
+    def ask(row: Arrays) -> Arrays:
+        assert engine.ask(row) is process
+        while True:
+            poll.poll()
+            outputs = engine.hear()
+            if outputs is not None:
+                return outputs
+
+    return ask
 
 
 def block_s(ask: Callable[[Arrays], object], rows: list[Arrays], pid: int) -> float:
@@ -52,12 +74,15 @@ def main(folder: str, rows_file: str, seconds: float) -> None:
     specs = manifest.signature.inputs
     rows = cycle([{specs[0].name: row[None]} for row in np.load(rows_file).astype(np.float32)])
     model = load_original(package.path(manifest.entry), manifest.kind)
-    engine = open_engine(package)
+    engine = cast("RemoteEngine", open_engine(package))
+    for thread in set(threading.enumerate()) - {threading.main_thread()}:
+        thread.join()
+    sandboxed = asker(engine)
     pid: int = engine.pid  # type: ignore[attr-defined]
     started, hops_s = time.perf_counter(), []
     while time.perf_counter() - started < seconds:
         block = [next(rows) for _ in range(BLOCK)]
-        sandboxed_s = block_s(engine.run, block, pid)
+        sandboxed_s = block_s(sandboxed, block, pid)
         hops_s.append(sandboxed_s - block_s(lambda row: answer(model, specs, row), block, pid))
     wall_s = time.perf_counter() - started
     engine.close()

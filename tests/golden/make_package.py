@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
-from penstock.packages.keys import new_package_key, public_pem
+from penstock.packages.keys import new_package_key
 from penstock.packages.manifest import FORMAT
 
 HERE = Path(__file__).parent
@@ -44,7 +44,7 @@ def main() -> None:
         request = BuildRequest(name="flights", out=Path(scratch), data=rows, labels=truth, key=key, created_at=1.0)
         package = build(model, request)
         shutil.copytree(package.folder, place / "package")
-    (place / "package.pub").write_bytes(public_pem(key.public_key()))
+    (place / "package.pub").write_bytes(key.public_key().pem)
     (place / "digest.json").write_text(json.dumps(package.digest) + "\n")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.packages.keys import load_public_key
 from penstock.packages.manifest import READABLE
+from penstock.packages.publickey import load_public_key
 from penstock.packages.read import open_package
 from penstock.runtime.engine import open_engine, prove
 

@@ -14,7 +14,8 @@ import pytest
 
 from penstock.access.files import TEMPORARY
 from penstock.errors import BadConfig
-from penstock.packages.keys import PRIVATE, PUBLIC, load_or_create_package_key, load_public_key, public_pem
+from penstock.packages.keys import PRIVATE, load_or_create_package_key
+from penstock.packages.publickey import PUBLIC, load_public_key
 
 KILLED_WHILE_WRITING = """
 import os, signal, sys
@@ -34,9 +35,9 @@ load_or_create_package_key(Path(sys.argv[1]))
 def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         keys = list(pool.map(lambda _: load_or_create_package_key(tmp_path / "keys"), range(16)))
-    assert len({public_pem(key.public_key()) for key in keys}) == 1
+    assert len({key.public_key() for key in keys}) == 1
     assert stat.S_IMODE((tmp_path / "keys" / PRIVATE).stat().st_mode) == 0o600
-    assert public_pem(load_public_key(tmp_path / "keys" / PUBLIC)) == public_pem(keys[0].public_key())
+    assert load_public_key(tmp_path / "keys" / PUBLIC) == keys[0].public_key()
 
 
 @pytest.mark.parametrize("write", [1, 2], ids=["private", "public"])
@@ -45,7 +46,7 @@ def test_a_killed_writer_leaves_no_half_key_and_nothing_else(tmp_path: Path, wri
     assert killed.returncode == -signal.SIGKILL
     assert any(name.startswith(TEMPORARY) for name in os.listdir(tmp_path))
     key = load_or_create_package_key(tmp_path)
-    assert public_pem(load_public_key(tmp_path / PUBLIC)) == public_pem(key.public_key())
+    assert load_public_key(tmp_path / PUBLIC) == key.public_key()
     assert sorted(os.listdir(tmp_path)) == ["lock", PRIVATE, PUBLIC]
 
 

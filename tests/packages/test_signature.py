@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from penstock.build.sign import sign_folder
 from penstock.errors import Untrusted
-from penstock.packages.keys import PrivateKey, public_pem
+from penstock.packages.keys import PrivateKey
 from penstock.packages.read import open_package
 from penstock.packages.signature import verify
 
@@ -67,11 +66,10 @@ def test_nobody_accepts_a_changed_byte(folder: Path, tmp_path: Path, key: Privat
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda one: one.name)
 def test_each_curve_of_the_format_works_both_ways(folder: Path, tmp_path: Path, curve: ec.EllipticCurve) -> None:
-    key = ec.generate_private_key(curve)
+    key = PrivateKey(ec.generate_private_key(curve))
     private, public = tmp_path / "other.key", tmp_path / "other.pub"
-    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    private.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
-    public.write_bytes(public_pem(key.public_key()))
+    private.write_bytes(key.pem())
+    public.write_bytes(key.public_key().pem)
     (folder / "signature.json").unlink()
     sign_folder(folder, key)
     they_verify(folder, public)

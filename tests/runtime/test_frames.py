@@ -117,16 +117,16 @@ def test_a_second_frame_before_anybody_asked_is_refused() -> None:
 def test_a_header_that_lies_is_refused(header: object) -> None:
     head = msgspec.msgpack.encode(header)
     with pytest.raises(ValueError, match=r"."):
-        read(struct.pack("<QQ", len(head), 16) + head + bytes(-len(head) % 16) + bytes(16))
+        read(struct.pack("<QQQ8x", len(head), 16, 1) + head + bytes(-len(head) % 16) + bytes(16))
 
 
 def test_a_header_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
-        read(struct.pack("<QQ", MAX_HEADER_BYTES + 1, 0))
+        read(struct.pack("<QQQ8x", MAX_HEADER_BYTES + 1, 0, 1))
 
 
 def test_a_frame_larger_than_expected_is_refused_before_it_is_read() -> None:
     frame = pack(Header(), {"a": np.zeros(1000)})
     assert read(frame, most=8000)[1]["a"].shape == (1000,)
     with pytest.raises(ValueError, match="too large"):
-        read(frame[:16], most=7999)
+        read(frame[:32], most=7999)

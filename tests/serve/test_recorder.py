@@ -82,3 +82,21 @@ def test_a_full_disk_stops_no_prediction(tmp_path: Path, small_disk: Path) -> No
         assert lost > 0
     finally:
         plane.stop()
+
+
+async def test_what_is_written_is_synced_a_moment_later_and_nothing_wakes_up_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.serve.recorder.SYNC_S", 0.02)
+    journal = Journal(tmp_path / "log", "worker-1")
+    recorder = Recorder(journal, Meters(tmp_path / "a.meter"))
+    for _ in range(2):
+        assert recorder._due is None, "nothing to sync, nothing to wake up for"
+        recorder.record(EXCHANGE)
+        recorder.flush()
+        assert journal.dirty
+        while journal.dirty or recorder._syncing:
+            await asyncio.sleep(0.01)
+    recorder.record(EXCHANGE)
+    recorder.close()
+    assert not journal.dirty

@@ -13,7 +13,7 @@ from penstock.app.app import App
 from penstock.app.plane import look
 from penstock.app.releasing import ReleaseRequest, release
 from penstock.errors import Conflict, NotReady
-from penstock.packages.keys import PUBLIC
+from penstock.packages.publickey import PUBLIC
 from penstock.records import Record, Release
 from penstock.tuning.search import Tell
 from penstock.tuning.settings import limits_with

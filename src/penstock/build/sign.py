@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from penstock.packages.keys import PrivateKey, key_hint
+from penstock.packages.keys import PrivateKey
 from penstock.packages.manifest import SIGNATURE
 from penstock.packages.signature import (
     MEDIA_TYPE,
@@ -30,7 +29,6 @@ from penstock.packages.signature import (
     Serialization,
     Statement,
     Subject,
-    curve_hash,
     pae,
     root_digest,
 )
@@ -50,10 +48,10 @@ def sign_folder(folder: Path, key: PrivateKey) -> None:
 def bundle_of(digests: Mapping[str, str], key: PrivateKey, *, name: str) -> bytes:
     """The bundle's bytes over hex SHA-256 digests by file name; `name` only informs."""
     payload = msgspec.json.encode(_statement(digests, name))
-    signature = key.sign(pae(payload), ec.ECDSA(curve_hash(key.curve)))
+    signature = key.sign(pae(payload))
     bundle = Bundle(
         media_type=MEDIA_TYPE,
-        verification_material=Material(public_key=KeyHint(hint=key_hint(key.public_key()))),
+        verification_material=Material(public_key=KeyHint(hint=key.public_key().hint)),
         dsse_envelope=Envelope(
             payload=base64.b64encode(payload).decode(),
             payload_type=PAYLOAD_TYPE,

@@ -11,8 +11,8 @@ import typer
 
 from penstock.app.opening import open_app
 from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, show
-from penstock.packages.keys import PUBLIC
 from penstock.packages.manifest import MANIFEST
+from penstock.packages.publickey import PUBLIC
 
 MODULE = "penstock.serve"
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -152,10 +152,7 @@ def _objects(runs: Sequence[tuple[Block, ...]], rows: int) -> pa.Array:
 def _joined(blocks: Sequence[Block]) -> Block:
     """One input or output of all runs as one block."""
     first = blocks[0]
-    parts = [block.data for block in blocks]
     if isinstance(first.data, bytes):
-        rows = sum(block.shape[0] for block in blocks)
-        data = b"".join([part for part in parts if isinstance(part, bytes)])
-        return Block(first.name, first.datatype, (rows, *first.shape[1:]), data)
-    values = [value for part in parts for value in part]
-    return Block(first.name, first.datatype, first.shape, values)
+        data = b"".join(cast("list[bytes]", [block.data for block in blocks]))
+        return Block(first.name, first.datatype, (sum([block.shape[0] for block in blocks]), *first.shape[1:]), data)
+    return Block(first.name, first.datatype, first.shape, [value for block in blocks for value in block.data])

@@ -1,6 +1,7 @@
 """One input or output of many predictions as JSON texts, without a Python object for each.
 
-numbers -> one JSON text for all -> cut where a row ends -> Arrow strings
+float32 -> Arrow's shortest texts, joined row by row
+other numbers -> one JSON text for all -> cut where a row ends -> Arrow strings
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ def json_column(block: Block) -> pa.Array:
 
 
 def _texts(array: Array) -> pa.Array:
-    """Numbers as JSON: what stands between two rows is taken out, and where it stood is the place to cut."""
+    """Numbers as JSON: one text for all of them, cut where a row ends."""
     text = _json(array.tolist())[1:-1]
-    if array.ndim == 1:
-        cuts = np.flatnonzero(np.frombuffer(text, np.uint8) == _COMMA) - np.arange(len(array) - 1)
-        text = text.replace(b",", b"")
-    else:
-        text = text.replace(b"],[", b"][")
-        cuts = np.flatnonzero(np.frombuffer(text, np.uint8) == _CLOSED)[:-1] + 1
-    offsets = np.concatenate([[0], cuts, [len(text)]]).astype(np.int32)
-    return pa.StringArray.from_buffers(len(array), pa.py_buffer(offsets), pa.py_buffer(text))
+    buffer = np.frombuffer(text, np.uint8)
+    ends = np.flatnonzero(buffer == _CLOSED) + 1 if array.ndim == 2 else [*np.flatnonzero(buffer == _COMMA), len(text)]
+    # Arrow's texts lie end to end, so each comma between two is a text, too, and is left out.
+    offsets = np.zeros(2 * len(array), np.int32)
+    offsets[1::2] = ends
+    offsets[2::2] = offsets[1:-1:2] + 1
+    whole = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text))
+    return whole.take(pa.array(np.arange(0, len(offsets), 2)))

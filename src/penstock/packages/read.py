@@ -10,9 +10,7 @@ beyond JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -20,15 +18,12 @@ from penstock.errors import NotFound, Untrusted
 from penstock.packages.digests import hex_of, named, sha256_bytes
 from penstock.packages.golden import GOLDEN, Golden, decode_golden
 from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
+from penstock.packages.publickey import VerifyingKey
+from penstock.packages.signature import MAX_SIGNATURE_BYTES, signed_digests
 from penstock.packages.tree import read_bytes, scan, sha256_of
 from penstock.records import Manifest
 
-if TYPE_CHECKING:
-    from penstock.packages.keys import PublicKey
-
 MAX_GOLDEN_BYTES = 64 << 20
-VERIFIER = "penstock.packages.signature"
-"""Loaded where somebody must have signed: cryptography is a tenth of a small server's start and of its memory."""
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +65,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         return decode_golden(read_bytes(self.folder, GOLDEN, limit=MAX_GOLDEN_BYTES), self.manifest.signature)
 
 
-def open_package(folder: Path, *, keys: Sequence[PublicKey] | None = None, digest: str | None = None) -> Package:
+def open_package(folder: Path, *, keys: Sequence[VerifyingKey] | None = None, digest: str | None = None) -> Package:
     """Verify a package's folder and open it.
 
     Args:
@@ -100,11 +95,9 @@ def open_package(folder: Path, *, keys: Sequence[PublicKey] | None = None, diges
     return Package(folder=folder, manifest=manifest, digest=named(found))
 
 
-def _signed(folder: Path, keys: Sequence[PublicKey]) -> dict[str, str]:
+def _signed(folder: Path, keys: Sequence[VerifyingKey]) -> dict[str, str]:
     """Hex digest by name, of what one of the keys signed."""
-    verifier = import_module(VERIFIER)
-    data = read_bytes(folder, SIGNATURE, limit=verifier.MAX_SIGNATURE_BYTES)
-    return cast("dict[str, str]", verifier.signed_digests(data, keys))
+    return signed_digests(read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES), keys)
 
 
 def _check_names(manifest: Manifest, sizes: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""The signature of a package: an OpenSSF model-signing bundle, verified with cryptography alone.
+"""The signature of a package: an OpenSSF model-signing bundle, verified with Python alone.
 
     signature.json = Sigstore bundle { hint of the public key, DSSE envelope { in-toto statement, ECDSA } }
     statement.predicate.resources = [ { name, algorithm: sha256, digest } for manifest.json and every file ]
@@ -18,13 +18,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from penstock.errors import Untrusted
-from penstock.packages.keys import PublicKey, key_hint
 from penstock.packages.manifest import SIGNATURE
+from penstock.packages.publickey import VerifyingKey
 from penstock.packages.tree import read_bytes, scan, sha256_of
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -33,11 +30,6 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 MAX_SIGNATURE_BYTES = 8 << 20
 
-_HASHES: dict[str, hashes.HashAlgorithm] = {
-    "secp256r1": hashes.SHA256(),
-    "secp384r1": hashes.SHA384(),
-    "secp521r1": hashes.SHA512(),
-}
 T = TypeVar("T")
 
 
@@ -120,7 +112,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     predicate: Predicate
 
 
-def verify(folder: Path, keys: Sequence[PublicKey]) -> None:
+def verify(folder: Path, keys: Sequence[VerifyingKey]) -> None:
     """Check that one of the keys signed exactly what lies in a folder.
 
     Raises:
@@ -133,7 +125,7 @@ def verify(folder: Path, keys: Sequence[PublicKey]) -> None:
             raise Untrusted("a file is not what was signed", "fetch the package again", where=name)
 
 
-def signed_digests(data: bytes, keys: Sequence[PublicKey]) -> dict[str, str]:
+def signed_digests(data: bytes, keys: Sequence[VerifyingKey]) -> dict[str, str]:
     """What a bundle vouches for: hex SHA-256 by file name.
 
     Raises:
@@ -146,10 +138,8 @@ def signed_digests(data: bytes, keys: Sequence[PublicKey]) -> dict[str, str]:
     key = _signer(bundle.verification_material.public_key.hint, keys)
     payload = _unbase64(envelope.payload)
     signature = _unbase64(envelope.signatures[0].sig)
-    try:
-        key.verify(signature, pae(payload), ec.ECDSA(curve_hash(key.curve)))
-    except InvalidSignature as error:
-        raise _refusal("does not hold: the package or the signature was changed") from error
+    if not key.verify(pae(payload), signature):
+        raise _refusal("does not hold: the package or the signature was changed")
     return _digests(_parsed(payload, Statement))
 
 
@@ -164,11 +154,6 @@ def root_digest(resources: Sequence[Resource]) -> str:
     for one in resources:
         whole.update(bytes.fromhex(one.digest))
     return whole.hexdigest()
-
-
-def curve_hash(curve: ec.EllipticCurve) -> hashes.HashAlgorithm:
-    """The hash that goes with a curve."""
-    return _HASHES[curve.name]
 
 
 def _digests(statement: Statement) -> dict[str, str]:
@@ -195,10 +180,10 @@ def _digests(statement: Statement) -> dict[str, str]:
     return digests
 
 
-def _signer(hint: str, keys: Sequence[PublicKey]) -> PublicKey:
+def _signer(hint: str, keys: Sequence[VerifyingKey]) -> VerifyingKey:
     """The trusted key that the bundle names."""
     for key in keys:
-        if key_hint(key) == hint:
+        if key.hint == hint:
             return key
     raise Untrusted(
         "the package is signed by a key that is not trusted here", "add the signer's package.pub", where=SIGNATURE

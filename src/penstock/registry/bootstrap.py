@@ -12,7 +12,8 @@ from penstock.access.identities import LOCAL_ADMIN, SYSTEM_NAME, Identity
 from penstock.access.keys import LOCK_FILE
 from penstock.access.roles import ADMIN_ROLE, SYSTEM_ROLE
 from penstock.access.tokens import new_token, token_sha256
-from penstock.packages.keys import PUBLIC, load_or_create_package_key, public_pem
+from penstock.packages.keys import load_or_create_package_key
+from penstock.packages.publickey import PUBLIC
 from penstock.records import Event, IdentityRecord, KeyRecord, Record, TokenRecord
 from penstock.registry.events import subject_of
 from penstock.registry.home import Home
@@ -57,7 +58,7 @@ def _append(chain: Chain, kind: str, record: Record, *, by: Identity) -> None:
 
 def _trust_package_key(home: Home, chain: Chain, admin: Identity) -> None:
     """Name the key that signs packages in the chain, so that the chain's own public key proves all."""
-    pem = public_pem(load_or_create_package_key(home.keys).public_key())
+    pem = load_or_create_package_key(home.keys).public_key().pem
     record = KeyRecord(name=PACKAGES, pem=pem.decode("ascii"))
     known = record in chain.state().keys.get(PACKAGES, ())
     place = home.keys / PUBLIC

@@ -5,17 +5,15 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-
 from penstock.errors import Corrupt
-from penstock.packages.keys import PublicKey
+from penstock.packages.publickey import VerifyingKey, read_public
 from penstock.packages.read import Package, open_package
 from penstock.registry.blobs import Blobs
 from penstock.registry.bootstrap import PACKAGES
 from penstock.registry.state import State
 
 
-def package_keys(state: State) -> tuple[PublicKey, ...]:
+def package_keys(state: State) -> tuple[VerifyingKey, ...]:
     """The public keys that may sign packages, as the chain names them.
 
     Raises:
@@ -37,11 +35,8 @@ def keep_package(folder: Path, blobs: Blobs, state: State) -> Package:
     return open_package(place, keys=keys, digest=package.digest)
 
 
-def _read(pem: str) -> PublicKey:
+def _read(pem: str) -> VerifyingKey:
     try:
-        key = serialization.load_pem_public_key(pem.encode())
+        return read_public(pem.encode())
     except ValueError as error:
-        raise Corrupt("a package key in the chain is no public key", "run `penstock verify`") from error
-    if not isinstance(key, PublicKey):
-        raise Corrupt("a package key in the chain is no elliptic-curve key", "run `penstock verify`")
-    return key
+        raise Corrupt("a package key in the chain is no elliptic-curve key", "run `penstock verify`") from error

@@ -1,8 +1,10 @@
 """The wire between an engine and its sandboxed worker: a small header, then raw little-endian tensors.
 
-    u64 header bytes | u64 tensor bytes | header (MessagePack array) | bytes of each tensor, in the header's order
+    u64 header bytes | u64 tensor bytes | u64 request | 0 | header (MessagePack array) | bytes of each tensor, in order
 
-Header and tensors are each filled up to 16 bytes, so that numbers lie where a processor wants them. BYTES tensors
+The request's number stands before the header, so that the headers of one model are the same again and again: each is
+made once and read once. Header and tensors are each filled up to 16 bytes, so that numbers lie where a processor wants
+them. BYTES tensors
 are strings of UTF-8, each after its length as a u32. Never pickle. Both sides import this file, so it needs numpy
 and msgspec only; what the other side says of lengths and shapes is checked before use. One frame goes each way at a
 time: more bytes than one frame's are no frame.
@@ -14,18 +16,23 @@ import math
 import socket
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from penstock.tensors import DTYPES, Array, Arrays, Signature, datatype_of
+from penstock.tensors import DATATYPES, DTYPES, Array, Arrays, Signature, datatype_of
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FRAME_BYTES = 1 << 30
-_PREFIX = struct.Struct("<QQ")
+_PREFIX = struct.Struct("<QQQ8x")
 _ALIGNED = 16
 _SMALL = 64 << 10
 _LARGE = 16 << 10
+_KNOWN = 64
+_KNOWN_BYTES = 4 << 10
+"""So many headers of at most this size are remembered: what a hostile model fills with them is bounded."""
 
 Buffer = bytes | memoryview
 
@@ -65,6 +72,20 @@ class Load(msgspec.Struct, frozen=True):
     signature: Signature
 
 
+class Form(NamedTuple):
+    """A header that was read, and where its tensors lie.
+
+    Attributes:
+        header: Without the request's number.
+        slots: Name, dtype, shape, first byte, and the one after the last.
+        size: Bytes of all tensors.
+    """
+
+    header: Header
+    slots: tuple[tuple[str, np.dtype[np.generic], tuple[int, ...], int, int], ...]
+    size: int
+
+
 _HEADER = msgspec.msgpack.Decoder(Header)
 _ENCODE = msgspec.msgpack.Encoder().encode
 
@@ -76,21 +97,25 @@ def pack(header: Header, arrays: Mapping[str, Array] | None = None) -> bytes:
 
 def buffers(header: Header, arrays: Mapping[str, Array] | None = None) -> list[Buffer]:
     """One frame in pieces to be sent one after the other, so that large tensors are not copied."""
-    parts: list[Part] = []
+    parts: list[tuple[str, str, tuple[int, ...], int]] = []
     blobs: list[Buffer] = []
     total = 0
     for name, array in (arrays or {}).items():
         blob = _strings(array) if array.dtype.kind == "O" else _raw(array)
         size = len(blob)
-        parts.append(Part(name, datatype_of(array.dtype), array.shape, size))
+        parts.append((name, DATATYPES.get(array.dtype.str) or datatype_of(array.dtype), array.shape, size))
         blobs.append(blob)
         if rest := -size % _ALIGNED:
             blobs.append(bytes(rest))
         total += size + rest
-    if parts:
-        header = Header(header.id, tuple(parts), header.failed, header.refused, header.message)
-    head = _ENCODE(header)
-    return [_PREFIX.pack(len(head), total) + head + bytes(-len(head) % _ALIGNED), *blobs]
+    head = _head(tuple(parts), header.failed, header.refused, header.message)
+    return [_PREFIX.pack(len(head), total, header.id) + head + bytes(-len(head) % _ALIGNED), *blobs]
+
+
+@lru_cache(_KNOWN)
+def _head(parts: tuple[tuple[str, str, tuple[int, ...], int], ...], failed: str, refused: str, message: str) -> bytes:
+    """A header's bytes."""
+    return _ENCODE(Header(0, tuple([Part(*part) for part in parts]), failed, refused, message))
 
 
 class Inbox:
@@ -132,7 +157,7 @@ class Inbox:
         have = self._have
         if have < _PREFIX.size:
             return None
-        head, body = _PREFIX.unpack_from(self._buffer)
+        head, body, number = _PREFIX.unpack_from(self._buffer)
         if head > MAX_HEADER_BYTES:
             raise ValueError("the header is too long")
         if body > self.most:
@@ -148,56 +173,56 @@ class Inbox:
         view = memoryview(self._buffer)
         # A large frame leaves with its buffer; a small one's numbers are copied, and the buffer used again.
         data = view[start:end] if self._buffer is not self._small else memoryview(bytes(view[start:end]))
-        header = _header(view[_PREFIX.size : _PREFIX.size + head])
+        form = (_form if head <= _KNOWN_BYTES else _form.__wrapped__)(bytes(view[_PREFIX.size : _PREFIX.size + head]))
         self._buffer, self._have = self._small, 0
-        return header, _arrays(header, data)
+        said = form.header
+        return Header(number, said.tensors, said.failed, said.refused, said.message), _arrays(form, data)
 
 
-def _header(data: memoryview) -> Header:
+@lru_cache(_KNOWN)
+def _form(head: bytes) -> Form:
+    """What a header's bytes say; ValueError where that makes no sense."""
     try:
-        return _HEADER.decode(data)
+        header = _HEADER.decode(head)
     except msgspec.DecodeError as error:
         raise ValueError("the header is no header") from error
-
-
-def _arrays(header: Header, data: memoryview) -> Arrays:
-    """The tensors that a header declares, if that is what came."""
-    found: Arrays = {}
+    slots = []
     at = 0
     for part in header.tensors:
-        if not 0 <= part.size <= len(data) - at:
-            raise ValueError("a tensor is longer than its frame")
-        found[part.name] = _array(part, data[at : at + part.size])
+        dtype = DTYPES.get(part.datatype)
+        if dtype is None or any(length < 0 for length in part.shape) or part.size < 0:
+            raise ValueError("a tensor has no known datatype or shape")
+        if dtype.kind != "O" and math.prod(part.shape) * dtype.itemsize != part.size:
+            raise ValueError("a tensor's size is not its shape's")
+        slots.append((part.name, dtype, part.shape, at, at + part.size))
         at += part.size + -part.size % _ALIGNED
-    if at != len(data):
-        raise ValueError("a frame is longer than its tensors")
+    return Form(header, tuple(slots), at)
+
+
+def _arrays(form: Form, data: memoryview) -> Arrays:
+    """The tensors that a header declares, if that is what came."""
+    if form.size != len(data):
+        raise ValueError("a frame is longer or shorter than its tensors")
+    found: Arrays = {}
+    for name, dtype, shape, start, end in form.slots:
+        if dtype.kind == "O":
+            found[name] = _texts(data[start:end], math.prod(shape)).reshape(shape)
+        else:
+            found[name] = np.frombuffer(data[start:end], dtype).reshape(shape)
     return found
 
 
 def _raw(array: Array) -> Buffer:
     """Little-endian bytes; of a large array the memory itself."""
-    if array.nbytes < _LARGE or array.dtype.byteorder == ">" or not array.flags.c_contiguous:
-        return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return array.data.cast("B")
+    if array.dtype.byteorder == ">":
+        array = array.astype(array.dtype.newbyteorder("<"))
+    return array.tobytes() if array.nbytes < _LARGE or not array.flags.c_contiguous else array.data.cast("B")
 
 
 def _strings(array: Array) -> bytes:
     """Length-prefixed UTF-8."""
     texts = [str(item).encode() for item in array.ravel().tolist()]
     return b"".join(piece for text in texts for piece in (struct.pack("<I", len(text)), text))
-
-
-def _array(part: Part, data: memoryview) -> Array:
-    """One tensor of what a header declares, if that is what came."""
-    dtype = DTYPES.get(part.datatype)
-    if dtype is None or any(length < 0 for length in part.shape):
-        raise ValueError("a tensor has no known datatype or shape")
-    count = math.prod(part.shape)
-    if dtype.kind == "O":
-        return _texts(data, count).reshape(part.shape)
-    if count * dtype.itemsize != part.size:
-        raise ValueError("a tensor's size is not its shape's")
-    return np.frombuffer(data, dtype=dtype).reshape(part.shape)
 
 
 def _texts(data: memoryview, count: int) -> Array:

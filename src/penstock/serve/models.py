@@ -30,7 +30,7 @@ from penstock.serve.needs import Needs, measured
 from penstock.serve.pace import MAX_BATCH_ROWS, Pace, measure
 
 if TYPE_CHECKING:
-    from penstock.packages.keys import PublicKey
+    from penstock.packages.publickey import VerifyingKey
 
 MEASURE_S = 0.3
 INLINE_MEASURE_S = 0.03
@@ -69,7 +69,9 @@ class Shelf:
         needs: Where measured needs of memory are kept.
     """
 
-    def __init__(self, keys: Sequence[PublicKey] | None, environments: Path | None, needs: Path | None = None) -> None:
+    def __init__(
+        self, keys: Sequence[VerifyingKey] | None, environments: Path | None, needs: Path | None = None
+    ) -> None:
         self._needs = Needs(needs)
         self.models: dict[str, Model] = {}
         self.failed: dict[str, str] = {}

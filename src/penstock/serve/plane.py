@@ -19,7 +19,6 @@ from penstock.adapters import TABLE, load
 from penstock.errors import BadConfig
 from penstock.packages.digests import named, sha256_bytes
 from penstock.packages.manifest import MANIFEST, read_manifest
-from penstock.packages.read import VERIFIER
 from penstock.records import Grant, Limits, Route, Snapshot, Variant, encode
 from penstock.runtime.processors import default_workers
 from penstock.serve.snapshots import FILE, write_whole
@@ -111,8 +110,6 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
         load("listener", "grpc")
         for name in TABLE["service"]:
             load("service", name)
-    if options.keys:
-        import_module(VERIFIER)
     work = worker.WorkerOptions(
         run=options.run_dir,
         log=options.log_dir,

@@ -1,7 +1,7 @@
 """Stage 4, serve: every answer into the inference log, off the request's way.
 
     capture -> msgpack frame (here, run by run: a thread that encodes in bulk would stall the loop)
-             -> one write per loop turn, before the turn's answers leave -> fsync on a thread, each second
+             -> one write per loop turn, before the turn's answers leave -> fsync on a thread, a second later
 
 A killed worker therefore loses no row of a request that was answered. A disk that fails loses rows, which are
 counted, and predictions go on. An endpoint with ``log: strict`` is answered after the fsync, or refused.
@@ -35,6 +35,7 @@ class Recorder:
         self._requests = 0
         self._strict: list[Callable[[bool], None]] = []
         self._syncing = False
+        self._due: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "fsync")
 
@@ -61,6 +62,8 @@ class Recorder:
             requests, self._requests = self._requests, 0
             try:
                 self._journal.write(pieces)
+                if self._due is None:
+                    self._due = self._loop.call_later(SYNC_S, self._sync_what_is_due)
             except OSError:
                 self._meters.lost(requests)
                 strict, self._strict = self._strict, []
@@ -69,22 +72,25 @@ class Recorder:
         if self._strict and not self._syncing:
             self._sync()
 
-    async def run(self) -> None:
-        """Sync each second, for ever."""
-        while True:
-            await asyncio.sleep(SYNC_S)
-            if self._journal is not None and self._journal.dirty and not self._syncing:
-                self._sync()
-
     def close(self) -> None:
         """Write and sync what is left."""
         self.flush()
+        if self._due is not None:
+            self._due.cancel()
         self._thread.shutdown(wait=True)
         if self._journal is not None:
             try:
                 self._journal.close()
             except OSError:
                 self._meters.sync_failed()
+
+    def _sync_what_is_due(self) -> None:
+        """Sync what was written in the last second; while nobody asks, nothing wakes up for it."""
+        self._due = None
+        if self._syncing:
+            self._due = self._loop.call_later(SYNC_S, self._sync_what_is_due)
+        elif self._journal is not None and self._journal.dirty:
+            self._sync()
 
     def _sync(self) -> None:
         waiting, self._strict = self._strict, []

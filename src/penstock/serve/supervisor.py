@@ -32,8 +32,9 @@ from penstock.serve.sockets import Sockets
 
 FOLLOWED = (FILE, "resting.json")
 """What workers follow in the run folder."""
-LOOK_S = 0.1
-TIDY_S = 0.2
+LOOK_S = 0.25
+"""How often it looks at those files: a revoked token has a second to be known everywhere."""
+TIDY_S = 0.5
 START_S = 60.0
 
 Work = Callable[[Sockets, socket.socket], None]

@@ -16,7 +16,6 @@ import os
 import socket
 import time
 from collections.abc import Coroutine, Set
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -25,6 +24,7 @@ import uvloop
 
 from penstock.errors import PenstockError
 from penstock.log.journal import Journal
+from penstock.packages.publickey import load_public_key
 from penstock.records import Snapshot, WorkerStatus, encode
 from penstock.runtime.processors import cpu_quota
 from penstock.serve.board import Board
@@ -43,7 +43,6 @@ from penstock.serve.sockets import Sockets
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
-KEYS = "penstock.packages.keys"
 POLL_S = 0.5
 """How often it looks by itself: it says that it is alive then, and a nudge may have been lost."""
 _LOG = logging.getLogger("penstock.serve")
@@ -84,7 +83,7 @@ class Worker:
         self._control = control
         self._run = Path(options.run)
         self._file = SnapshotFile(self._run)
-        keys = [import_module(KEYS).load_public_key(Path(options.key))] if options.key else None
+        keys = [load_public_key(Path(options.key))] if options.key else None
         environments = Path(options.environments) if options.environments else None
         self._shelf = Shelf(keys, environments, self._run / "needs")
         allow = frozenset(filter(None, options.allow.split(",")))
@@ -151,7 +150,6 @@ class Worker:
         self._shelf.count(meters)
         flow = Flow(self._board, self._desk, dialects(self._sockets))
         self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
-        self._start(recorder.run())
         self._start(self._doors.sweep())
         self._report()
         if not now or self._held:

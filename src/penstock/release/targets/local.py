@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from penstock.access.files import locked, make_folder, write_whole
 from penstock.errors import Conflict, Corrupt, TargetFailed
-from penstock.packages.keys import PUBLIC
+from penstock.packages.publickey import PUBLIC
 from penstock.records import Record, Snapshot, WorkerStatus, decode, encode
 from penstock.release.target import TargetStatus, Wish
 
