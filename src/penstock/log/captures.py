@@ -82,7 +82,7 @@ _decode = msgspec.msgpack.Decoder(Capture).decode
 def pieces(capture: Capture) -> Sequence[bytes]:
     """The payload of a capture, in pieces: a large array is one of them, as it lies in memory."""
     for block in (*capture.inputs, *capture.outputs):
-        if type(block.data) is memoryview:
+        if _is_view(block.data):
             return _in_pieces(capture)
     return (pack(capture),)
 
@@ -195,10 +195,14 @@ def _in_pieces(capture: Capture) -> list[bytes]:
 
 
 def _block_in_pieces(block: Block) -> list[bytes]:
-    if type(block.data) is not memoryview:
+    if not _is_view(block.data):
         return [pack(block)]
     head = _length(block.__struct_fields__) + pack(block.name) + pack(block.datatype) + pack(block.shape)
-    return [head + _BIN_32.pack(0xC6, len(block.data)), block.data]
+    return [head + _BIN_32.pack(0xC6, len(block.data)), cast(bytes, block.data)]
+
+
+def _is_view(data: object) -> bool:
+    return type(data) is memoryview
 
 
 def _length(entries: Sequence[object]) -> bytes:
