@@ -200,8 +200,7 @@ class Express:
             infer_ns = len(entries) * engine.last_ns
             engine.series.asked(len(entries), 0, max(int(sum(latencies_s) * 1e9) - infer_ns, 0), infer_ns, 0)
         if route.limits.log != "off":
-            self._desk.recorder.record(_capture(route, run, (arrays, outputs), latencies_s=latencies_s, now=now))
-            self._desk.recorder.flush()
+            self._desk.recorder.record_now(_capture(route, run, (arrays, outputs), latencies_s=latencies_s, now=now))
 
 
 class Station:

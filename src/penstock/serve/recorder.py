@@ -45,8 +45,13 @@ class Recorder:
             return
         if not self._pieces:
             self._loop.call_soon(self.flush)
-        self._pieces += frame(*pieces(capture))
-        self._requests += len(capture.ids)
+        self._take(capture)
+
+    def record_now(self, capture: Capture) -> None:
+        """Take one run's requests and write them, with what else the turn has so far."""
+        if self._journal is not None:
+            self._take(capture)
+            self.flush()
 
     def when_durable(self, answer: Callable[[bool], None]) -> None:
         """Call back when everything recorded so far is on disk (True), or is known to be lost (False)."""
@@ -83,6 +88,10 @@ class Recorder:
                 self._journal.close()
             except OSError:
                 self._meters.sync_failed()
+
+    def _take(self, capture: Capture) -> None:
+        self._pieces += frame(*pieces(capture))
+        self._requests += len(capture.ids)
 
     def _sync_what_is_due(self) -> None:
         """Sync what was written in the last second; while nobody asks, nothing wakes up for it."""
