@@ -72,7 +72,7 @@ class Load(msgspec.Struct, frozen=True):
     signature: Signature
 
 
-class Form(NamedTuple):
+class _Form(NamedTuple):
     """A header that was read, and where its tensors lie.
 
     Attributes:
@@ -180,7 +180,7 @@ class Inbox:
 
 
 @lru_cache(_KNOWN)
-def _form(head: bytes) -> Form:
+def _form(head: bytes) -> _Form:
     """What a header's bytes say; ValueError where that makes no sense."""
     try:
         header = _HEADER.decode(head)
@@ -196,10 +196,10 @@ def _form(head: bytes) -> Form:
             raise ValueError("a tensor's size is not its shape's")
         slots.append((part.name, dtype, part.shape, at, at + part.size))
         at += part.size + -part.size % _ALIGNED
-    return Form(header, tuple(slots), at)
+    return _Form(header, tuple(slots), at)
 
 
-def _arrays(form: Form, data: memoryview) -> Arrays:
+def _arrays(form: _Form, data: memoryview) -> Arrays:
     """The tensors that a header declares, if that is what came."""
     if form.size != len(data):
         raise ValueError("a frame is longer or shorter than its tensors")
