@@ -30,6 +30,10 @@ _FRAME_S = 10.0
 _WATCH_S = 0.02
 _GOLDEN_BYTES = 64 << 20
 _ENTRY = "penstock.runtime.answering:serve"
+_KILLED = "runtime.killed"
+_LOADS = 2
+_LOADS_IF_KILLED = 5
+"""How often a model that was loaded before is loaded for one request, and how often where somebody kills it at that."""
 
 
 class Recipe(NamedTuple):
@@ -223,9 +227,8 @@ def start(recipe: Recipe) -> SandboxedModel:
         _prove(worker, recipe)
     except (OSError, EOFError, ValueError):
         ended = worker.end()
-        raise ModelFailed(
-            f"{recipe.name} died while it was loaded: {ended.message}", ended.hint, code="runtime.load_failed"
-        ) from None
+        code = _KILLED if worker.killed else "runtime.load_failed"
+        raise ModelFailed(f"{recipe.name} died while it was loaded: {ended.message}", ended.hint, code=code) from None
     except BaseException:
         worker.end()
         raise
@@ -390,17 +393,17 @@ class Workers:
             raise _closed()
         if self._current is not None and not self._current.alive():
             self.discard()
-        second_try = False
+        loads = 0
         while self._current is None:
             if self._closed:
                 raise _closed()
             try:
                 self._current = self.spare.take(deadline)
-            except ModelFailed:
+            except ModelFailed as error:
                 # A model that has been loaded before can be loaded: what died was killed, and nobody need see it.
-                if second_try or not self._ever_loaded:
+                loads += 1
+                if loads >= (_LOADS_IF_KILLED if error.code == _KILLED else _LOADS) or not self._ever_loaded:
                     raise
-                second_try = True
         self._ever_loaded = True
         return self._current
 
