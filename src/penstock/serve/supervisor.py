@@ -32,7 +32,7 @@ from penstock.serve.sockets import Sockets
 
 FOLLOWED = (FILE, "resting.json")
 """What workers follow in the run folder."""
-LOOK_S = 0.1
+LOOK_S = 0.05
 TIDY_S = 0.2
 START_S = 60.0
 
@@ -144,16 +144,9 @@ class Supervisor:
         for message in heard:
             child.alive_at = time.monotonic()
             if message.what == "settled":
-                if not self._ever_settled:
-                    self._hold_the_others(child)
-                child.settled = self._ever_settled = True
+                child.settled = True
+                self._ever_settled |= child.number > 0
                 self._failures = 0
-
-    def _hold_the_others(self, first: Child) -> None:
-        """The first worker is proven: those that are not yet must not answer what it can."""
-        for child in self._children:
-            if child is not first and child.number and not child.settled:
-                say(child.control, Message("hold"))
 
     def _bury(self, child: Child) -> None:
         """A worker is dead: remove its traces; `_balance` replaces it."""
@@ -211,35 +204,34 @@ class Supervisor:
         """As many serving workers as wanted, then the spare; then the next of a rolling restart."""
         if self._ending_at:
             return
+        self._spawn_missing()
         serving = [child for child in self._children if child.number and not child.draining]
         spares = [child for child in self._children if not child.number]
         spares.sort(key=lambda child: not child.settled)
-        for child in spares[: max(self._workers - len(serving), 0)]:
+        # Until one is proven it alone answers: nobody whom it told that it is ready may meet one that still loads.
+        wanted = self._workers if self._ever_settled else 1
+        for child in spares[: max(wanted - len(serving), 0)]:
             self._promote(child)
             serving.append(child)
         for child in sorted(serving, key=lambda child: child.number)[self._workers :]:
-            serving.remove(child)
             self._retire(child)
         ready = [child for child in spares if not child.number and child.settled]
         if self._to_replace and ready:
             old = self._to_replace.pop(0)
             self._promote(ready[0])
             self._retire(old)
-        self._spawn_missing(serving)
 
-    def _spawn_missing(self, serving: list[Child]) -> None:
+    def _spawn_missing(self) -> None:
         if time.monotonic() < self._not_before:
             return
-        missing = self._workers - len(serving)
+        here = [child for child in self._children if not child.draining]
+        wanted = self._workers
         # A spare competes for the processor with workers that are still starting: it comes after them.
-        spare_wanted = self._options.spares or bool(self._to_replace)
-        if missing <= 0 and spare_wanted and all(child.settled for child in serving):
-            missing = 1 - sum(not child.number for child in self._children)
-        for _ in range(missing):
-            child = self._spawn()
-            if len(serving) < self._workers:
-                self._promote(child)
-                serving.append(child)
+        ready = len(here) >= wanted and all(child.settled for child in here[:wanted])
+        if ready and (self._options.spares or self._to_replace):
+            wanted += 1
+        for _ in range(wanted - len(here)):
+            self._spawn()
 
     def _retire(self, child: Child) -> None:
         """Let a worker finish, while others go on."""
@@ -252,6 +244,7 @@ class Supervisor:
         taken = {other.number for other in self._children}
         child.number = next(number for number in range(1, len(taken) + 2) if number not in taken)
         say(child.control, Message("serve", number=child.number, now=not self._ever_settled))
+        self._ever_settled |= child.settled
 
     def _spawn(self) -> Child:
         child = fork(
