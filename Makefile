@@ -32,6 +32,8 @@ setup: .venv/dev ## install everything the other verbs need
 demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
 	$(BIN)/penstock demo
 
+# Tests start hundreds of processes: none of them should compile everything again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev .venv/kserve/ready ## every test
 	$(BIN)/pytest -n 2 -m "not serial"
 	$(BIN)/pytest -m serial --durations 15

@@ -29,13 +29,16 @@ def body_of(row: dict[str, int | float | str]) -> bytes:
 class Client(threading.Thread):
     """Asks again and again and never twice for the same answer: what fails is kept."""
 
-    def __init__(self, url: str, endpoint: str, row: dict[str, int | float | str], *, keep: bool) -> None:
+    def __init__(
+        self, url: str, endpoint: str, row: dict[str, int | float | str], *, keep: bool, pause_s: float = 0.0
+    ) -> None:
         super().__init__(daemon=True)
         place = urlsplit(url)
         self.place = (place.hostname or "", place.port)
         self.path = f"/v2/models/{endpoint}/infer"
         self.row = body_of(row)
         self.keep = keep
+        self.pause_s = pause_s
         self.over = threading.Event()
         self.failed: list[str] = []
         self.ids: list[str] = []
@@ -58,6 +61,7 @@ class Client(threading.Thread):
             if connection is not None and not self.keep:
                 connection.close()
                 connection = None
+            time.sleep(self.pause_s)
 
     def _ask(self, connection: http.client.HTTPConnection) -> None:
         connection.request("POST", self.path, self.row)
@@ -72,9 +76,11 @@ class Client(threading.Thread):
 
 
 @contextmanager
-def traffic(url: str, endpoint: str, row: dict[str, int | float | str] = ROW) -> Iterator[list[Client]]:
+def traffic(
+    url: str, endpoint: str, row: dict[str, int | float | str] = ROW, *, pause_s: float = 0.0
+) -> Iterator[list[Client]]:
     """Two clients that keep their connection and one that never does, until the block ends."""
-    clients = [Client(url, endpoint, row, keep=keep) for keep in (True, True, False)]
+    clients = [Client(url, endpoint, row, keep=keep, pause_s=pause_s) for keep in (True, True, False)]
     for client in clients:
         client.start()
     try:

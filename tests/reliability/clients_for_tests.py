@@ -1,6 +1,6 @@
-"""Clients that never retry and keep everything: closed loops over HTTP and gRPC, in an event loop of their own.
+"""Clients that never retry and keep everything: closed loops over HTTP and gRPC, in a process of their own.
 
-    Load(port) -> a thread with clients -> Answer (begun, ended, version, id) | Lost (why) of every request
+    Load(port) -> a process with clients -> Answer (begun, ended, version, id) | Lost (why) of every request
 
 One request a connection at a time, so each lost connection is at most one lost request. What the server counted can
 then be held against what the clients saw: `difference`.
@@ -9,14 +9,19 @@ then be held against what the clients saw: `difference`.
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -29,6 +34,7 @@ try:
 except ImportError:
     grpc = None
 
+TESTS = Path(__file__).parents[1]
 ROW = [1.0, 2.0, 3.0, 4.0]
 BODY = v2([ROW]).encode()
 PATH = "/v2/models/linear/infer"
@@ -105,7 +111,7 @@ def post(path: str = PATH, body: bytes = BODY, *headers: str) -> bytes:
 
 
 class Load:
-    """Closed-loop clients until the block ends.
+    """Closed-loop clients in a process of their own, until the block ends: what a test does meanwhile is not felt.
 
     Args:
         port: Of the HTTP listener.
@@ -125,26 +131,31 @@ class Load:
         request: bytes | None = None,
         pause_s: float = 0.0,
     ) -> None:
-        self.port = port
-        self.grpc_port = grpc_port
         self.answers: list[Answer] = []
         self.failures: list[str] = []
         self.lost: list[str] = []
         self.refused = 0
         self.reopened = 0
-        self._request = request or post()
-        self._pause_s = pause_s
-        self._over = threading.Event()
-        self._clients = clients or {"keep": 3, "new": 1, "grpc": 2, "stream": 1}
-        self._thread = threading.Thread(target=self._live, name="load")
+        kinds = clients or {"keep": 3, "new": 1, "grpc": 2, "stream": 1}
+        self._order = Order(port, grpc_port, kinds, request or post(), pause_s)
+        self._reader = threading.Thread(target=self._read, name="load")
 
     def __enter__(self) -> Load:
-        self._thread.start()
+        paths = os.pathsep.join(str(path) for path in (TESTS.parent, TESTS, os.environ.get("PYTHONPATH", "")))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.reliability.clients_for_tests", msgspec.json.encode(self._order).decode()],
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._reader.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._reader.join()
+        assert self._process.wait() == 0, "the clients themselves failed"
 
     @property
     def kinds(self) -> Counter[str]:
@@ -156,8 +167,75 @@ class Load:
         while len(self.answers) < count and not self.failures and time.monotonic() < end:
             time.sleep(0.05)
 
-    def _live(self) -> None:
-        uvloop.run(self._all())
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            said = msgspec.json.decode(line, type=Said)
+            self.answers += said.answers
+            self.failures += said.failures
+            self.lost += said.lost
+            self.refused += said.refused
+            self.reopened += said.reopened
+
+
+class Order(NamedTuple):
+    """What the clients' process is told; see `Load`."""
+
+    port: int
+    grpc_port: int
+    clients: dict[str, int]
+    request: bytes
+    pause_s: float
+
+
+class Said(msgspec.Struct):
+    """What it says of the moment before."""
+
+    answers: list[Answer] = []
+    failures: list[str] = []
+    lost: list[str] = []
+    refused: int = 0
+    reopened: int = 0
+
+
+class Clients:
+    """The clients, in their process."""
+
+    def __init__(self, order: Order) -> None:
+        self.port = order.port
+        self.grpc_port = order.grpc_port
+        self._clients = order.clients
+        self._request = order.request
+        self._pause_s = order.pause_s
+        self._over = asyncio.Event()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.answers: list[Answer] = []
+        self.failures: list[str] = []
+        self.lost: list[str] = []
+        self.refused = 0
+        self.reopened = 0
+
+    async def run(self) -> None:
+        """Until nobody holds the other end of the standard input."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(0, self._over.set)
+        telling = loop.create_task(self._tell())
+        await self._all()
+        telling.cancel()
+        self._say()
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(0.05)
+            self._say()
+
+    def _say(self) -> None:
+        said = Said(self.answers, self.failures, self.lost, self.refused, self.reopened)
+        self._forget()
+        sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+        sys.stdout.buffer.flush()
 
     async def _all(self) -> None:
         kinds: dict[str, Callable[[], Coroutine[None, None, None]]] = {"keep": self._keep, "new": self._new}
@@ -340,3 +418,7 @@ def loaded(plane: DataPlane, clients: dict[str, int] | None = None, **options: f
     with Load(plane.port, clients, grpc_port=plane.grpc_port, **options) as load:  # type: ignore[arg-type]
         load.wait(1, seconds=10)
         yield load
+
+
+if __name__ == "__main__":
+    uvloop.run(Clients(msgspec.json.decode(sys.argv[1], type=Order)).run())

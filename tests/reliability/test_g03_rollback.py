@@ -21,6 +21,8 @@ from tests.release.home_for_tests import Client, Control, Home, local
 pytestmark = pytest.mark.serial
 
 ROLLBACKS = 10 if FULL else 2
+PAUSE_S = 0.0 if FULL else 0.01
+"""Between a client's requests: in the full form they leave the commands nothing but their share of the machine."""
 STABLE, RETRAINED, BROKEN = 0.0, 0.3, -6.0
 """Biases of three versions; the last answers fast, status 200, and nearly the same wrong score to everybody."""
 GUARDS = {"min_units": 60, "latency_s": 5.0}
@@ -32,7 +34,7 @@ def test_an_operator_takes_back(passed: Typist, figures: Figures) -> None:
     passed.json("release", "churn@2")
     said: list[float] = []
     wrong = 0
-    with traffic(url, "churn") as clients:
+    with traffic(url, "churn", pause_s=PAUSE_S) as clients:
         for turn in range(ROLLBACKS + 1):
             if turn == ROLLBACKS:
                 control = note(passed.home, "control.json")["pid"]

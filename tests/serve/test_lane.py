@@ -337,3 +337,31 @@ async def test_whose_caller_has_gone_never_starts_and_is_counted(inline: bool) -
         await job.answer()
     assert caught.value.code == "serve.cancelled"
     assert (engine.runs, lane.tally.cancelled) == ([], 1)
+
+
+async def test_a_loop_that_stood_still_refuses_nobody() -> None:
+    engine = Doubling(inline=False)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
+    engine.gate.clear()
+    first = Asked(1.0)
+    lane.submit(first, 10)
+    await asyncio.sleep(0.05)
+    engine.gate.set()
+    time.sleep(1.2)  # the run has ended long ago, and the loop has not heard of it yet
+    second = Asked(2.0)
+    lane.submit(second, 10)
+    assert await first.answer() == [2.0]
+    assert await second.answer() == [4.0]
+
+
+async def test_who_would_wait_for_a_run_that_is_late_is_refused() -> None:
+    engine = Doubling(inline=False)
+    lane = open_lane(engine, STACKABLE, pace=QUICK)
+    engine.gate.clear()
+    first = Asked(1.0)
+    lane.submit(first, 10)
+    await asyncio.sleep(1.5)
+    with pytest.raises(Overloaded):
+        lane.submit(Asked(2.0), 10)
+    engine.gate.set()
+    assert await first.answer() == [2.0]

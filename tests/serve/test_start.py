@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,24 @@ def test_workers_share_what_was_imported(tmp_path: Path) -> None:
             assert Path(f"/proc/{worker.pid}/comm").read_text() == "penstock-worker\n"
     finally:
         assert plane.stop() == 0
+
+
+def test_what_workers_need_is_imported_once_for_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each worker of a rolling restart would else import it again, beside the traffic."""
+    monkeypatch.setenv("PYTHONVERBOSE", "1")
+    plane = DataPlane(tmp_path)
+    plane.write(route("linear", plane.add(linear_package, tmp_path / "p")))
+    with (tmp_path / "imports").open("wb") as imports, monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", partial(subprocess.Popen, stderr=imports))
+        plane.start("--grpc-port", "0")
+    try:
+        plane.settled()
+        assert plane.ask("POST", "/v2/models/linear/infer", BODY).status == 200
+    finally:
+        assert plane.stop() == 0
+    found = re.findall(r"^import '(penstock[\w.]*)'", (tmp_path / "imports").read_text(), re.MULTILINE)
+    assert "penstock.serve.flow" in found
+    assert sorted(name for name in set(found) if found.count(name) > 1) == []
 
 
 def test_no_worker_outlives_a_killed_supervisor(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ import msgspec
 from penstock.errors import ModelFailed
 from penstock.runtime.limits import Level
 
+_BEHIND = 10
+"""How nice a group of processes is that lets others go first: a tenth of the share where somebody else wants it."""
+_TRIES = 10
+_AGAIN_S = 0.1
 _SOURCE = Path(__file__).parents[2]
 # No site (-S): what installed packages would run at start must not run before the walls stand.
 _BOOT = (
@@ -67,11 +71,32 @@ class Confined:
         self.level = Level({})
         self._process = process
         self._control = control
+        self._autogroup = Path(f"/proc/{process.pid}/autogroup")
 
     def end(self) -> None:
         """Have it ended; whoever waits on the channel hears at once."""
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)  # the keeper ends the model process on this
+
+    def stand_back(self) -> None:
+        """Let every other session of this machine go first until `step_up`, where Linux weighs sessions (autogroup).
+
+        A process's own niceness would not do: nobody but root may take it back.
+        """
+        with suppress(OSError):
+            self._autogroup.write_text(str(_BEHIND))
+
+    def step_up(self) -> None:
+        """Take its usual share again."""
+        for _ in range(_TRIES):
+            try:
+                self._autogroup.write_text("0")
+            except BlockingIOError:  # the kernel takes ten such words a second from all of us together
+                time.sleep(_AGAIN_S)
+            except OSError:
+                return
+            else:
+                return
 
     def close(self) -> Ending:
         """End it if it still runs, and tell how it ended; more than once is harmless."""

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +29,14 @@ from penstock.tensors import Arrays
 
 _FRAME_S = 10.0
 _WATCH_S = 0.02
+_QUIETLY_S = 1.0
+"""How long somebody who needs a process lets it load behind everything else on this machine."""
 _GOLDEN_BYTES = 64 << 20
 _ENTRY = "penstock.runtime.answering:serve"
+_KILLED = "runtime.killed"
+_LOADS = 2
+_LOADS_IF_KILLED = 5
+"""How often a model that was loaded before is loaded for one request, and how often where somebody kills it at that."""
 
 
 class Recipe(NamedTuple):
@@ -170,6 +177,14 @@ class SandboxedModel:
         self.busy_since = 0.0
         return frame
 
+    def stand_back(self) -> None:
+        """Let everybody else go first."""
+        self._confined.stand_back()
+
+    def step_up(self) -> None:
+        """No longer."""
+        self._confined.step_up()
+
     def resident_bytes(self) -> int:
         """Memory that it holds now; 0 where that cannot be told."""
         return resident_bytes(self.pid)
@@ -196,8 +211,12 @@ class SandboxedModel:
             self._channel.settimeout(seconds)
 
 
-def start(recipe: Recipe) -> SandboxedModel:
+def start(recipe: Recipe, began: Callable[[SandboxedModel], None]) -> SandboxedModel:
     """Start a process, have it load the model, and see it answer its golden examples.
+
+    Args:
+        recipe: How.
+        began: Is given the process when it begins to load.
 
     Raises:
         ModelFailed: The model cannot be loaded, or answers something else.
@@ -218,14 +237,14 @@ def start(recipe: Recipe) -> SandboxedModel:
         scratch.cleanup()
         raise
     worker = SandboxedModel(confined, scratch)
+    began(worker)
     try:
         _wait_until_loaded(worker, recipe)
         _prove(worker, recipe)
     except (OSError, EOFError, ValueError):
         ended = worker.end()
-        raise ModelFailed(
-            f"{recipe.name} died while it was loaded: {ended.message}", ended.hint, code="runtime.load_failed"
-        ) from None
+        code = _KILLED if worker.killed else "runtime.load_failed"
+        raise ModelFailed(f"{recipe.name} died while it was loaded: {ended.message}", ended.hint, code=code) from None
     except BaseException:
         worker.end()
         raise
@@ -277,6 +296,8 @@ def _prove(worker: SandboxedModel, recipe: Recipe) -> None:
 class Spare:
     """One loaded process that waits for whoever loses theirs, and is replaced in the background once it is taken.
 
+    Loading takes a processor for a second or more: it stands back for others, until somebody has waited for it.
+
     Attributes:
         recipe: How it is started.
         need_bytes: Memory that the largest one so far took when it was loaded and had answered.
@@ -286,6 +307,8 @@ class Spare:
         self.recipe = recipe
         self.need_bytes = 0
         self._ready: SandboxedModel | None = None
+        self._loading: SandboxedModel | None = None
+        self._hurried = False
         self._starting: Thread | None = None
         self._error: PenstockError | None = None
         self._closed = False
@@ -301,7 +324,10 @@ class Spare:
         """
         starting = self._prepare()
         if starting is not None:
-            starting.join(max(deadline - time.monotonic(), 0))
+            starting.join(min(max(deadline - time.monotonic(), 0), _QUIETLY_S))
+            if starting.is_alive():
+                self._hurry()
+                starting.join(max(deadline - time.monotonic(), 0))
             if starting.is_alive():
                 raise TimeoutError
         with self._lock:
@@ -328,15 +354,30 @@ class Spare:
         """Start one in the background, unless one is there; the thread that is starting it."""
         with self._lock:
             if self._ready is None and self._starting is None and not self._closed:
+                self._hurried = False
                 self._starting = Thread(target=self._fill, name="penstock-spare", daemon=True)
                 self._starting.start()
             return self._starting
+
+    def _began(self, process: SandboxedModel) -> None:
+        with self._lock:
+            self._loading = process
+            if not self._hurried:
+                process.stand_back()
+
+    def _hurry(self) -> None:
+        """Somebody has waited for it long enough."""
+        with self._lock:
+            self._hurried = True
+            if self._loading is not None:
+                self._loading.step_up()
 
     def _fill(self) -> None:
         """Start one, or keep why it cannot be started for whoever needs it."""
         try:
             require(self.need_bytes, self.recipe.name, known=True)
-            spare = start(self.recipe)
+            spare = start(self.recipe, self._began)
+            spare.step_up()
             self.need_bytes = max(self.need_bytes, spare.resident_bytes())
         except PenstockError as error:
             self._error = error
@@ -344,6 +385,8 @@ class Spare:
         except OSError as error:
             self._error = ModelFailed(f"{self.recipe.name}: no process can be started: {error.strerror}")
             return
+        finally:
+            self._loading = None
         with self._lock:
             if not self._closed:
                 self._ready = spare
@@ -390,17 +433,17 @@ class Workers:
             raise _closed()
         if self._current is not None and not self._current.alive():
             self.discard()
-        second_try = False
+        loads = 0
         while self._current is None:
             if self._closed:
                 raise _closed()
             try:
                 self._current = self.spare.take(deadline)
-            except ModelFailed:
+            except ModelFailed as error:
                 # A model that has been loaded before can be loaded: what died was killed, and nobody need see it.
-                if second_try or not self._ever_loaded:
+                loads += 1
+                if loads >= (_LOADS_IF_KILLED if error.code == _KILLED else _LOADS) or not self._ever_loaded:
                     raise
-                second_try = True
         self._ever_loaded = True
         return self._current
 

@@ -19,14 +19,14 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One packet.
 
     Attributes:
-        what: ``serve``: accept connections as worker `number`. ``hold``: another one is proven, let nobody in before
-            you are. ``look``: the snapshot is another file. ``drain``: finish and exit. ``alive``: the event loop
-            turns. ``settled``: the first snapshot was tried; its models are ready or known to be broken.
+        what: ``serve``: accept connections as worker `number`. ``look``: the snapshot is another file. ``drain``:
+            finish and exit. ``alive``: the event loop turns. ``settled``: the first snapshot was tried; its models are
+            ready or known to be broken.
         now: Accept at once, before anything is loaded: nobody else would answer.
         rolling: Others go on accepting, so idle clients get time to ask once more and be told to reconnect.
     """
 
-    what: Literal["serve", "hold", "look", "drain", "alive", "settled"]
+    what: Literal["serve", "look", "drain", "alive", "settled"]
     number: int = 0
     now: bool = False
     rolling: bool = False

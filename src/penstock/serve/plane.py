@@ -106,6 +106,9 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
     # With the socket open, whoever comes waits for what is slow to import, and is not refused.
     worker = import_module(WORKER)
     load("engine", engine)
+    load("lane", "inline")
+    for name in TABLE["protocol"]:
+        load("protocol", name)
     if sockets.grpc:
         load("listener", "grpc")
         for name in TABLE["service"]:

@@ -35,19 +35,24 @@ class BatchRun:
     Attributes:
         started: `perf_counter` at its start.
         expected_s: What it should take.
+        ticks: How often the lane looked at it since.
     """
 
-    __slots__ = ("expected_s", "jobs", "rows", "started")
+    __slots__ = ("expected_s", "jobs", "rows", "started", "ticks")
 
     def __init__(self, jobs: list[Job], rows: int, started: float, expected_s: float) -> None:
         self.jobs = jobs
         self.rows = rows
         self.started = started
         self.expected_s = expected_s
+        self.ticks = 0
 
     def left_s(self, now: float) -> float:
-        """How long it will go on, as it seems; what is late is expected to take as long again."""
-        return abs(self.started + self.expected_s - now)
+        """How long it will go on, as it seems; what is late is expected to take as long again.
+
+        A loop that stood still has not heard yet of what ended meanwhile: that time is not held against the run.
+        """
+        return abs(self.expected_s - min(now - self.started, (self.ticks + 1) * TICK_S))
 
 
 class QueuedLane:
@@ -159,8 +164,13 @@ class QueuedLane:
     def _wait_s(self, job: Job) -> float:
         """How long a job would wait for its turn, as far as can be told."""
         now, engines = perf_counter(), self._engines()
-        first = min((run.left_s(now) for run in self._runs), default=0.0) if len(self._runs) >= engines else 0.0
+        busy = len(self._runs) >= engines
+        first = min((self._left_s(run, now) for run in self._runs), default=0.0) if busy else 0.0
         return first + self.pace.wait_s(self._queue.ahead_of(job), batch_rows=self._batch_rows(), engines=engines)
+
+    def _left_s(self, run: BatchRun, now: float) -> float:
+        """How long a run will go on."""
+        return run.left_s(now)
 
     def _refuse(self, error: PenstockError) -> None:
         self.tally.refused += 1
@@ -235,6 +245,7 @@ class QueuedLane:
         now = perf_counter()
         self._forget_the_dead(now)
         for run in tuple(self._runs):
+            run.ticks += 1
             waited_for = False
             for job in run.jobs:
                 if not job.finished:

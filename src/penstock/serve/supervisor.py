@@ -2,7 +2,7 @@
 
     sockets (here) --fork--> worker 1 .. n, processes that accept from them
                         `--> spare: loaded and proven, promoted the moment a worker dies
-    snapshot file --looked at--> workers are nudged when it is another one
+    snapshot file --replaced--> workers are nudged
 
 A worker's death refuses nobody: the sockets are not its own. A worker whose loop is stuck is killed and replaced.
 SIGTERM drains, a second one ends; SIGHUP replaces the workers one by one.
@@ -10,6 +10,7 @@ SIGTERM drains, a second one ends; SIGHUP replaces the workers one by one.
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import selectors
@@ -32,8 +33,10 @@ from penstock.serve.sockets import Sockets
 
 FOLLOWED = (FILE, "resting.json")
 """What workers follow in the run folder."""
-LOOK_S = 0.25
-"""How often it looks at those files: a revoked token has a second to be known everywhere."""
+LOOK_S = 0.5
+"""How often it looks at those files by itself: a revoked token has a second to be known everywhere."""
+LOOK_OFTEN_S = 0.1
+"""The same where the system cannot tell that a file was replaced."""
 TIDY_S = 0.5
 START_S = 60.0
 
@@ -88,13 +91,14 @@ class Supervisor:
         """Until it is told to end and the last worker has."""
         wake = self._catch_signals()
         self._announce()
+        look_s = LOOK_S if told_of_changes(self._run) else LOOK_OFTEN_S
         # What lives now lives as long as we do: untouched by the collector, its pages stay shared with every worker.
         gc.freeze()
         gc.enable()
         self._look()
         self._balance()
         while self._children or not self._ending_at:
-            heard = self._selector.select(LOOK_S)
+            heard = self._selector.select(look_s)
             for key, _ in heard:
                 if key.fileobj is wake:
                     self._wake(wake)
@@ -116,7 +120,7 @@ class Supervisor:
         woken.setblocking(False)
         self._wires = (wake, woken)
         signal.set_wakeup_fd(woken.fileno())
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
             signal.signal(number, lambda *_: None)
         self._selector.register(wake, selectors.EVENT_READ)
         return wake
@@ -125,6 +129,8 @@ class Supervisor:
         for number in wake.recv(64):
             if number == signal.SIGHUP:
                 self._to_replace = [child for child in self._children if child.number and not child.draining]
+            elif number == signal.SIGIO:
+                continue  # a file was replaced: who wakes up looks anyway
             elif self._ending_at:
                 self._kill_all()
             else:
@@ -145,16 +151,9 @@ class Supervisor:
         for message in heard:
             child.alive_at = time.monotonic()
             if message.what == "settled":
-                if not self._ever_settled:
-                    self._hold_the_others(child)
-                child.settled = self._ever_settled = True
+                child.settled = True
+                self._ever_settled |= child.number > 0
                 self._failures = 0
-
-    def _hold_the_others(self, first: Child) -> None:
-        """The first worker is proven: those that are not yet must not answer what it can."""
-        for child in self._children:
-            if child is not first and child.number and not child.settled:
-                say(child.control, Message("hold"))
 
     def _bury(self, child: Child) -> None:
         """A worker is dead: remove its traces; `_balance` replaces it."""
@@ -212,35 +211,34 @@ class Supervisor:
         """As many serving workers as wanted, then the spare; then the next of a rolling restart."""
         if self._ending_at:
             return
+        self._spawn_missing()
         serving = [child for child in self._children if child.number and not child.draining]
         spares = [child for child in self._children if not child.number]
         spares.sort(key=lambda child: not child.settled)
-        for child in spares[: max(self._workers - len(serving), 0)]:
+        # Until one is proven it alone answers: nobody whom it told that it is ready may meet one that still loads.
+        wanted = self._workers if self._ever_settled else 1
+        for child in spares[: max(wanted - len(serving), 0)]:
             self._promote(child)
             serving.append(child)
         for child in sorted(serving, key=lambda child: child.number)[self._workers :]:
-            serving.remove(child)
             self._retire(child)
         ready = [child for child in spares if not child.number and child.settled]
         if self._to_replace and ready:
             old = self._to_replace.pop(0)
             self._promote(ready[0])
             self._retire(old)
-        self._spawn_missing(serving)
 
-    def _spawn_missing(self, serving: list[Child]) -> None:
+    def _spawn_missing(self) -> None:
         if time.monotonic() < self._not_before:
             return
-        missing = self._workers - len(serving)
+        here = [child for child in self._children if not child.draining]
+        wanted = self._workers
         # A spare competes for the processor with workers that are still starting: it comes after them.
-        spare_wanted = self._options.spares or bool(self._to_replace)
-        if missing <= 0 and spare_wanted and all(child.settled for child in serving):
-            missing = 1 - sum(not child.number for child in self._children)
-        for _ in range(missing):
-            child = self._spawn()
-            if len(serving) < self._workers:
-                self._promote(child)
-                serving.append(child)
+        ready = len(here) >= wanted and all(child.settled for child in here[:wanted])
+        if ready and (self._options.spares or self._to_replace):
+            wanted += 1
+        for _ in range(wanted - len(here)):
+            self._spawn()
 
     def _retire(self, child: Child) -> None:
         """Let a worker finish, while others go on."""
@@ -253,6 +251,7 @@ class Supervisor:
         taken = {other.number for other in self._children}
         child.number = next(number for number in range(1, len(taken) + 2) if number not in taken)
         say(child.control, Message("serve", number=child.number, now=not self._ever_settled))
+        self._ever_settled |= child.settled
 
     def _spawn(self) -> Child:
         child = fork(
@@ -281,6 +280,21 @@ class Supervisor:
             "started_at": self._started_at,
         }
         leave_word(self._run / "supervisor.json", msgspec.json.encode(record))
+
+
+def told_of_changes(folder: Path) -> bool:
+    """Ask for a SIGIO whenever a file of the folder is replaced; False where this system or file system does not.
+
+    Source: fcntl(2), F_NOTIFY. The folder stays open, because closing it ends the notices.
+    """
+    if not hasattr(fcntl, "F_NOTIFY"):
+        return False
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
+    except OSError:
+        return False
+    return True
 
 
 def _stamp(file: str) -> tuple[int, int]:

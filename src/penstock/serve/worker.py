@@ -93,7 +93,6 @@ class Worker:
         self._number = 0
         self._troubled: Set[str] = frozenset()
         self._said = True
-        self._held = False
         self._wanted: Snapshot | None = None
         self._news = asyncio.Event()
         self._looked = asyncio.Event()
@@ -131,10 +130,6 @@ class Worker:
                 self._start(self._serve(now=message.now))
             elif message.what == "look":
                 self._look()
-            elif message.what == "hold":
-                self._held = True
-                if self._doors is not None and not self._looked.is_set():
-                    self._start(self._hold(self._doors))
             elif message.what == "drain" and not self._board.draining:
                 self._start(self._drain(rolling=message.rolling))
 
@@ -152,17 +147,10 @@ class Worker:
         self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
         self._start(self._doors.sweep())
         self._report()
-        if not now or self._held:
+        if not now:
             await self._looked.wait()
         if not self._board.draining:
             self._doors.open()
-
-    async def _hold(self, doors: Doors) -> None:
-        """Another worker is proven: who comes now is not to find one that still loads."""
-        doors.pause()
-        await self._looked.wait()
-        if not self._board.draining:
-            doors.open()
 
     async def _drain(self, *, rolling: bool) -> None:
         """Say that we are not ready, finish what we hold, and end."""

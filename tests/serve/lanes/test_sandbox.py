@@ -131,6 +131,22 @@ async def test_a_kill_under_a_request_is_seen_by_nobody(lane: SandboxLane) -> No
     assert lane.trouble() == ""
 
 
+async def test_who_comes_while_a_slow_one_is_loaded_waits_for_it(tmp_path: Path) -> None:
+    loads = "def __getstate__(self): return 1\n\n    def __setstate__(self, _): time.sleep(1.6)\n\n    "
+    python_package(tmp_path, MOODY.replace("def predict", loads + "def predict"), name="heavy")
+    package = open_package(tmp_path)
+    engine = await asyncio.to_thread(open_engine, package)
+    lane = open_lane(engine, package.manifest.signature, pace=QUICK)
+    os.kill(engine_of(lane).pid, signal.SIGKILL)  # its spare has only begun to load
+    (first,) = submitted(lane, Asked(10.0))
+    await asyncio.sleep(1.3)
+    (second,) = submitted(lane, Asked(11.0))
+    assert await first.answer() == [20.0]
+    assert await second.answer() == [22.0]
+    lane.close()
+    await until(lambda: engine_of(lane).pid == 0)
+
+
 async def test_an_idle_death_is_mended_before_anybody_asks(lane: SandboxLane) -> None:
     for _ in range(4):
         pid = engine_of(lane).pid

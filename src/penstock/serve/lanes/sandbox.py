@@ -107,6 +107,11 @@ class SandboxLane(QueuedLane):
     def _engines(self) -> int:
         return len(self._seats)
 
+    def _left_s(self, run: BatchRun, now: float) -> float:
+        """A process that is being replaced is soon there: who comes meanwhile waits for it."""
+        replaced = any(seat.run is run and seat.waiting for seat in self._seats)
+        return run.expected_s if replaced else super()._left_s(run, now)
+
     def _start(self, run: BatchRun) -> None:
         seat = next(one for one in self._seats if one.run is None)
         seat.run, seat.stopped = run, False

@@ -17,8 +17,6 @@ from penstock.serve.protocol import ServingProtocol
 from penstock.serve.sockets import Sockets
 from penstock.serve.turn import LoopTurn
 
-LET_GO_S = 0.2
-
 
 def dialects(sockets: Sockets) -> tuple[ServingProtocol, ...]:
     """What the flow has to know: every protocol, and the gRPC services where somebody can call them."""
@@ -44,23 +42,11 @@ class Doors:
         if sockets.grpc is not None:
             self._places.append((Door(load("listener", "grpc")(flow, turn)), sockets.grpc))
         self._doors = [door for door, _ in self._places]
-        self._letting_go: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Accept."""
-        self._stay()
         for door, listening in self._places:
-            door.state.closing = False
             door.open(listening)
-
-    def pause(self) -> None:
-        """Accept nobody until `open`; whoever is here is answered once more, or let go after a moment."""
-        self._stay()
-        self.close_soon()
-        for door in self._doors:
-            door.shut()
-        # Not at once: a request may be under way on a connection that looks idle.
-        self._letting_go = asyncio.get_running_loop().call_later(LET_GO_S, self._let_go)
 
     async def sweep(self) -> None:
         """Close what is too slow, for ever."""
@@ -85,15 +71,6 @@ class Doors:
         for door in self._doors:
             door.close_idle()
         await asyncio.sleep(0.05)
-
-    def _stay(self) -> None:
-        if self._letting_go is not None:
-            self._letting_go.cancel()
-            self._letting_go = None
-
-    def _let_go(self) -> None:
-        for door in self._doors:
-            door.close_idle()
 
     def _held(self) -> int:
         return sum(door.held() for door in self._doors)
