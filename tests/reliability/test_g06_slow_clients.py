@@ -24,6 +24,8 @@ pytestmark = pytest.mark.serial
 
 COUNTS = {"head": 500, "body": 200, "read": 200} if FULL else {"head": 60, "body": 30, "read": 30}
 CALM_S = 5.0 if FULL else 1.0
+COMING_S = 3.0 if FULL else 0.5
+"""Slow clients come one after the other: it is not the rush of their first requests that is measured."""
 CLOSED_S = 10.0
 GIVE_UP_S = 25.0
 ROWS = 4000
@@ -47,7 +49,8 @@ class Slow(threading.Thread):
     async def _all(self) -> None:
         kinds = {"head": self._head, "body": self._body, "read": self._read}
         watch = asyncio.get_running_loop().create_task(self._watch())
-        await asyncio.gather(*(self._timed(kind, kinds[kind]) for kind, n in COUNTS.items() for _ in range(n)))
+        coming = [(kind, COMING_S * at / n) for kind, n in COUNTS.items() for at in range(n)]
+        await asyncio.gather(*(self._timed(kind, kinds[kind], after_s) for kind, after_s in coming))
         watch.cancel()
 
     async def _watch(self) -> None:
@@ -56,7 +59,8 @@ class Slow(threading.Thread):
             await asyncio.sleep(0.5)
             self.held = held_by(self.port)
 
-    async def _timed(self, kind: str, act) -> None:
+    async def _timed(self, kind: str, act, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         begun = time.monotonic()
         try:
             # Who reads nothing is slow from when all was asked; how long the asking took is the machine's doing.
