@@ -20,11 +20,19 @@ def test_a_row_that_takes_long_alone_may_have_company_that_costs_nothing() -> No
 
 
 def test_more_rows_that_gain_nothing_are_not_worth_a_run() -> None:
-    pace = Pace([(1, 0.004), (2, 0.008), (4, 0.013)])
+    pace = Pace([(1, 0.004), (2, 0.008), (4, 0.0155)])
     assert pace.batch_rows == 1
     for _ in range(300):
         pace.learn(1, 0.004)
     assert pace.batch_rows == 1
+
+
+def test_one_disturbed_run_does_not_keep_batches_small() -> None:
+    pace = Pace([(1, 0.004), (2, 0.009), (4, 0.005), (8, 0.006)])
+    assert pace.batch_rows == 8
+    for _ in range(300):
+        pace.learn(pace.batch_rows, 0.006)
+    assert pace.batch_rows > 8
 
 
 def test_between_and_behind_its_points_the_curve_is_straight() -> None:

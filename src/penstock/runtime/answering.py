@@ -6,6 +6,7 @@ request that it is working on, never the process: nobody waits for that answer a
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -72,6 +73,7 @@ def serve(arguments: object, scratch: str, descriptor: int) -> None:
         scratch: The only writable folder.
         descriptor: The channel to the engine.
     """
+    gc.disable()
     load = msgspec.convert(arguments, Load)
     channel = socket.socket(fileno=descriptor)
     inbox = Inbox()
@@ -86,6 +88,9 @@ def serve(arguments: object, scratch: str, descriptor: int) -> None:
         sys.excepthook(*sys.exc_info())
         _send(channel, buffers(Header(failed=type(error).__name__, message=str(error)[:2000])))
         return
+    # Library and model stay: walking through all their objects now and then would cost some requests a multiple.
+    gc.freeze()
+    gc.enable()
     signal.signal(signal.SIGINT, worker.interrupted)
     _send(channel, buffers(Header()))
     while True:

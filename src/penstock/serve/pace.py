@@ -8,7 +8,6 @@ Rows mean rows of the signature's first dimension, times are seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from time import perf_counter
 
 MAX_BATCH_ROWS = 1024
@@ -18,8 +17,8 @@ KEPT_S = 0.05
 """A batch may take this long, or half as long again as one row alone."""
 
 PAYS = 0.95
-"""Twice as many rows are worth a run only where a row then takes at most this part of the time: else one request just
-waits for another's rows, and more of them push each other out of the processor's caches."""
+"""More rows are worth a run only where a row then takes at most this part of the time: else one request just waits for
+another's rows, and more of them push each other out of the processor's caches."""
 
 _REPEATS = 3
 _STEADY = 100
@@ -96,11 +95,13 @@ class Pace:
 
 
 def _paying(points: Sequence[tuple[int, float]]) -> int:
-    """The most rows that were seen to be worth a run; no bound where more always were."""
-    for (fewer, fewer_s), (more, more_s) in pairwise(points):
-        if more_s / more > PAYS * fewer_s / fewer:
-            return fewer
-    return MAX_BATCH_ROWS
+    """The fewest rows that are about as cheap a row as any that were run; no bound where the most were cheapest.
+
+    The whole curve is asked, so that one run that was disturbed does not keep batches small for ever.
+    """
+    cheapest = min(run_s / rows for rows, run_s in points)
+    enough = next(rows for rows, run_s in points if PAYS * run_s / rows <= cheapest)
+    return MAX_BATCH_ROWS if enough == points[-1][0] > 1 else enough
 
 
 def measure(run: Callable[[int], object], *, within_s: float, most: int = MAX_BATCH_ROWS) -> Pace:
