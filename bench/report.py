@@ -16,7 +16,7 @@ from bench.plot import bars
 from bench.points import CLAIMS, STAGES, Claim
 from bench.ratios import Samples, judge
 from bench.systems import SYSTEMS
-from bench.table import claims_table, everybody, held, rate_bars, shown, side_by_side
+from bench.table import claims_table, cold_starts, everybody, held, rate_bars, shown, side_by_side
 
 PAGE = """# Performance
 
@@ -58,6 +58,13 @@ Machine: {machine}; Python {python}; load average when the runs began: {load}.
 
 "per CPU s" is a multiple of FastAPI + ONNX Runtime in the same round. MLflow and MLServer serve the scikit-learn
 object itself, as their users do; all others serve the ONNX file.
+
+## Cold start
+
+What a container or a function pays each time: a server from its start to its first right answer, how long its
+libraries take to import, memory of all its processes after a moment's load, and what its environment takes on disk.
+
+{cold}
 
 ## Limits
 
@@ -116,7 +123,8 @@ def page(runs: list[list[dict[str, object]]], profiles: Mapping[str, object]) ->
     table = claims_table(claims, each) + (f"\n\nNot measured in these runs: {', '.join(left)}." if left else "")
     return PAGE.format(
         runs=len(runs), machine=about["machine"], python=about["python"], load=_load(runs),
-        claims=table, verdict=_verdict(claims, each), sides=side_by_side(whole), limits=_limits(whole),
+        claims=table, verdict=_verdict(claims, each), sides=side_by_side(whole), cold=cold_starts(whole),
+        limits=_limits(whole),
         ahead=_ahead(claims, each, whole), profile=_profile(profiles), earlier=_earlier(each), versions=_versions(),
     )  # fmt: skip
 

@@ -104,6 +104,15 @@ class Running:
         time.sleep(IDLE_S)
         return {"pss_mib": self.server.pss_mib(), "idle_pct": (self.server.cpu_s() - before) / IDLE_S * 100}
 
+    def import_s(self) -> float:
+        """Seconds until its libraries are imported, the interpreter's own start included; 0 where it is no Python."""
+        if not self.system.imports:
+            return 0.0
+        command = [str(self._setting.environment / "bin" / "python"), "-c", f"import {self.system.imports}"]
+        started = time.perf_counter()
+        subprocess.run(command, env=self._variables(), capture_output=True, check=True)
+        return time.perf_counter() - started
+
     def stop(self) -> None:
         """End it; harmless where it never started."""
         if self._server is not None:

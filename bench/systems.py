@@ -32,6 +32,7 @@ class System:
         prepare: Writes the files that it wants.
         port_after: It answers on the port so many after the one it was given.
         needs: Programs without which it is left out.
+        imports: What a process of it has imported before it serves.
     """
 
     title: str
@@ -44,6 +45,7 @@ class System:
     prepare: Callable[[Setting], None] | None = None
     port_after: int = 0
     needs: tuple[str, ...] = ()
+    imports: str = ""
 
 
 _UNLOGGED = (
@@ -55,6 +57,7 @@ _UVICORN = (
     "{bin}/uvicorn --loop uvloop --http httptools --no-access-log --log-level warning --host 127.0.0.1 --port {port}"
     " --workers {workers} --app-dir {peers} "
 )
+_FASTAPI = "uvicorn, uvloop, httptools, fastapi, pydantic, numpy, onnxruntime"
 _TRITON = (
     "{triton}/bin/tritonserver --model-repository={scratch}/repository --backend-directory={triton}/backends"
     " --http-address=127.0.0.1 --http-port={port} --grpc-address=127.0.0.1 --grpc-port={port1}"
@@ -67,7 +70,9 @@ _TRITON_VARIABLES = {
 _MLFLOW = "{bin}/mlflow models serve -m {scratch}/mlflow --env-manager local -h 127.0.0.1 -p {port} -w {workers}"
 
 SYSTEMS: dict[str, System] = {
-    "penstock": System("Penstock", "penstock", _OURS, headers=AUTHORIZED, prepare=layouts.token),
+    "penstock": System(
+        "Penstock", "penstock", _OURS, headers=AUTHORIZED, prepare=layouts.token, imports="penstock.serve.worker"
+    ),
     "penstock_unlogged": System(
         "Penstock without its log", "penstock", _UNLOGGED, headers=AUTHORIZED, prepare=layouts.token
     ),
@@ -90,12 +95,12 @@ SYSTEMS: dict[str, System] = {
     "hop": System(
         "the sandbox's hop", "penstock_python", "{bin}/python {limits}/hop.py {package} {rows}", kind="loop"
     ),
-    "fastapi": System("FastAPI + ONNX Runtime", "fastapi", _UVICORN + "fastapi_ort:app"),
+    "fastapi": System("FastAPI + ONNX Runtime", "fastapi", _UVICORN + "fastapi_ort:app", imports=_FASTAPI),
     "fastapi_images": System("FastAPI + ONNX Runtime", "fastapi", _UVICORN + "fastapi_images:app"),
     "fastapi_everyday": System("FastAPI + pydantic + ONNX Runtime", "fastapi", _UVICORN + "fastapi_everyday:app"),
     "mosec": System(
         "mosec", "mosec", "{bin}/python {peers}/mosec_ort.py --address 127.0.0.1 --port {port} --log-level warning",
-        paths={"rows": "/inference"},
+        paths={"rows": "/inference"}, imports="mosec, numpy, onnxruntime",
     ),
     "triton": System(
         "Triton, python backend", "triton", _TRITON, variables=_TRITON_VARIABLES, prepare=layouts.triton
@@ -107,19 +112,26 @@ SYSTEMS: dict[str, System] = {
     "grpcio": System("grpcio.aio", "grpcio", "{bin}/python {peers}/grpcio_aio.py {port}", prepare=layouts.grpc_stubs),
     "mlflow": System(
         "MLflow models serve", "mlflow", _MLFLOW, prepare=layouts.mlflow,
-        variables={"MLFLOW_DISABLE_ENV_CREATION": "true"},
+        variables={"MLFLOW_DISABLE_ENV_CREATION": "true"}, imports="mlflow.pyfunc.scoring_server, mlflow.sklearn",
     ),
     "bentoml": System(
         "BentoML", "bentoml",
         "{bin}/bentoml serve bentoml_ort:Trees --working-dir {peers} --host 127.0.0.1 --port {port}"
         " --api-workers {workers}",
         variables={"BENTOML_DO_NOT_TRACK": "true", "BENTOML_HOME": "{scratch}/bento"},
+        imports="bentoml, numpy, onnxruntime",
     ),
     "litserve": System(
-        "LitServe", "litserve", "{bin}/python {peers}/litserve_ort.py {port}", variables={"LIT_SERVE_TELEMETRY": "0"}
+        "LitServe", "litserve", "{bin}/python {peers}/litserve_ort.py {port}", variables={"LIT_SERVE_TELEMETRY": "0"},
+        imports="litserve, numpy, onnxruntime",
     ),
-    "mlserver": System("MLServer", "mlserver", "{bin}/mlserver start {scratch}/mlserver", prepare=layouts.mlserver),
-    "kserve": System("KServe", "kserve", "{bin}/python {peers}/kserve_ort.py {port}"),
+    "mlserver": System(
+        "MLServer", "mlserver", "{bin}/mlserver start {scratch}/mlserver", prepare=layouts.mlserver,
+        imports="mlserver, mlserver_sklearn",
+    ),
+    "kserve": System(
+        "KServe", "kserve", "{bin}/python {peers}/kserve_ort.py {port}", imports="kserve, numpy, onnxruntime"
+    ),
     "torchserve": System(
         "TorchServe", "torchserve",
         "{bin}/torchserve --foreground --ncs --disable-token-auth --model-store {scratch}/store"
@@ -132,6 +144,6 @@ SYSTEMS: dict[str, System] = {
     ),
     "ray": System(
         "Ray Serve", "ray", "{bin}/python {peers}/ray_ort.py {port}",
-        variables={"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"},
+        variables={"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}, imports="ray.serve, numpy, onnxruntime",
     ),
 }  # fmt: skip

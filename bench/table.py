@@ -63,6 +63,22 @@ def side_by_side(samples: Samples) -> str:
     return "\n".join(lines)
 
 
+def cold_starts(samples: Samples) -> str:
+    """From nothing to the first right answer, and what a server then takes; medians."""
+    lines = [
+        "| system | first right answer s | import s | memory (PSS) MiB | idle CPU % | installed MiB |",
+        "|---" * 6 + "|",
+    ]
+    spots = {text.partition(" ")[0]: text for text in samples.spots("start")}
+    for system in ORDER:
+        if system in spots:
+            fields = ("start_s", "import_s", "pss_mib", "idle_pct", "size_mib")
+            start, imports, pss, idle, size = (samples.middle("start", spots[system], field) or 0.0 for field in fields)
+            cells = [SYSTEMS[system].title, f"{start:.2f}", f"{imports:.2f}" if imports else "-"]
+            lines.append("| " + " | ".join([*cells, f"{pss:.0f}", f"{idle:.1f}", f"{size:.0f}"]) + " |")
+    return "\n".join(lines)
+
+
 def everybody(samples: Samples) -> list[tuple[str, Spot]]:
     """Stage and 16-connection spot of each server that was measured over the small model."""
     found: list[tuple[str, Spot]] = []

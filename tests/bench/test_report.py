@@ -77,6 +77,17 @@ def test_a_peer_that_is_ahead_is_named() -> None:
     assert "mosec at c16: p50" not in text
 
 
+def test_cold_starts_are_shown_with_what_is_no_python_left_open() -> None:
+    lines = run(20)
+    for system, traffic, import_s in (("penstock", "v2", 0.3), ("triton", "v2", 0.0)):
+        place = {"stage": "start", "round": 0, "system": system, "spot": f"{system} {traffic}"}
+        figures = {"start_s": 0.5, "import_s": import_s, "pss_mib": 53.0, "idle_pct": 0.1, "size_mib": 158.7}
+        lines.append({"kind": "sample", **place, **figures})
+    text = page([lines], {}).partition("## Cold start")[2].partition("## Limits")[0]
+    assert "| Penstock | 0.50 | 0.30 | 53 | 0.1 | 159 |" in text
+    assert "| Triton, python backend | 0.50 | - | 53 | 0.1 | 159 |" in text
+
+
 def test_the_picture_is_whole_and_marks_ours() -> None:
     drawn = ElementTree.fromstring(picture(merged([run(20), run(20)])))
     rectangles = [one for one in drawn.iter() if one.tag.endswith("rect")]

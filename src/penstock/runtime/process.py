@@ -21,8 +21,8 @@ import msgspec
 from penstock.errors import ModelFailed
 from penstock.runtime.limits import Level
 
-_BEHIND = 10
-"""How nice a group of processes is that lets others go first: a tenth of the share where somebody else wants it."""
+_BEHIND = 5
+"""How nice a group of processes is that lets others go first: a third of the share where somebody else wants it."""
 _TRIES = 10
 _AGAIN_S = 0.1
 _SOURCE = Path(__file__).parents[2]

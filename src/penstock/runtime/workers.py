@@ -29,7 +29,7 @@ from penstock.tensors import Arrays
 
 _FRAME_S = 10.0
 _WATCH_S = 0.02
-_QUIETLY_S = 1.0
+_QUIETLY_S = 0.2
 """How long somebody who needs a process lets it load behind everything else on this machine."""
 _GOLDEN_BYTES = 64 << 20
 _ENTRY = "penstock.runtime.answering:serve"
