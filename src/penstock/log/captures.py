@@ -213,7 +213,7 @@ def _bytes(array: Array) -> bytes:
     """A small array's own bytes; a large one's as they lie in it, and nobody copies them."""
     if array.nbytes < LARGE_BYTES or not array.flags.c_contiguous:
         return array.tobytes()
-    return cast(bytes, array.ravel().data.cast("B"))
+    return cast(bytes, array.ravel().view(np.uint8).data)
 
 
 def _texts(name: str, array: Array) -> Block:

@@ -1,7 +1,6 @@
 """One input or output of many predictions as JSON texts, without a Python object for each.
 
-float32 -> Arrow's shortest texts, joined row by row
-other numbers -> one JSON text for all -> cut where a row ends -> Arrow strings
+numbers -> one JSON text for all -> cut where a row ends -> Arrow strings
 """
 
 from __future__ import annotations
