@@ -19,6 +19,7 @@ import onnxruntime
 import pandas as pd
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -68,7 +69,7 @@ def models_folder() -> Path:
 
 
 def make_model(name: str) -> Model:
-    """``trees``, ``images``, ``python`` or ``everyday``."""
+    """``trees``, ``images``, ``python``, ``idle`` or ``everyday``."""
     folder = models_folder() / name
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -103,6 +104,14 @@ def _python(folder: Path) -> None:
     _expect(folder, model.predict_proba(rows))
 
 
+def _idle(folder: Path) -> None:
+    """Two steps in Python that do next to nothing: what is around them is what is measured."""
+    x, y, rows = _points()
+    model = make_pipeline(FunctionTransformer(np.cbrt), DummyRegressor()).fit(x, y)
+    _keep(folder, model, rows, "small")
+    _expect(folder, model.predict(rows))
+
+
 def _everyday(folder: Path) -> None:
     """10 numbers with gaps and 5 texts: impute, scale, one-hot, logistic regression, in one graph."""
     random = np.random.default_rng(23)
@@ -131,7 +140,7 @@ def _images(folder: Path) -> None:
     _expect(folder, onnxruntime.InferenceSession(graph).run(["output"], {"input": rows})[0])
 
 
-_MAKERS = {"trees": _trees, "python": _python, "everyday": _everyday, "images": _images}
+_MAKERS = {"trees": _trees, "python": _python, "idle": _idle, "everyday": _everyday, "images": _images}
 
 
 def _points() -> tuple[Floats, Floats, Floats]:

@@ -151,6 +151,8 @@ def _limits(samples: Samples) -> str:
         ("core", "bare fixed 16", "a bare uvloop protocol that answers every POST with the same bytes, c16"),
         ("core", "hello fixed 16", "our own listener with a fixed answer, c16"),
         ("core", "penstock v2 16", "our server, everything on, c16"),
+        ("hop", "hop", "the sandbox's hop around a model that does next to nothing"),
+        ("python", "hop", "the same around 100 trees in Python, which leave it cold caches"),
         ("images", "ort", "ONNX Runtime in a loop, one 602 KB image a call"),
         ("images", "penstock v2_binary 4", "our server, the same image as a binary tensor, c4"),
         ("images", "fastapi_images raw 4", "FastAPI, the same image as raw bytes, c4"),
