@@ -114,7 +114,7 @@ def test_a_session_can_stand_back_and_step_up_again() -> None:
     try:
         confined = Confined(process, mine, theirs)
         confined.stand_back()
-        assert "nice 10" in Path(f"/proc/{process.pid}/autogroup").read_text()
+        assert "nice 5" in Path(f"/proc/{process.pid}/autogroup").read_text()
         confined.step_up()
         assert "nice 0" in Path(f"/proc/{process.pid}/autogroup").read_text()
         assert "nice 0" in AUTOGROUP.read_text()

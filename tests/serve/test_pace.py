@@ -35,6 +35,13 @@ def test_one_disturbed_run_does_not_keep_batches_small() -> None:
     assert pace.batch_rows > 8
 
 
+def test_a_model_too_slow_to_be_measured_further_still_tries() -> None:
+    pace = Pace([(1, 0.06)])
+    for _ in range(10):
+        pace.learn(pace.batch_rows, 0.06)
+    assert pace.batch_rows > 1
+
+
 def test_between_and_behind_its_points_the_curve_is_straight() -> None:
     pace = Pace([(1, 0.010), (3, 0.014)])
     assert pace.run_s(2) == pytest.approx(0.012)

@@ -101,7 +101,7 @@ def _paying(points: Sequence[tuple[int, float]]) -> int:
     """
     cheapest = min(run_s / rows for rows, run_s in points)
     enough = next(rows for rows, run_s in points if PAYS * run_s / rows <= cheapest)
-    return MAX_BATCH_ROWS if enough == points[-1][0] > 1 else enough
+    return MAX_BATCH_ROWS if enough == points[-1][0] else enough
 
 
 def measure(run: Callable[[int], object], *, within_s: float, most: int = MAX_BATCH_ROWS) -> Pace:

@@ -91,7 +91,9 @@ class Supervisor:
         """Until it is told to end and the last worker has."""
         wake = self._catch_signals()
         self._announce()
-        look_s = LOOK_S if told_of_changes(self._run) else LOOK_OFTEN_S
+        # It stays open, and so do the notices.
+        notices = told_of_changes(self._run)
+        look_s = LOOK_OFTEN_S if notices is None else LOOK_S
         # What lives now lives as long as we do: untouched by the collector, its pages stay shared with every worker.
         gc.freeze()
         gc.enable()
@@ -282,19 +284,24 @@ class Supervisor:
         leave_word(self._run / "supervisor.json", msgspec.json.encode(record))
 
 
-def told_of_changes(folder: Path) -> bool:
-    """Ask for a SIGIO whenever a file of the folder is replaced; False where this system or file system does not.
+def told_of_changes(folder: Path) -> int | None:
+    """Ask for a SIGIO whenever a file of the folder is replaced. Source: fcntl(2), F_NOTIFY.
 
-    Source: fcntl(2), F_NOTIFY. The folder stays open, because closing it ends the notices.
+    Returns:
+        The descriptor whose closing ends it; None where this system or file system does not tell.
     """
     if not hasattr(fcntl, "F_NOTIFY"):
-        return False
+        return None
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
         fcntl.fcntl(descriptor, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_RENAME | fcntl.DN_MULTISHOT)
     except OSError:
-        return False
-    return True
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _stamp(file: str) -> tuple[int, int]:
