@@ -19,10 +19,13 @@ import numpy as np
 from penstock.errors import Corrupt
 from penstock.log.journal import LARGE_BYTES
 from penstock.records import Column, Exchange
-from penstock.tensors import DATATYPES, DTYPES, Array, Arrays
+from penstock.tensors import DTYPES, Array, Arrays
 
 FORMAT = 1
 _BIN_32 = struct.Struct(">BI")
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_VIEWS: tuple[type, ...] = (memoryview,)
+"""What a large array's bytes are, which the types of a capture do not say: it is never read back as one."""
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -81,22 +84,24 @@ _decode = msgspec.msgpack.Decoder(Capture).decode
 
 def pieces(capture: Capture) -> Sequence[bytes]:
     """The payload of a capture, in pieces: a large array is one of them, as it lies in memory."""
-    for block in (*capture.inputs, *capture.outputs):
-        if _is_view(block.data):
-            return _in_pieces(capture)
+    for blocks_ in (capture.inputs, capture.outputs):
+        for block in blocks_:
+            if type(block.data) in _VIEWS:
+                return _in_pieces(capture)
     return (pack(capture),)
 
 
 def blocks(arrays: Arrays) -> tuple[Block, ...]:
     """Arrays of the protocol's datatypes as the log holds them, without a copy of each value."""
-    return tuple(
-        [
-            _texts(name, array)
-            if array.dtype.kind == "O"
-            else Block(name, DATATYPES[array.dtype.str], array.shape, _bytes(array))
-            for name, array in arrays.items()
-        ]
-    )
+    found: list[Block] = []
+    for name, array in arrays.items():
+        dtype = array.dtype
+        if dtype.kind == "O":
+            found.append(_texts(name, array))
+        else:
+            data = array.tobytes() if array.nbytes < LARGE_BYTES else _bytes(array)
+            found.append(Block(name, _NAMES[dtype], array.shape, data))
+    return tuple(found)
 
 
 def captured(exchange: Exchange) -> Capture:
@@ -195,14 +200,10 @@ def _in_pieces(capture: Capture) -> list[bytes]:
 
 
 def _block_in_pieces(block: Block) -> list[bytes]:
-    if not _is_view(block.data):
+    if type(block.data) not in _VIEWS:
         return [pack(block)]
     head = _length(block.__struct_fields__) + pack(block.name) + pack(block.datatype) + pack(block.shape)
     return [head + _BIN_32.pack(0xC6, len(block.data)), cast(bytes, block.data)]
-
-
-def _is_view(data: object) -> bool:
-    return type(data) is memoryview
 
 
 def _length(entries: Sequence[object]) -> bytes:
@@ -210,8 +211,8 @@ def _length(entries: Sequence[object]) -> bytes:
 
 
 def _bytes(array: Array) -> bytes:
-    """A small array's own bytes; a large one's as they lie in it, and nobody copies them."""
-    if array.nbytes < LARGE_BYTES or not array.flags.c_contiguous:
+    """A large array's bytes as they lie in it, so that nobody copies them."""
+    if not array.flags.c_contiguous:
         return array.tobytes()
     return cast(bytes, array.ravel().view(np.uint8).data)
 
