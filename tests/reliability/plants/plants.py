@@ -55,7 +55,7 @@ PLANTS = (
         "answered and not logged",
         "serve/recorder.py",
         "                self._journal.write(pieces)",
-        "                self._journal.write(pieces[2:] or [b""])",
+        "                self._journal.write(pieces[2:] or [b''])",
         G + "test_g02_kills.py::test_workers_killed_every_two_seconds",
     ),
     Plant(
