@@ -27,6 +27,10 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
 def test_serving_a_folder_loads_the_data_plane_alone(tmp_path: Path) -> None:
     """The words a person types, not only the module behind them: a container pays for each import at each start."""
     linear_package(tmp_path / "p")
@@ -121,7 +125,8 @@ def test_no_worker_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     plane.start()
     plane.settled()
     assert plane.process is not None
-    until(lambda: len(children(plane.process.pid)) == 3)
+    # A child has its name once it has let go of what is the supervisor's.
+    until(lambda: [name_of(child) for child in children(plane.process.pid)] == 3 * ["penstock-worker"])
     *workers, last = children(plane.process.pid)
     os.kill(last, signal.SIGSTOP)  # else it would end too, and let go of what it should never have held
     try:
