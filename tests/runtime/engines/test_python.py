@@ -62,7 +62,7 @@ def engine(moody: Package, opened):
 
 
 def keepers() -> list[int]:
-    """Processes with a sandboxed model below them that this one started, and that still run; other tests have others."""
+    """Processes above a sandboxed model that this one started and that still run; other tests have other children."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
