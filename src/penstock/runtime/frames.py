@@ -4,10 +4,9 @@
 
 The request's number stands before the header, so that the headers of one model are the same again and again: each is
 made once and read once. Header and tensors are each filled up to 16 bytes, so that numbers lie where a processor wants
-them. BYTES tensors
-are strings of UTF-8, each after its length as a u32. Never pickle. Both sides import this file, so it needs numpy
-and msgspec only; what the other side says of lengths and shapes is checked before use. One frame goes each way at a
-time: more bytes than one frame's are no frame.
+them. BYTES tensors are strings of UTF-8, each after its length as a u32. Never pickle. Both sides import this file, so
+it needs numpy and msgspec only; what the other side says of lengths and shapes is checked before use. One frame goes
+each way at a time: more bytes than one frame's are no frame.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from penstock.tensors import DATATYPES, DTYPES, Array, Arrays, Signature, datatype_of
+from penstock.tensors import DTYPES, Array, Arrays, Signature, datatype_of
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FRAME_BYTES = 1 << 30
@@ -103,7 +102,7 @@ def buffers(header: Header, arrays: Mapping[str, Array] | None = None) -> list[B
     for name, array in (arrays or {}).items():
         blob = _strings(array) if array.dtype.kind == "O" else _raw(array)
         size = len(blob)
-        parts.append((name, DATATYPES.get(array.dtype.str) or datatype_of(array.dtype), array.shape, size))
+        parts.append((name, datatype_of(array.dtype), array.shape, size))
         blobs.append(blob)
         if rest := -size % _ALIGNED:
             blobs.append(bytes(rest))
