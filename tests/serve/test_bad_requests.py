@@ -20,7 +20,6 @@ PATHS = (
     "/v1/models/linear:predict",
     "/v1/models/flights:predict",
 )
-SEEN: dict[str, int] = {"requests": 0}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,6 @@ def refused(
     wire.request("POST", path, data, headers or {})
     answer = wire.getresponse()
     text = answer.read()
-    SEEN["requests"] += 1
     assert 400 <= answer.status < 500, (answer.status, text, data[:300])
     found = json.loads(text)
     assert found["error"]
@@ -242,8 +240,3 @@ def test_known_shapes(wire: http.client.HTTPConnection, shape: str) -> None:
 def test_headers_that_mean_nothing(wire: http.client.HTTPConnection, header: str, value: str) -> None:
     body = json.dumps({"inputs": [x_tensor([1, 2, 3, 4], [1, 4])]})
     refused(wire, PATHS[0], body, {header: value})
-
-
-def test_it_was_many() -> None:
-    if SEEN["requests"]:
-        assert SEEN["requests"] >= 2000, SEEN
