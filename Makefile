@@ -2,6 +2,8 @@
 # Everything lives in .venv; delete that folder to start over.
 PYTHON ?= python3
 BIN := .venv/bin
+# Other people's clients, each in an environment of its own: their pins do not agree with ours.
+FOREIGN := kserve
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check fmt bench bench-all soak soak-teeth docs lock clean
 
@@ -22,9 +24,9 @@ help: ## say what there is
 	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-.venv/kserve/ready: .venv/pip requirements/kserve.txt
-	$(PYTHON) -m venv .venv/kserve
-	.venv/kserve/bin/pip install --quiet --require-hashes -r requirements/kserve.txt
+.venv/%/ready: requirements/%.txt | .venv/pip
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/pip install --quiet --require-hashes -r $<
 	@touch $@
 
 setup: .venv/dev ## install everything the other verbs need
@@ -34,7 +36,7 @@ demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
 
 # Tests start hundreds of processes: none of them should compile everything again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: .venv/dev .venv/kserve/ready ## every test
+test: .venv/dev $(FOREIGN:%=.venv/%/ready) ## every test
 	$(BIN)/pytest -n 2 -m "not serial"
 	$(BIN)/pytest -m serial --durations 15
 
@@ -65,7 +67,7 @@ docs: .venv/dev ## check the documents' examples and links
 
 lock: .venv/dev ## pin again, with hashes
 	$(BIN)/pip install --quiet uv
-	for name in demo dev kserve; do \
+	for name in demo dev $(FOREIGN); do \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header requirements/$$name.in --output-file requirements/$$name.txt; done
 
