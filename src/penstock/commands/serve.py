@@ -23,6 +23,8 @@ def run(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
     grpc_port: Annotated[int, typer.Option(min=-1, max=65535, help="The same for gRPC; -1 for none.")] = 0,
+    more_ports: Annotated[str, typer.Option(help="Further HTTP ports, with commas between.")] = "",
+    compat: Annotated[str, typer.Option(help="Whose answers where servers differ: triton, kserve, mlserver.")] = "",
     unix_socket: Annotated[Path | None, typer.Option(help="Path of a socket for HTTP from this user alone.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that answer; 0: one a usable processor.")] = 0,
     behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS stands before it.")] = "",
@@ -44,6 +46,8 @@ def run(
         command += _source(package, home, token)
         places = {
             "--name": name,
+            "--more-ports": more_ports,
+            "--compat": compat,
             "--unix-socket": unix_socket,
             "--behind": behind,
             "--token-file": token_file,

@@ -17,6 +17,7 @@ from importlib import import_module
 from penstock.errors import BadConfig, PenstockError
 
 PLANE = "penstock.serve.plane"
+COMPAT = ("strict", "triton", "kserve", "mlserver")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--grpc-port", type=int, default=-1, help="0 takes a free one; no gRPC without")
+    parser.add_argument("--more-ports", type=_ports, default=(), help="further HTTP ports, with commas between")
+    parser.add_argument("--compat", default="strict", choices=COMPAT, help="whose answers where servers of V2 differ")
     parser.add_argument("--unix-socket", default="", help="path of a socket for HTTP from this user alone")
     parser.add_argument("--workers", type=int, default=0, help="0 takes one for each usable processor")
     parser.add_argument("--spares", type=int, default=1, choices=(0, 1), help="workers kept loaded for a quick start")
@@ -58,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--watchdog-s", type=float, default=10.0, help="replace a worker that is stuck for so long")
     parser.add_argument("--grace-s", type=float, default=30.0, help="longest drain")
     return parser
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    """Numbers with commas between."""
+    return tuple(int(word) for word in text.split(",") if word.strip())
 
 
 def _check_address(host: str, behind: str) -> bool:

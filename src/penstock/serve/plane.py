@@ -121,6 +121,7 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
         loopback=loopback,
         allow=",".join(_allowed(options)),
         strict_readiness=options.strict_readiness,
+        compat=options.compat,
     )
     settings = SupervisorOptions(
         run=options.run_dir,
@@ -141,4 +142,5 @@ def _open(options: Namespace) -> Sockets:
     host = "127.0.0.1" if options.host == "localhost" else options.host
     http = listen(host, options.port)
     grpc = listen(host, options.grpc_port) if options.grpc_port >= 0 else None
-    return Sockets(http, grpc, listen_unix(Path(options.unix_socket)) if options.unix_socket else None)
+    unix = listen_unix(Path(options.unix_socket)) if options.unix_socket else None
+    return Sockets(http, grpc, unix, tuple(listen(host, port) for port in options.more_ports))

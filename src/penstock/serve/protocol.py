@@ -9,6 +9,7 @@ because every dialect of this folder speaks HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 from urllib.parse import parse_qsl
@@ -95,6 +96,7 @@ class Request(msgspec.Struct, frozen=True):
         priority: 1 is the highest; 0 where the caller did not say.
         shared: Inputs that lie in shared memory and are not yet in `arrays`; see `penstock.serve.regions`.
         placed: Outputs that go into shared memory instead of the answer.
+        form: What the dialect has to remember of the request until it encodes the answer.
     """
 
     arrays: Arrays
@@ -107,6 +109,7 @@ class Request(msgspec.Struct, frozen=True):
     priority: int = 0
     shared: tuple[SharedInput, ...] = ()
     placed: dict[str, Span] = {}
+    form: object = None
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -169,17 +172,44 @@ Act = LoadAct | Unload | Register | Unregister
 """What a caller may have changed; `penstock.serve.keeper.Keeper` does it, whoever may."""
 
 
+Compat = Literal["strict", "triton", "kserve", "mlserver"]
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How to speak where the place decides it and not the request.
+
+    Attributes:
+        compat: Whose answer is given where servers of the same protocol differ; ``strict`` is the specification's.
+        environment: Environment variables of the process: some platforms name routes and ports in them.
+    """
+
+    compat: Compat = "strict"
+    environment: Mapping[str, str] = {}
+
+
+STRICT = Manner()
+"""As the specifications say, in no particular place."""
+
+
 class ServingProtocol(Protocol):
     """A dialect: its five verbs, none of which reads or writes anything.
 
     Who inherits from this class has to write `match`, `decode`, `encode` and `describe`. A path that names no endpoint
     (``/invocations``, ``/score``) is an operation with an empty one: the only one there is.
 
+    Args:
+        manner: How to speak here.
+
     Attributes:
         forms: Names of its usual requests in the adapters' ``rowcodec`` table; empty where it has none.
+        manner: As given.
     """
 
     forms: tuple[str, ...] = ()
+    manner: Manner
+
+    def __init__(self, manner: Manner = STRICT) -> None:
+        self.manner = manner
 
     def match(self, method: str, path: str) -> Operation | None:
         """What a request line asks for; None where it is not this dialect's."""

@@ -21,11 +21,16 @@ BIND_S = 5.0
 
 
 class Sockets(NamedTuple):
-    """Where a data plane listens."""
+    """Where a data plane listens.
+
+    Attributes:
+        more: Further ports that speak what `http` does: some clients expect a dialect's parts at several.
+    """
 
     http: socket.socket
     grpc: socket.socket | None = None
     unix: socket.socket | None = None
+    more: tuple[socket.socket, ...] = ()
 
     def places(self) -> dict[str, str | int]:
         """Host and port, the gRPC port (0 where there is none), the Unix socket's path (empty where there is none)."""
@@ -35,7 +40,7 @@ class Sockets(NamedTuple):
 
     def close(self) -> None:
         """Listen no more; the Unix socket's file goes with it."""
-        for one in self:
+        for one in (self.http, self.grpc, self.unix, *self.more):
             if one is not None:
                 one.close()
 

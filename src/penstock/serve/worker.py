@@ -35,6 +35,7 @@ from penstock.serve.listeners.doors import Doors, dialects
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
 from penstock.serve.models import Shelf
+from penstock.serve.protocol import Compat, Manner
 from penstock.serve.rates import Rates
 from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
@@ -58,6 +59,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         environments: Where environments of sandboxed models are kept; empty means none.
         allow: What callers without a token may do on public routes, beside asking; words with commas between.
         strict_readiness: Not ready while an endpoint is unloaded.
+        compat: Whose answers are given where servers of the same protocol differ.
         linger_s: A last worker goes on accepting for so long after it said that it is not ready.
         idle_s: In a rolling restart idle clients get so long to ask once more.
     """
@@ -69,6 +71,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     loopback: bool = True
     allow: str = ""
     strict_readiness: bool = False
+    compat: Compat = "strict"
     http: HttpLimits = HttpLimits()
     linger_s: float = 0.5
     idle_s: float = 5.0
@@ -143,7 +146,7 @@ class Worker:
         poll = BusyPoll(asyncio.get_running_loop()) if cpu_quota() is None else None
         self._desk = Desk(recorder, meters, poll)
         self._shelf.count(meters)
-        flow = Flow(self._board, self._desk, dialects(self._sockets))
+        flow = Flow(self._board, self._desk, dialects(self._sockets, Manner(options.compat, dict(os.environ))))
         self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
         self._start(self._doors.sweep())
         self._report()

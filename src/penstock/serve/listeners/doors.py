@@ -13,15 +13,15 @@ from penstock.serve.flow import Flow
 from penstock.serve.listeners.door import Door
 from penstock.serve.listeners.http import HttpState
 from penstock.serve.listeners.limits import HttpLimits
-from penstock.serve.protocol import ServingProtocol
+from penstock.serve.protocol import Manner, ServingProtocol
 from penstock.serve.sockets import Sockets
 from penstock.serve.turn import LoopTurn
 
 
-def dialects(sockets: Sockets) -> tuple[ServingProtocol, ...]:
+def dialects(sockets: Sockets, manner: Manner) -> tuple[ServingProtocol, ...]:
     """What the flow has to know: every protocol, and the gRPC services where somebody can call them."""
     kinds = ("protocol", "service") if sockets.grpc else ("protocol",)
-    return tuple(load(kind, name)() for kind in kinds for name in TABLE[kind])
+    return tuple(load(kind, name)(manner) for kind in kinds for name in TABLE[kind])
 
 
 class Doors:
@@ -37,6 +37,7 @@ class Doors:
     def __init__(self, sockets: Sockets, flow: Flow, turn: LoopTurn, limits: HttpLimits) -> None:
         http = HttpState(flow, turn, limits)
         self._places = [(Door(http), sockets.http)]
+        self._places += [(Door(HttpState(flow, turn, limits)), one) for one in sockets.more]
         if sockets.unix is not None:
             self._places.append((Door(HttpState(flow, turn, limits)), sockets.unix))
         if sockets.grpc is not None:

@@ -15,7 +15,7 @@ import msgspec
 from penstock.errors import PenstockError
 from penstock.serve.cards import Catalogue
 from penstock.serve.instances import Instances
-from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request, ServingProtocol, Verb
+from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request, ServingProtocol, Verb
 from penstock.tensors import Signature
 
 _encode = msgspec.json.Encoder().encode
@@ -32,7 +32,8 @@ class V1Protocol(ServingProtocol):
 
     forms = ("v1.json",)
 
-    def __init__(self) -> None:
+    def __init__(self, manner: Manner = STRICT) -> None:
+        super().__init__(manner)
         self._instances = Instances()
 
     def match(self, method: str, path: str) -> Operation | None:

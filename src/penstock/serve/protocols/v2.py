@@ -22,9 +22,11 @@ from penstock.serve.cards import Catalogue
 from penstock.serve.inferhints import SPAN, unspoken
 from penstock.serve.inferrequest import Requests, from_head
 from penstock.serve.protocol import (
+    STRICT,
     Act,
     Call,
     LoadAct,
+    Manner,
     Operation,
     Prediction,
     Register,
@@ -93,7 +95,8 @@ class V2Protocol(ServingProtocol):
 
     forms = ("v2.json", "v2.raw")
 
-    def __init__(self) -> None:
+    def __init__(self, manner: Manner = STRICT) -> None:
+        super().__init__(manner)
         self._requests = Requests()
 
     def match(self, method: str, path: str) -> Operation | None:

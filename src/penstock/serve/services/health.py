@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from penstock.errors import InvalidInput, NotFound
 from penstock.serve.cards import Catalogue, unknown_endpoint
-from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request
+from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request
 from penstock.serve.protos.messages import POOL, message
 from penstock.serve.service import CONTENT_TYPE, METHOD, NOT_FOUND, Rpc, Service
 from penstock.tensors import Signature
@@ -27,7 +27,8 @@ SERVING, NOT_SERVING, SERVICE_UNKNOWN = (_STATES[name].number for name in ("SERV
 class HealthService(Service):
     """``grpc.health.v1.Health``."""
 
-    def __init__(self) -> None:
+    def __init__(self, manner: Manner = STRICT) -> None:
+        super().__init__(manner)
         self.rpcs = {_CHECK: Rpc(lambda _: _CHECK), _WATCH: Rpc(lambda _: _WATCH, "anew", _watched)}
 
     def match(self, method: str, path: str) -> Operation | None:

@@ -17,9 +17,11 @@ from penstock.serve.cards import Catalogue
 from penstock.serve.inferhints import unspoken
 from penstock.serve.infermessage import read_request, write_response
 from penstock.serve.protocol import (
+    STRICT,
     Act,
     Call,
     LoadAct,
+    Manner,
     Operation,
     Prediction,
     Register,
@@ -68,7 +70,8 @@ class InferenceService(Service):
 
     forms = ("v2.grpc",)
 
-    def __init__(self) -> None:
+    def __init__(self, manner: Manner = STRICT) -> None:
+        super().__init__(manner)
         self._paths: dict[tuple[str, bytes], str] = {}
         self.rpcs = {_BASE + method: self._rpc(method) for method in _VERBS}
 

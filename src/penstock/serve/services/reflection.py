@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from penstock.errors import InvalidInput, NotFound
 from penstock.serve.cards import Catalogue
-from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request
+from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request
 from penstock.serve.protos.messages import FILES, POOL, Message, message
 from penstock.serve.service import CONTENT_TYPE, METHOD, NOT_FOUND, UNIMPLEMENTED, Rpc, Service
 from penstock.tensors import Signature
@@ -30,7 +30,8 @@ _PATHS = {f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo": v
 class ReflectionService(Service):
     """``grpc.reflection.v1.ServerReflection`` and its older name."""
 
-    def __init__(self) -> None:
+    def __init__(self, manner: Manner = STRICT) -> None:
+        super().__init__(manner)
         self.rpcs = {path: Rpc(_always(path), "each") for path in _PATHS}
         self._kinds = {path: _kinds(f"grpc.reflection.{version}") for path, version in _PATHS.items()}
 
