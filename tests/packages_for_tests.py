@@ -156,12 +156,26 @@ def flights_like(folder: Path, *, name: str = "flights") -> str:
         "carrier": np.array([["UA"], ["B6"], ["UA"]], object),
         "delay": np.array([[0.5], [np.nan], [-1.0]]),
     }
+    golden = Golden(inputs=columns, outputs=_flights_outputs(columns))
+    graph = _graph(nodes, inputs, outputs, constants)
+    return _write(folder, graph, signature, golden, name=name, classes=("on time", "late"))
+
+
+def flights_answers(rows: list[dict[str, object]]) -> Arrays:
+    """What `flights_like` answers to rows of ``distance``, ``carrier`` and ``delay`` (None where it is missing)."""
+    delay = [np.nan if row["delay"] is None else row["delay"] for row in rows]
+    return _flights_outputs({
+        "distance": np.array([[row["distance"]] for row in rows], np.float64),
+        "carrier": np.array([[row["carrier"]] for row in rows], object),
+        "delay": np.array(delay, np.float64).reshape(-1, 1),
+    })  # fmt: skip
+
+
+def _flights_outputs(columns: Arrays) -> Arrays:
     score = (columns["carrier"] == "UA") + np.nan_to_num(columns["delay"]) - columns["distance"] / 1000
     one = 1 / (1 + np.exp(-score.astype(np.float64)))
     label = np.array(["late" if value > 0 else "on time" for value in score.ravel()], object)
-    golden = Golden(inputs=columns, outputs={"label": label, "probabilities": np.concatenate([1 - one, one], axis=1)})
-    graph = _graph(nodes, inputs, outputs, constants)
-    return _write(folder, graph, signature, golden, name=name, classes=("on time", "late"))
+    return {"label": label, "probabilities": np.concatenate([1 - one, one], axis=1)}
 
 
 def echo_package(folder: Path, *, name: str = "echo") -> str:

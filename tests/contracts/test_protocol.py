@@ -28,11 +28,9 @@ SIGNATURE = Signature(
     inputs=(TensorSpec(name="X", datatype="FP32", shape=(-1, 2)),),
     outputs=(TensorSpec(name="prediction", datatype="FP32", shape=(-1,)),),
 )
-BODIES = {
-    "v2": b'{"inputs":[{"name":"X","shape":[1,2],"datatype":"FP32","data":[1,2.5]}]}',
-    "v1": b'{"instances":[[1,2.5]]}',
+DIALECTS = {
+    path.stem: json.loads(path.read_text())["contract"] for path in (Path(__file__).parent / "dialects").glob("*.json")
 }
-PATHS = {"v2": "/v2/models/m/infer", "v1": "/v1/models/m:predict"}
 
 
 @pytest.fixture(params=sorted(TABLE["protocol"]))
@@ -45,36 +43,51 @@ def protocol(name: str) -> ServingProtocol:
     return load("protocol", name)()
 
 
+@pytest.fixture
+def asked(name: str) -> Call:
+    """A prediction as the dialect asks for it."""
+    contract = DIALECTS[name]
+    method, _, path = contract["ask"].partition(" ")
+    headers = {key.lower().encode(): value.encode() for key, value in contract.get("headers", {}).items()}
+    return Call(method, path, headers, json.dumps(contract["json"]).encode(), 0.0, 0.0)
+
+
 def call(body: bytes) -> Call:
     return Call("POST", "/", {}, body, 0.0, 0.0)
 
 
-def test_knows_its_own_paths_and_no_others(protocol: ServingProtocol, name: str) -> None:
-    assert protocol.match("POST", PATHS[name]) == Operation("predict", "m")
-    assert protocol.match("DELETE", PATHS[name]) is None
+def test_knows_its_own_paths_and_no_others(protocol: ServingProtocol, name: str, asked: Call) -> None:
+    assert protocol.match(asked.method, asked.path) == Operation("predict", DIALECTS[name].get("endpoint", "m"))
+    assert protocol.match("DELETE", asked.path) is None
     assert protocol.match("GET", "/console") is None
 
 
-def test_decodes_what_it_was_sent(protocol: ServingProtocol, name: str) -> None:
-    request = protocol.decode(call(BODIES[name]), SIGNATURE)
+def test_decodes_what_it_was_sent(protocol: ServingProtocol, asked: Call) -> None:
+    request = protocol.decode(asked, SIGNATURE)
     assert request.arrays["X"].tolist() == [[1.0, 2.5]]
     assert request.arrays["X"].dtype == np.float32
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 250_000, b'{"a":' * 250_000, b'"x"'])
-def test_refuses_what_is_no_request(protocol: ServingProtocol, body: bytes) -> None:
+def test_refuses_what_is_no_request(protocol: ServingProtocol, asked: Call, body: bytes) -> None:
     with pytest.raises(InvalidInput):
-        protocol.decode(call(body), SIGNATURE)
+        protocol.decode(msgspec.structs.replace(asked, body=body), SIGNATURE)
 
 
-def test_answers_with_our_prediction_id(protocol: ServingProtocol) -> None:
+def test_writes_what_json_cannot_say_as_null(protocol: ServingProtocol, asked: Call) -> None:
     outputs = {"prediction": np.array([1.5, np.nan], np.float32)}
-    reply = protocol.encode(Request({}), Prediction("abc", "m", "3", outputs))
+    reply = protocol.encode(protocol.decode(asked, SIGNATURE), Prediction("abc", "m", "3", outputs))
     assert reply.status == 200
+    assert b"1.5,null" in reply.body.replace(b" ", b"")
+
+
+@pytest.mark.parametrize("name", ["v1", "v2"], indirect=True)
+def test_answers_with_our_prediction_id(protocol: ServingProtocol) -> None:
+    reply = protocol.encode(Request({}), Prediction("abc", "m", "3", {"prediction": np.array([1.5], np.float32)}))
     assert b'"prediction_id":"abc"' in reply.body
-    assert b"1.5,null" in reply.body, "what JSON cannot say is null"
 
 
+@pytest.mark.parametrize("name", ["v1", "v2"], indirect=True)
 def test_says_whether_an_endpoint_is_ready(protocol: ServingProtocol) -> None:
     catalogue = Catalogue({"m": Card("m"), "n": Card("n", ("1",), ready=True)}, ready=False)
     assert protocol.describe(Operation("model_ready", "m"), catalogue, call(b"")).status == 503
