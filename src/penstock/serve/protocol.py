@@ -18,7 +18,7 @@ import msgspec
 
 from penstock import errors
 from penstock.serve.cards import Catalogue
-from penstock.tensors import Arrays, Signature
+from penstock.tensors import Arrays, Floats, Signature
 
 Verb = Literal[
     "predict", "alive", "live", "ready", "server", "list", "model", "model_ready", "index", "stats", "config",
@@ -126,6 +126,54 @@ class Prediction(msgspec.Struct, frozen=True):
     nan_tokens: bool = False
 
 
+class Aim(msgspec.Struct, frozen=True):
+    """Which number of the answer an explanation is wanted of.
+
+    Attributes:
+        output: Name of an output; empty means the probability, or else the prediction.
+        label: A class, as text, or the place of a value in the output; empty means the class that was answered.
+    """
+
+    output: str = ""
+    label: str = ""
+
+
+ANY_AIM = Aim()
+"""The probability of the class that was answered, or the prediction of a regression."""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Which part each feature has in what a model answered: ``base + values.sum(axis=1)`` is ``answered``.
+
+    Attributes:
+        id: Ours; an explanation is no prediction, so the log does not know it.
+        features: Names: of the inputs, or of the columns of a model's one matrix (their places where it names none).
+        values: Shapley values, ``(rows, features)``.
+        standard_errors: Of the values, ``(rows, features)``; 0 where they were counted out and not sampled.
+        base: What the model answers in the mean over the background, ``(rows,)``.
+        answered: What it answers to the row itself, ``(rows,)``.
+        output: Name of the output that was explained.
+        labels: Per row the class, or the place in the output, that was explained; empty where the output has one value.
+        method: ``exact`` or ``sampled``.
+        background_rows: Rows against which it was explained.
+        nan_tokens: As in `Prediction`.
+    """
+
+    id: str
+    endpoint: str
+    version: str
+    features: tuple[str, ...]
+    values: Floats
+    standard_errors: Floats
+    base: Floats
+    answered: Floats
+    output: str
+    labels: tuple[str, ...]
+    method: Literal["exact", "sampled"]
+    background_rows: int
+    nan_tokens: bool = False
+
+
 class Reply(msgspec.Struct, frozen=True):
     """What goes back: status, body, and further header lines, each ended by CR LF."""
 
@@ -223,6 +271,18 @@ class ServingProtocol(Protocol):
 
     def encode(self, request: Request, prediction: Prediction) -> Reply:
         """Outputs to bytes."""
+
+    def aim(self, call: Call) -> Aim:
+        """What a call for an explanation wants explained; asked only then, after `decode`.
+
+        Raises:
+            InvalidInput: With the field's path and never its value.
+        """
+        return ANY_AIM
+
+    def explain(self, request: Request, explanation: Explanation) -> Reply:
+        """An explanation to bytes; a dialect that has the verb ``explain`` writes it."""
+        raise errors.PenstockError("this dialect has no explanations", "ask in another one", code="serve.unsupported")
 
     def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:
         """The answer to everything that is not a prediction; after its act, where it has one."""
