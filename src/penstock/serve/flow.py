@@ -19,13 +19,17 @@ from penstock.serve.express import Ids, Station, Ticket
 from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
+from penstock.serve.streaming import EVENTS, Stream, event_rows
 from penstock.serve.visit import Answer, Desk, Visit
 from penstock.tensors import nothing
 
 _LOG = logging.getLogger("penstock.serve")
 _MOST_PATHS = 4096
-_PER_REQUEST = frozenset({b"x-routing-key", b"x-event-time", b"x-deadline-ms", b"content-encoding", b"grpc-timeout"})
+_PER_REQUEST = frozenset(
+    {b"x-routing-key", b"x-event-time", b"x-deadline-ms", b"content-encoding", b"grpc-timeout", b"prefer"}
+)
 """Headers that say something about one request, and not about all that have the same head."""
+_ACCEPT = b"accept"
 
 
 class Flow:
@@ -59,8 +63,10 @@ class Flow:
                 answer(metrics(self.board, self.desk.meters.folder, call))
                 return None
             protocol, operation = self._match(call)
-            if operation.verb == "predict":
+            if operation.verb == "predict" and call.headers.get(_ACCEPT) != EVENTS:
                 return self._predict(call, protocol, operation, answer)
+            if operation.verb in ("predict", "stream"):
+                return self._stream(call, protocol, operation, answer)
             self.keeper.handle(protocol, operation, call, answer)
         except PenstockError as error:
             answer(protocol.refuse(error) if protocol else refuse(error))
@@ -83,6 +89,8 @@ class Flow:
         try:
             protocol, operation = self._match(call)
             if operation.verb != "predict" or operation.version or not _PER_REQUEST.isdisjoint(call.headers):
+                return nothing
+            if call.headers.get(_ACCEPT) == EVENTS:
                 return nothing
             endpoint = board.endpoint(operation.endpoint)
             grant = board.grant(call.headers, call.received_at)
@@ -131,3 +139,28 @@ class Flow:
             self.desk.in_flight -= 1
             raise
         return None if visit.finished else visit
+
+    def _stream(self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer) -> Job | None:
+        """The same line, cut into pieces behind `conform`."""
+        endpoint = self.board.endpoint(operation.endpoint)
+        visit = Visit(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
+        visit.protocol = protocol
+        self.desk.in_flight += 1
+        try:
+            visit.subject = self.board.authorize(endpoint, call.headers, call.received_at)
+            visit.decode(protocol)
+            visit.choose(operation.version)
+            visit.conform()
+            rows = event_rows(call, visit)
+        except PenstockError as error:
+            visit.finish(error)
+            return None
+        except BaseException:
+            self.desk.in_flight -= 1
+            raise
+        stream = Stream(visit, protocol, answer, self._ids.new, self._streamed)
+        stream.begin(rows)
+        return None if stream.finished else stream
+
+    def _streamed(self) -> None:
+        self.desk.in_flight -= 1

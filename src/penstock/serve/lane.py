@@ -52,6 +52,10 @@ class Job:
         self.finished = False
         self.cancelled = False
 
+    def cancel(self) -> None:
+        """The caller has gone: what has not started need not."""
+        self.cancelled = True
+
     def finish(self, result: Result) -> None:
         """Tell whoever waits, once."""
         if not self.finished:

@@ -9,7 +9,7 @@ because every dialect of this folder speaks HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 from urllib.parse import parse_qsl
@@ -22,7 +22,8 @@ from penstock.tensors import Arrays, Floats, Signature
 
 Verb = Literal[
     "predict", "alive", "live", "ready", "server", "list", "model", "model_ready", "index", "stats", "config",
-    "load", "unload", "explain", "regions", "register", "unregister", "unspoken",
+    "load", "unload", "explain", "stream", "regions", "register", "unregister", "unspoken",
+    "enlist", "dismiss",
 ]  # fmt: skip
 QUERY = b":query"
 """Where a listener puts the query of a request target, among the headers: no header can have such a name."""
@@ -174,13 +175,78 @@ class Explanation(msgspec.Struct, frozen=True):
     nan_tokens: bool = False
 
 
+class PartsSource(Protocol):
+    """Where a body comes from that comes in parts."""
+
+    def go_on(self) -> None:
+        """The client reads: more is welcome."""
+
+    def cancel(self) -> None:
+        """The client has gone."""
+
+
+class Parts:
+    """A body that comes in parts: put in as they are made, taken out by whoever listens.
+
+    Attributes:
+        room: Whether more is welcome; a client that reads slowly has none.
+        begun: Whether the head of the answer has left; the listener's.
+    """
+
+    __slots__ = ("_data", "_ended", "_heard", "_source", "begun", "room")
+
+    def __init__(self, source: PartsSource) -> None:
+        self.room = True
+        self.begun = False
+        self._source = source
+        self._data: list[bytes] = []
+        self._ended = False
+        self._heard: Callable[[], None] | None = None
+
+    def attach(self, heard: Callable[[], None]) -> None:
+        """Have somebody told whenever there is something to read."""
+        self._heard = heard
+
+    def put(self, data: bytes) -> None:
+        """One more part."""
+        self._data.append(data)
+        if self._heard is not None:
+            self._heard()
+
+    def end(self) -> None:
+        """That was the last one."""
+        self._ended = True
+        if self._heard is not None:
+            self._heard()
+
+    def read(self) -> tuple[bytes, bool]:
+        """All that came since the last time, and whether nothing follows."""
+        data, self._data = self._data, []
+        return b"".join(data), self._ended
+
+    def hold(self) -> None:
+        """The client does not read."""
+        self.room = False
+
+    def go_on(self) -> None:
+        """It reads again."""
+        self.room = True
+        self._source.go_on()
+
+
 class Reply(msgspec.Struct, frozen=True):
-    """What goes back: status, body, and further header lines, each ended by CR LF."""
+    """What goes back.
+
+    Attributes:
+        headers: Further header lines, each ended by CR LF.
+        parts: The body where it is not here yet: `body` is empty then.
+    """
 
     status: int
     body: bytes = b""
     content_type: bytes = b"application/json"
     headers: bytes = b""
+    parts: Parts | None = None
 
 
 class LoadAct(msgspec.Struct, frozen=True):
@@ -191,6 +257,25 @@ class LoadAct(msgspec.Struct, frozen=True):
 
 class Unload(msgspec.Struct, frozen=True):
     """Take an endpoint's models out of memory until it is loaded again, or until its next release."""
+
+    endpoint: str
+
+
+class Enlist(msgspec.Struct, frozen=True):
+    """Have a package answer as a new endpoint; only on a data plane that nobody releases to.
+
+    Attributes:
+        endpoint: Its name; empty takes the model's own.
+        source: The package's folder as the caller writes it: absolute, a ``file:`` address, or below the first folder
+            of ``--models``.
+    """
+
+    endpoint: str
+    source: str
+
+
+class Dismiss(msgspec.Struct, frozen=True):
+    """Take an endpoint away for good; only on a data plane that nobody releases to."""
 
     endpoint: str
 
@@ -216,7 +301,7 @@ class Unregister(msgspec.Struct, frozen=True):
     name: str
 
 
-Act = LoadAct | Unload | Register | Unregister
+Act = LoadAct | Unload | Enlist | Dismiss | Register | Unregister
 """What a caller may have changed; `penstock.serve.keeper.Keeper` does it, whoever may."""
 
 
@@ -272,6 +357,14 @@ class ServingProtocol(Protocol):
     def encode(self, request: Request, prediction: Prediction) -> Reply:
         """Outputs to bytes."""
 
+    def named(self, call: Call) -> str:
+        """The endpoint of a call whose path names none, where a header or the body does; empty means the only one.
+
+        Raises:
+            InvalidInput: With the field's path and never its value.
+        """
+        return ""
+
     def aim(self, call: Call) -> Aim:
         """What a call for an explanation wants explained; asked only then, after `decode`.
 
@@ -295,6 +388,11 @@ class ServingProtocol(Protocol):
         """
         return None
 
+    def event(self, reply: Reply) -> bytes:
+        """A piece of an answer that comes in several, a refusal included: an event (WHATWG HTML, 9.2)."""
+        lines = b"".join(b"data: %b\n" % line for line in reply.body.splitlines())
+        return b"%b%b\n" % (b"event: error\n" if reply.status >= 400 else b"", lines)
+
     def refuse(self, error: errors.PenstockError, reference: str = "") -> Reply:
         """An error in the dialect's words; see the function `refuse`, which most dialects use."""
         return refuse(error, reference)
@@ -315,6 +413,9 @@ BY_CODE = {
     "serve.unsupported": 501,
     "serve.method": 405,
     "serve.too_large": 413,
+    "serve.media_type": 415,
+    "serve.not_acceptable": 406,
+    "serve.memory": 507,
     "serve.slow": 408,
     "serve.share": 429,
     "serve.rate": 429,

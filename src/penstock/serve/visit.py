@@ -83,6 +83,11 @@ class Visit(Job):
             raise Fault("no variant was chosen")
         return self._arm
 
+    @property
+    def places_outputs(self) -> bool:
+        """Whether an output is to be put into shared memory."""
+        return bool(self._request.placed)
+
     def decode(self, protocol: ServingProtocol) -> None:
         """The body by its dialect, and what the headers say beside it."""
         self.protocol = protocol
@@ -125,6 +130,30 @@ class Visit(Job):
             most = limits.max_rows
             raise InvalidInput("the request has too many rows", f"send at most {most} at once", where="inputs")
         self._since = perf_counter()
+
+    def piece(self, own_id: str, rows: slice, answer: Answer) -> Visit:
+        """Some of its rows as a prediction of their own, by the same variant."""
+        now = perf_counter()
+        call = msgspec.structs.replace(self._call, body=b"", started=now)
+        piece = Visit(self._desk, own_id, call=call, endpoint=self._endpoint, answer=answer)
+        given = {name: array[rows] for name, array in self._request.arrays.items()}
+        piece._request = msgspec.structs.replace(self._request, arrays=given, key=self._request.key or self.id)
+        piece._arm, piece.share = self._arm, self.share
+        piece.protocol, piece.subject, piece.priority = self.protocol, self.subject, self.priority
+        piece.arrays = {name: array[rows] for name, array in self.arrays.items()}
+        piece.rows = len(next(iter(piece.arrays.values())))
+        budget = self._endpoint.route.limits.deadline_s
+        piece.deadline = self.deadline if self._request.timeout_s else now + budget if budget else 0.0
+        piece._since = now
+        self._desk.in_flight += 1
+        return piece
+
+    def submit(self) -> None:
+        """Into its model's queue, or refused."""
+        try:
+            self.arm.model.lane.submit(self, self._endpoint.route.limits.queue)
+        except PenstockError as error:
+            self.finish(error)
 
     def done(self, result: Result) -> None:
         """Encode, count, record, answer; then let the shadows see it."""

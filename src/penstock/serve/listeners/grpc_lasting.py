@@ -121,7 +121,7 @@ class EachStream(LastingStream):
         super().stopped()
         for slot in self._slots:
             if slot.job is not None:
-                slot.job.cancelled = True
+                slot.job.cancel()
         self._slots.clear()
 
     def _take(self) -> None:

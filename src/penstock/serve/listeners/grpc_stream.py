@@ -253,7 +253,7 @@ class OnceStream(GrpcStream):
     def stopped(self) -> None:
         """Nobody waits for the job."""
         if self._job is not None:
-            self._job.cancelled = True
+            self._job.cancel()
 
 
 def miscompressed(error: Miscompressed) -> Reply:

@@ -26,7 +26,7 @@ from penstock.serve.lane import Job
 from penstock.serve.listeners.heads import Head, Heads
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.listeners.presence import LOOK_S, ask, is_gone
-from penstock.serve.protocol import QUERY, Call, Reply, refuse
+from penstock.serve.protocol import QUERY, Call, Parts, Reply, refuse
 from penstock.serve.turn import LoopTurn
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -159,7 +159,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = None
         for slot in self._slots:
             if slot.job is not None:
-                slot.job.cancelled = True
+                slot.job.cancel()
         self._slots.clear()
         # Parser and connection hold each other: without this a body that was refused would stay until the collector
         # comes by, which it does by the number of objects and not by their size.
@@ -214,6 +214,9 @@ class HttpConnection(asyncio.Protocol):
         """The client reads slower than we write: read no more of it meanwhile."""
         self._writable = False
         self._stuck_since = monotonic()
+        parts = self._streaming()
+        if parts is not None:
+            parts.hold()
         if self._transport is not None:
             self._stuck_bytes = self._transport.get_write_buffer_size()
         self._stop_reading(finally_=False)
@@ -222,6 +225,9 @@ class HttpConnection(asyncio.Protocol):
         """It caught up."""
         self._writable = True
         self._go_on_reading()
+        parts = self._streaming()
+        if parts is not None:
+            parts.go_on()
 
     # -- the parser's side
 
@@ -341,7 +347,10 @@ class HttpConnection(asyncio.Protocol):
         close = linger = False
         slots = self._slots
         while slots and _ready(slots[0]) and not close:
-            slot = slots.popleft()
+            slot = slots[0]
+            if slot.reply is not None and slot.reply.parts is not None and not self._stream(slot, slot.reply, parts):
+                break
+            slots.popleft()
             close = slot.close or self._state.closing
             linger = slot.linger
             parts.append(_bytes_of(slot, close=close))
@@ -357,6 +366,29 @@ class HttpConnection(asyncio.Protocol):
             transport.close()
         elif self._paused:
             self._go_on_reading()
+
+    def _stream(self, slot: Slot, reply: Reply, out: list[bytes]) -> bool:
+        """What has come of an answer in parts; whether that was the last of it."""
+        parts = reply.parts
+        if parts is None:
+            return True
+        chunked = self._parser.get_http_version() != "1.0"
+        if not parts.begun:
+            parts.begun = True
+            close = _CLOSE if slot.close or self._state.closing or not chunked else b""
+            slot.close = bool(close)
+            out.append(_head(reply, b"transfer-encoding: chunked\r\n" if chunked else b"", close))
+        data, last = parts.read()
+        if data:
+            out.append(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        if last and chunked:
+            out.append(b"0\r\n\r\n")
+        return last
+
+    def _streaming(self) -> Parts | None:
+        """The answer that is just being sent, where it comes in parts."""
+        reply = self._slots[0].reply if self._slots else None
+        return reply.parts if reply is not None else None
 
     def busy(self) -> int:
         """Requests that wait for an answer, one that is still coming included."""
@@ -394,8 +426,17 @@ class HttpConnection(asyncio.Protocol):
     def _fill(self, slot: Slot, reply: Reply) -> None:
         """An answer is there; it leaves at the end of the turn."""
         slot.reply = reply
-        slot.job = None
+        if reply.parts is None:
+            slot.job = None
+        else:
+            reply.parts.attach(lambda: self._more(slot))
         if not self._sending and self._slots and _ready(self._slots[0]):
+            self._sending = True
+            self._state.turn.add(self)
+
+    def _more(self, slot: Slot) -> None:
+        """Another part is there."""
+        if not self._sending and self._slots and self._slots[0] is slot:
             self._sending = True
             self._state.turn.add(self)
 
@@ -474,6 +515,8 @@ def _bytes_of(slot: Slot, *, close: bool) -> bytes:
     reply = slot.reply
     if reply is None:
         return slot.data.replace(b"\r\n", b"\r\n" + _CLOSE, 1) if close else slot.data
+    if reply.parts is not None:
+        return b""
     return b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
         reply.status,
         _REASONS.get(reply.status, b""),
@@ -482,6 +525,17 @@ def _bytes_of(slot: Slot, *, close: bool) -> bytes:
         _CLOSE if close else b"",
         len(reply.body),
         b"" if slot.head_only else reply.body,
+    )
+
+
+def _head(reply: Reply, framing: bytes, close: bytes) -> bytes:
+    return b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n%b%b%b\r\n" % (
+        reply.status,
+        _REASONS.get(reply.status, b""),
+        reply.content_type,
+        reply.headers,
+        close,
+        framing,
     )
 
 

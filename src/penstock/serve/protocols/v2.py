@@ -66,11 +66,12 @@ class _RegionBody(msgspec.Struct):
 _DATATYPES = {dtype.str: name for name, dtype in DTYPES.items()}
 _decode_region = msgspec.json.Decoder(_RegionBody).decode
 _encode = msgspec.json.Encoder().encode
-_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/([a-z]+))?/?")
+_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/([a-z_]+))?/?")
 _MODEL_VERBS: dict[tuple[str, str], Verb] = {
     ("GET", ""): "model",
     ("GET", "ready"): "model_ready",
     ("POST", "infer"): "predict",
+    ("POST", "infer_stream"): "stream",
     ("GET", "stats"): "stats",
     ("GET", "config"): "config",
 }
