@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Other people's clients, each in an environment of its own: their pins do not agree with ours.
-FOREIGN := kserve
+FOREIGN := kserve tensorflow
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check fmt bench bench-all soak soak-teeth docs lock clean
 
@@ -26,7 +26,7 @@ help: ## say what there is
 
 .venv/%/ready: requirements/%.txt | .venv/pip
 	$(PYTHON) -m venv .venv/$*
-	.venv/$*/bin/pip install --quiet --require-hashes -r $<
+	.venv/$*/bin/pip install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 setup: .venv/dev ## install everything the other verbs need
@@ -69,7 +69,8 @@ lock: .venv/dev ## pin again, with hashes
 	$(BIN)/pip install --quiet uv
 	for name in demo dev $(FOREIGN); do \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
-	    --no-annotate --no-header requirements/$$name.in --output-file requirements/$$name.txt; done
+	    --no-annotate --no-header $$(ls requirements/$$name.overrides 2>/dev/null | sed 's/^/--override /') \
+	    requirements/$$name.in --output-file requirements/$$name.txt; done
 
 clean: ## remove what was set up and left behind
 	rm -rf .venv .penstock build dist
