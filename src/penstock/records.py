@@ -500,6 +500,7 @@ class Route(Record, frozen=True, kw_only=True):
         warm: Digests kept loaded beside them, ready to be switched to.
         salt: Mixed into the hash of the routing key; the same for the whole of a rollout.
         public: On loopback, predictions need no token.
+        source: Where it was taken from at run time, as its caller wrote it; empty where it comes with a release.
     """
 
     endpoint: str
@@ -510,6 +511,7 @@ class Route(Record, frozen=True, kw_only=True):
     limits: Limits = Limits()
     thresholds: dict[str, float] = {}
     public: bool = True
+    source: str = ""
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
@@ -530,6 +532,7 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
         snapshot: Number of the snapshot whose routes it answers by.
         ready: Digests loaded, warmed, and right on their golden examples.
         failed: Digest -> why it could not be made ready.
+        codes: Digest -> the error's code, where it has one.
         draining: It answers what it holds and takes nothing new.
         resting: Number of the file of unloaded endpoints that it goes by.
         needs: Digest -> bytes of memory that the package was measured to take.
@@ -541,6 +544,7 @@ class WorkerStatus(Record, frozen=True, kw_only=True):
     snapshot: int
     ready: tuple[str, ...] = ()
     failed: dict[str, str] = {}
+    codes: dict[str, str] = {}
     draining: bool = False
     at: float = 0.0
     resting: int = 0

@@ -55,6 +55,7 @@ class Board:
         rates: Where limited subjects are counted; None holds nobody to a rate.
 
     Attributes:
+        fronted: A platform's front lets through whom it knows, so that routes may be public, too.
         epoch: Another object after each change of what is live or of who may ask.
         routes: As announced, by endpoint.
         asleep: Endpoints that were unloaded.
@@ -79,6 +80,7 @@ class Board:
         self.resting: frozenset[str] = frozenset()
         self._public: frozenset[str] = frozenset()
         self.loopback = loopback
+        self.fronted = False
         self._allow = allow
         self._strict = strict
 
@@ -106,7 +108,7 @@ class Board:
             BadConfig: A release's thresholds do not fit its model.
         """
         return {
-            route.endpoint: ServedEndpoint(route, models, public=route.public and self.loopback)
+            route.endpoint: ServedEndpoint(route, models, public=route.public and self.may_be_public)
             for route in snapshot.routes
             if any(not variant.shadow for variant in route.variants)
         }
@@ -122,6 +124,16 @@ class Board:
         """Whether this worker takes requests and every endpoint it should have answers."""
         due = self.expected if self._strict else self.expected - self.resting
         return self.settled and not self.draining and due <= self.endpoints.keys()
+
+    def answers(self) -> bool:
+        """Whether every endpoint of this worker's snapshot answers just now, those included that were unloaded."""
+        there = self.settled and not self.draining and self.expected <= self.endpoints.keys()
+        return there and not any(arm.model.lane.trouble() for one in self.endpoints.values() for arm in one.arms)
+
+    @property
+    def may_be_public(self) -> bool:
+        """Whether a route that is public needs no token here."""
+        return self.loopback or self.fronted
 
     def endpoint(self, name: str) -> ServedEndpoint:
         """An endpoint by name; no name means the only one.
@@ -208,11 +220,11 @@ class Board:
 
     def open(self) -> bool:
         """Whether everything this worker says is for everybody."""
-        return self.loopback and self.expected <= self._public
+        return self.may_be_public and self.expected <= self._public
 
     def _open(self, name: str) -> bool:
         endpoint = self.endpoints.get(name)
-        return self.loopback and name in self._public if endpoint is None else endpoint.public
+        return self.may_be_public and name in self._public if endpoint is None else endpoint.public
 
 
 def unauthenticated() -> Forbidden:

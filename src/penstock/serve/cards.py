@@ -95,6 +95,7 @@ class Card(msgspec.Struct, frozen=True):
         most_rows: In one request.
         engine: What runs it.
         statistics: One an answering version; empty unless they were asked for.
+        source: Where it was taken from at run time, as its caller wrote it.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Card(msgspec.Struct, frozen=True):
     most_rows: int = 0
     engine: str = ""
     statistics: tuple[Statistics, ...] = ()
+    source: str = ""
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -114,11 +116,13 @@ class Catalogue(msgspec.Struct, frozen=True):
 
     Attributes:
         regions: The caller's own; empty unless they were asked for.
+        answers: Every endpoint answers just now, those included that the caller may not see.
     """
 
     cards: Mapping[str, Card]
     ready: bool
     regions: tuple[Region, ...] = ()
+    answers: bool = False
 
     def card(self, name: str, version: str = "") -> Card:
         """The endpoint of that name.

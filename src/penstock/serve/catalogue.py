@@ -36,7 +36,7 @@ def catalogue(board: Board, meters: Path, call: Call, verb: Verb = "list") -> Ca
     cards = {name: _card(board, name, endpoint, counted=counted) for name, endpoint in visible.items()}
     for name in leaving & cards.keys():
         cards[name] = _absent(board, name, "UNLOADING")
-    return Catalogue(cards, board.ready())
+    return Catalogue(cards, board.ready(), answers=board.answers())
 
 
 def metrics(board: Board, meters: Path, call: Call) -> Reply:
@@ -71,6 +71,7 @@ def _card(board: Board, name: str, endpoint: ServedEndpoint | None, *, counted: 
         endpoint.route.limits.max_rows,
         engine,
         _statistics(name, endpoint.route.variants, counted) if counted else (),
+        endpoint.route.source,
     )
 
 

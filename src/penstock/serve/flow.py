@@ -15,6 +15,7 @@ import os
 from penstock.errors import Fault, NotFound, PenstockError
 from penstock.serve.board import Board
 from penstock.serve.catalogue import metrics
+from penstock.serve.explaining import Explaining
 from penstock.serve.express import Ids, Station, Ticket
 from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
@@ -92,7 +93,7 @@ class Flow:
                 return nothing
             if call.headers.get(_ACCEPT) == EVENTS:
                 return nothing
-            endpoint = board.endpoint(operation.endpoint)
+            endpoint = board.endpoint(operation.endpoint or protocol.named(call))
             grant = board.grant(call.headers, call.received_at)
             if grant is not None and grant.rate_per_s:
                 return nothing  # each of its calls is counted
@@ -120,7 +121,7 @@ class Flow:
 
     def _predict(self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer) -> Job | None:
         """The line itself; what comes after the batcher is `Visit.done`."""
-        endpoint = self.board.endpoint(operation.endpoint)
+        endpoint = self.board.endpoint(operation.endpoint or protocol.named(call))
         visit = Visit(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
         visit.protocol = protocol
         self.desk.in_flight += 1
@@ -142,7 +143,7 @@ class Flow:
 
     def _stream(self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer) -> Job | None:
         """The same line, cut into pieces behind `conform`."""
-        endpoint = self.board.endpoint(operation.endpoint)
+        endpoint = self.board.endpoint(operation.endpoint or protocol.named(call))
         visit = Visit(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
         visit.protocol = protocol
         self.desk.in_flight += 1

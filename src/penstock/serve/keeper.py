@@ -3,6 +3,7 @@
     call --protocol.act--> Act or None ... done --catalogue--> protocol.describe --> Reply
     Act --may they?--> resting file --every worker's status--> done        (load, unload)
                   `--> a region's file                         done        (register, unregister)
+                  `--> snapshot, every worker's status         done        (enlist, dismiss; see `enlisting`)
 
 Whoever answers the call is one worker of several: what it writes is read by all, and a load or an unload is only
 answered when every worker that serves has gone along.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from time import monotonic
 
@@ -25,7 +26,20 @@ from penstock.serve import resting
 from penstock.serve.board import Board
 from penstock.serve.cards import Catalogue, unknown_endpoint
 from penstock.serve.catalogue import catalogue
-from penstock.serve.protocol import Act, Call, LoadAct, Operation, Register, Reply, ServingProtocol, Unload, Verb
+from penstock.serve.enlisting import Enlisting, Terms
+from penstock.serve.protocol import (
+    Act,
+    Call,
+    Dismiss,
+    Enlist,
+    LoadAct,
+    Operation,
+    Register,
+    Reply,
+    ServingProtocol,
+    Unload,
+    Verb,
+)
 from penstock.serve.regions import Regions
 
 WAIT_S = 60.0
@@ -45,10 +59,12 @@ class Keeper:
 
     Attributes:
         regions: Shared memory, for requests too.
+        enlisting: Endpoints that come and go at run time; until it is replaced none may.
     """
 
     def __init__(self, board: Board, run: Path) -> None:
         self.regions = Regions(run)
+        self.enlisting = Enlisting(run, Terms())
         self._board = board
         self._run = run
         self._tasks: set[asyncio.Task[None]] = set()
@@ -63,6 +79,10 @@ class Keeper:
         if act is None:
             answer(protocol.describe(operation, self.catalogue(operation.verb, call), call))
             return
+        if isinstance(act, Enlist) and not act.endpoint:
+            self._board.may(LOAD, call.headers, call.received_at)
+            act = msgspec.structs.replace(act, endpoint=self.enlisting.plan(act).endpoint)
+            operation = msgspec.structs.replace(operation, endpoint=act.endpoint)
 
         def done(error: PenstockError | None) -> None:
             try:
@@ -91,13 +111,20 @@ class Keeper:
 
         Raises:
             Forbidden: The caller may not.
-            NotFound: There is no such endpoint.
-            InvalidInput: What is to be registered is no region.
+            NotFound: There is no such endpoint, or no such package.
+            Conflict: The endpoints here come with releases.
+            InvalidInput: What is to be registered is no region, or what is to be enlisted has no name.
         """
         if isinstance(act, LoadAct | Unload):
-            task = asyncio.get_running_loop().create_task(self._turn(act, self._authorized(act, call), done))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._rested(act, self._authorized(act, call)), act, done)
+            return
+        if isinstance(act, Enlist):
+            self._board.may(LOAD, call.headers, call.received_at, endpoint=act.endpoint)
+            self._start(self.enlisting.enlist(self.enlisting.plan(act)), act, done)
+            return
+        if isinstance(act, Dismiss):
+            self._authorized(act, call)
+            self._start(self.enlisting.dismiss(act.endpoint), act, done)
             return
         owner = self.owner(call)
         if isinstance(act, Register):
@@ -116,7 +143,7 @@ class Keeper:
             raise Forbidden("shared memory is for callers on the same machine", "send the tensors themselves")
         return self._board.may(SHARE, call.headers, call.received_at)
 
-    def _authorized(self, act: LoadAct | Unload, call: Call) -> Route:
+    def _authorized(self, act: LoadAct | Unload | Dismiss, call: Call) -> Route:
         visible = self._board.visible(call.headers, call.received_at)
         route = self._board.routes.get(act.endpoint)
         if act.endpoint not in visible or route is None:
@@ -124,15 +151,23 @@ class Keeper:
         self._board.may(LOAD, call.headers, call.received_at, endpoint=act.endpoint)
         return route
 
-    async def _turn(self, act: LoadAct | Unload, route: Route, done: Done) -> None:
+    def _start(self, work: Coroutine[None, None, None], act: Act, done: Done) -> None:
+        task = asyncio.get_running_loop().create_task(self._turn(work, act, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _rested(self, act: LoadAct | Unload, route: Route) -> None:
+        number = resting.change(self._run, act.endpoint, route.release if isinstance(act, Unload) else None)
+        await self._everywhere(number, route)
+
+    async def _turn(self, work: Coroutine[None, None, None], act: Act, done: Done) -> None:
         try:
-            number = resting.change(self._run, act.endpoint, route.release if isinstance(act, Unload) else None)
-            await self._everywhere(number, route)
+            await work
         except PenstockError as error:
             done(error)
         # The worker loop: a run folder that cannot be written must not end the worker.
         except Exception:
-            _LOG.exception("the endpoint %s could not be loaded or unloaded", act.endpoint)
+            _LOG.exception("what a caller wanted changed could not be done: %s", type(act).__name__)
             done(Fault("", code="serve.fault"))
         else:
             done(None)

@@ -28,6 +28,7 @@ from penstock.serve.metered import MeteredEngine, metered
 from penstock.serve.meters import Meters
 from penstock.serve.needs import Needs, measured
 from penstock.serve.pace import MAX_BATCH_ROWS, Pace, measure
+from penstock.tensors import Arrays
 
 if TYPE_CHECKING:
     from penstock.packages.publickey import VerifyingKey
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 MEASURE_S = 0.3
 INLINE_MEASURE_S = 0.03
 """How long finding a model's pace may take when it is loaded: a quick one must not wait long for its first request."""
+BACKGROUND_ROWS = 32
+BACKGROUND_BYTES = MEBIBYTE
+"""Golden inputs that are kept in memory to explain answers by."""
 
 
 class Model:
@@ -43,9 +47,10 @@ class Model:
     Attributes:
         need_bytes: Memory that it was measured to take.
         threads: Of one run, as it was opened.
+        background: Inputs of its golden examples, against which answers are explained.
     """
 
-    __slots__ = ("digest", "engine", "lane", "manifest", "need_bytes", "threads")
+    __slots__ = ("_closed", "_held", "background", "digest", "engine", "lane", "manifest", "need_bytes", "threads")
 
     def __init__(self, digest: str, manifest: Manifest, lane: Lane, engine: MeteredEngine | None = None) -> None:
         self.digest = digest
@@ -54,6 +59,25 @@ class Model:
         self.engine = engine
         self.need_bytes = 0
         self.threads = 1
+        self.background: Arrays = {}
+        self._held = 0
+        self._closed = False
+
+    def hold(self) -> None:
+        """Keep it open between two jobs of one caller."""
+        self._held += 1
+
+    def let_go(self) -> None:
+        """The caller's last job is over."""
+        self._held -= 1
+        if self._closed and not self._held:
+            self.lane.close()
+
+    def close(self) -> None:
+        """Close after the last job, of those that hold it too."""
+        self._closed = True
+        if not self._held:
+            self.lane.close()
 
     def settle(self, batching: Batching) -> None:
         """Form runs by other settings from now on."""
@@ -75,11 +99,12 @@ class Shelf:
         self._needs = Needs(needs)
         self.models: dict[str, Model] = {}
         self.failed: dict[str, str] = {}
+        self.codes: dict[str, str] = {}
         self._meters: Meters | None = None
         self._keys = keys
         self._environments = environments
         self._coming: dict[str, asyncio.Task[None]] = {}
-        self._replaced: list[Lane] = []
+        self._replaced: list[Model] = []
         # Two: what is loaded to be warm, and may hang, holds up nothing that is needed.
         self._loader = ThreadPoolExecutor(2, "loader")
 
@@ -109,24 +134,27 @@ class Shelf:
     async def _bring(self, digest: str, folder: str, threads: int) -> None:
         """Put one on the shelf, or note why it cannot be."""
         try:
-            package, engine, pace, need = await asyncio.get_running_loop().run_in_executor(
+            package, engine, pace, need, background = await asyncio.get_running_loop().run_in_executor(
                 self._loader, self._load, Path(folder), digest, threads
             )
         except PenstockError as error:
             self.failed[digest] = str(error)
+            self.codes[digest] = error.code
         # The worker loop: a package must not be able to end it.
         except Exception as error:
             self.failed[digest] = f"loading raised {type(error).__name__}: {error}"
         else:
             self.failed.pop(digest, None)
+            self.codes.pop(digest, None)
             counting = metered(engine)
             counting.series = self._meters.engine(digest) if self._meters else None
             lane = open_lane(counting, package.manifest.signature, pace=pace)
             if digest in self.models:
-                self._replaced.append(self.models[digest].lane)
+                self._replaced.append(self.models[digest])
             self.models[digest] = Model(digest, package.manifest, lane, counting)
             self.models[digest].need_bytes = need
             self.models[digest].threads = threads
+            self.models[digest].background = background
         finally:
             del self._coming[digest]
 
@@ -152,18 +180,19 @@ class Shelf:
             self.drop(digest)
         for digest in [digest for digest in self.failed if digest not in digests]:
             del self.failed[digest]
+            self.codes.pop(digest, None)
 
     def drop(self, digest: str) -> None:
         """Close one that nobody will ask for any more."""
         if digest in self.models:
-            self.models.pop(digest).lane.close()
+            self.models.pop(digest).close()
 
     def close(self) -> None:
         """Close everything."""
         self.keep(set())
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, folder: Path, digest: str, threads: int) -> tuple[Package, Engine, Pace, int]:
+    def _load(self, folder: Path, digest: str, threads: int) -> tuple[Package, Engine, Pace, int, Arrays]:
         """On the loader's thread."""
         package = open_package(folder, keys=self._keys, digest=digest)
         self._needs.admit(package, digest)
@@ -178,13 +207,22 @@ class Shelf:
         except BaseException:
             engine.close()
             raise
-        return package, engine, pace, need
+        return package, engine, pace, need, _background(package)
 
 
 def _completed(limits: Limits) -> Batching:
     """A route's settings; a run that outlasts the route's own deadline hangs."""
     batching = limits.batching
     return batching if batching.hang_s else msgspec.structs.replace(batching, hang_s=limits.deadline_s)
+
+
+def _background(package: Package) -> Arrays:
+    """The first golden inputs; fewer where rows are large."""
+    inputs = package.golden().inputs
+    row_bytes = sum(array.nbytes // max(len(array), 1) for array in inputs.values())
+    rows = min(BACKGROUND_ROWS, BACKGROUND_BYTES // max(row_bytes, 1))
+    # A copy: a view would keep all of them in memory.
+    return {name: array[:rows].copy() for name, array in inputs.items()} if rows else {}
 
 
 def _measured(engine: Engine, package: Package) -> Pace:

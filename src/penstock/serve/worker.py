@@ -25,11 +25,12 @@ import uvloop
 from penstock.errors import PenstockError
 from penstock.log.journal import Journal
 from penstock.packages.publickey import load_public_key
-from penstock.records import Snapshot, WorkerStatus, encode
+from penstock.records import Limits, Snapshot, WorkerStatus, encode
 from penstock.runtime.processors import cpu_quota
 from penstock.serve.board import Board
 from penstock.serve.busypoll import BusyPoll
 from penstock.serve.channel import Message, hear, say
+from penstock.serve.enlisting import Enlisting, Terms
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.doors import Doors, dialects
 from penstock.serve.listeners.limits import HttpLimits
@@ -60,6 +61,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         allow: What callers without a token may do on public routes, beside asking; words with commas between.
         strict_readiness: Not ready while an endpoint is unloaded.
         compat: Whose answers are given where servers of the same protocol differ.
+        fronted: A platform's front lets through whom it knows: routes may be public as they may on loopback.
+        models: Folders from which endpoints may be added at run time.
+        released: A control plane says what is served, and nobody else.
+        limits: Of endpoints that are added at run time.
         linger_s: A last worker goes on accepting for so long after it said that it is not ready.
         idle_s: In a rolling restart idle clients get so long to ask once more.
     """
@@ -72,6 +77,10 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     allow: str = ""
     strict_readiness: bool = False
     compat: Compat = "strict"
+    fronted: bool = False
+    models: tuple[str, ...] = ()
+    released: bool = True
+    limits: Limits = Limits()
     http: HttpLimits = HttpLimits()
     linger_s: float = 0.5
     idle_s: float = 5.0
@@ -86,12 +95,13 @@ class Worker:
         self._control = control
         self._run = Path(options.run)
         self._file = SnapshotFile(self._run)
-        keys = [load_public_key(Path(options.key))] if options.key else None
+        keys = self._keys = [load_public_key(Path(options.key))] if options.key else None
         environments = Path(options.environments) if options.environments else None
         self._shelf = Shelf(keys, environments, self._run / "needs")
         allow = frozenset(filter(None, options.allow.split(",")))
         rates = Rates(self._run / "rates")
         self._board = Board(loopback=options.loopback, allow=allow, strict=options.strict_readiness, rates=rates)
+        self._board.fronted = options.fronted
         self._resting = RestingFile(self._run)
         self._number = 0
         self._troubled: Set[str] = frozenset()
@@ -147,6 +157,8 @@ class Worker:
         self._desk = Desk(recorder, meters, poll)
         self._shelf.count(meters)
         flow = Flow(self._board, self._desk, dialects(self._sockets, Manner(options.compat, dict(os.environ))))
+        terms = Terms(models=options.models, released=options.released, keys=self._keys, limits=options.limits)
+        flow.keeper.enlisting = Enlisting(self._run, terms)
         self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
         self._start(self._doors.sweep())
         self._report()
@@ -277,6 +289,7 @@ class Worker:
             snapshot=self._board.number,
             ready=tuple(sorted(self._shelf.models)),
             failed=dict(self._shelf.failed),
+            codes=dict(self._shelf.codes),
             draining=self._board.draining,
             at=time.time(),
             needs={digest: model.need_bytes for digest, model in self._shelf.models.items()},
