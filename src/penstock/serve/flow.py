@@ -68,6 +68,8 @@ class Flow:
                 return self._predict(call, protocol, operation, answer)
             if operation.verb in ("predict", "stream"):
                 return self._stream(call, protocol, operation, answer)
+            if operation.verb == "explain":
+                return self._predict(call, protocol, operation, answer, Explaining)
             self.keeper.handle(protocol, operation, call, answer)
         except PenstockError as error:
             answer(protocol.refuse(error) if protocol else refuse(error))
@@ -119,10 +121,12 @@ class Flow:
                 raise NotFound("the path takes another method", f"use {method}", code="serve.method")
         raise NotFound("there is no such path", "GET /v2/models lists the endpoints", code="serve.no_path")
 
-    def _predict(self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer) -> Job | None:
-        """The line itself; what comes after the batcher is `Visit.done`."""
+    def _predict(
+        self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer, kind: type[Visit] = Visit
+    ) -> Job | None:
+        """The line itself; what comes after the batcher is `Visit.done`, or what an explanation makes of it."""
         endpoint = self.board.endpoint(operation.endpoint or protocol.named(call))
-        visit = Visit(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
+        visit = kind(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
         visit.protocol = protocol
         self.desk.in_flight += 1
         try:

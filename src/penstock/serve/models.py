@@ -40,6 +40,9 @@ BACKGROUND_ROWS = 32
 BACKGROUND_BYTES = MEBIBYTE
 """Golden inputs that are kept in memory to explain answers by."""
 
+UNMEASURED_S = 0.01
+"""What a run is taken to last until some were seen, where there is no example to measure one on."""
+
 
 class Model:
     """A loaded, warmed and proven package with its queue.
@@ -227,7 +230,10 @@ def _background(package: Package) -> Arrays:
 
 def _measured(engine: Engine, package: Package) -> Pace:
     """How long runs take, warm; a lone row is all that is asked of a model whose rows cannot be stacked."""
-    inputs = package.golden().inputs
+    golden = package.golden()
+    inputs = golden.inputs
+    if not golden.rows:  # nobody knows what it may be asked
+        return Pace([(1, UNMEASURED_S)])
 
     def run(rows: int) -> None:
         engine.run({name: np.resize(array, (rows, *array.shape[1:])) for name, array in inputs.items()})

@@ -12,10 +12,22 @@ import re
 
 import msgspec
 
-from penstock.errors import PenstockError
 from penstock.serve.cards import Catalogue
+from penstock.serve.explanations import aim_in, rows_of
 from penstock.serve.instances import Instances
-from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request, ServingProtocol, Verb
+from penstock.serve.protocol import (
+    STRICT,
+    Aim,
+    Call,
+    Explanation,
+    Manner,
+    Operation,
+    Prediction,
+    Reply,
+    Request,
+    ServingProtocol,
+    Verb,
+)
 from penstock.tensors import Signature
 
 _encode = msgspec.json.Encoder().encode
@@ -63,6 +75,23 @@ class V1Protocol(ServingProtocol):
             return Reply(200, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
         return Reply(200, _encode(body))
 
+    def aim(self, call: Call) -> Aim:
+        """``{"parameters": {"output", "class"}}`` beside the rows."""
+        return aim_in(call.body)
+
+    def explain(self, request: Request, explanation: Explanation) -> Reply:
+        """One entry a row."""
+        body = {
+            "explanations": rows_of(explanation),
+            "explanation_id": explanation.id,
+            "model_version": explanation.version,
+            "method": explanation.method,
+            "background_rows": explanation.background_rows,
+        }
+        if explanation.nan_tokens:
+            return Reply(200, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+        return Reply(200, _encode(body))
+
     def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:
         """Life, list and status."""
         if operation.verb == "alive":
@@ -70,6 +99,4 @@ class V1Protocol(ServingProtocol):
         if not operation.endpoint:
             return Reply(200, _encode({"models": list(catalogue.cards)}))
         card = catalogue.card(operation.endpoint)
-        if operation.verb == "explain":
-            raise PenstockError("the endpoint has no explainer", "use :predict", code="serve.unsupported")
         return Reply(200 if card.ready else 503, _encode({"name": card.name, "ready": card.ready}))

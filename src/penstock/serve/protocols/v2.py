@@ -19,12 +19,16 @@ import numpy as np
 from penstock.errors import InvalidInput
 from penstock.serve.cardforms import Form, describe, load_asked, unload_asked
 from penstock.serve.cards import Catalogue
+from penstock.serve.explanations import aim_in
 from penstock.serve.inferhints import SPAN, unspoken
 from penstock.serve.inferrequest import Requests, from_head
 from penstock.serve.protocol import (
+    ANY_AIM,
     STRICT,
     Act,
+    Aim,
     Call,
+    Explanation,
     LoadAct,
     Manner,
     Operation,
@@ -71,6 +75,7 @@ _MODEL_VERBS: dict[tuple[str, str], Verb] = {
     ("GET", ""): "model",
     ("GET", "ready"): "model_ready",
     ("POST", "infer"): "predict",
+    ("POST", "explain"): "explain",
     ("POST", "infer_stream"): "stream",
     ("GET", "stats"): "stats",
     ("GET", "config"): "config",
@@ -152,6 +157,32 @@ class V2Protocol(ServingProtocol):
             return Reply(200, head)
         length = b"inference-header-content-length: %d\r\n" % len(head)
         return Reply(200, b"".join((head, *tail)), b"application/octet-stream", length)
+
+    def aim(self, call: Call) -> Aim:
+        """``output`` and ``class`` of the request's parameters."""
+        declared = call.headers.get(b"inference-header-content-length", b"")
+        head = call.body[: int(declared)] if declared else call.body
+        return aim_in(head) if head else ANY_AIM
+
+    def explain(self, request: Request, explanation: Explanation) -> Reply:
+        """Values and their standard errors by row and feature; by row, base, answer and class; the features' names."""
+        one = explanation
+        tensors: dict[str, Array] = {
+            "explanation": one.values,
+            "standard_error": one.standard_errors,
+            "base": one.base,
+            "answer": one.answered,
+            "features": np.array(one.features, np.object_),
+        }
+        if one.labels:
+            tensors["class"] = np.array(one.labels, np.object_)
+        outputs = [
+            _Output(name, _DATATYPES[array.dtype.str], array.shape, _values(array, nan_tokens=one.nan_tokens))
+            for name, array in tensors.items()
+        ]
+        own = {"explanation_id": one.id, "output": one.output, "method": one.method}
+        own["background_rows"] = str(one.background_rows)
+        return Reply(200, _encode(_Answer(one.endpoint, one.version, request.client_id or one.id, own, outputs)))
 
     def act(self, operation: Operation, call: Call) -> Act | None:
         """Load, unload, register, unregister."""
