@@ -73,11 +73,15 @@ def load_original(path: Path, kind: str) -> object:
 
     Returns:
         A scikit-learn style model: ``predict``, and ``predict_proba`` or ``decision_function`` where it has one. A
-        booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``.
+        booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``, an
+        archive's manifest a `penstock.runtime.handlers.ArchivedHandler`.
 
     Raises:
         BadConfig: No original is ever loaded from this kind of file, or the file holds no model.
     """
+    if kind == "mar":
+        handler: object = import_module("penstock.runtime.handlers").open_handler(path)
+        return handler
     if kind == "skops":
         skops = import_module("skops.io")
         model: object = skops.load(path, trusted=skops.get_untrusted_types(file=path))
@@ -106,7 +110,7 @@ def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Arra
     """Ask the model in the package's conventions.
 
     Args:
-        model: From `load_original`.
+        model: From `load_original`; one that answers arrays by itself is asked as it is.
         specs: The signature's inputs: one ``X`` (``[-1, F]``, or ``[-1]`` for text), or one a column (``[-1, 1]``).
         arrays: Conformed arrays, one a spec.
 
@@ -115,6 +119,10 @@ def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Arra
         none, ``scores`` (``(rows, K)``; two classes as minus and plus the distance). Else ``prediction``
         (``(rows,)``, or ``(rows, targets)``).
     """
+    own = getattr(model, "answer_arrays", None)
+    if own is not None:
+        answered: Arrays = own(arrays)
+        return answered
     return answer_table(model, table(model, specs, arrays))
 
 

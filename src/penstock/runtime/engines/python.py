@@ -3,7 +3,7 @@
     run -> frame -> worker (another process, no network, no write) -> frame -> outputs     (waits for each step)
     ask -> frame -> worker ... its socket is readable: hear -> outputs                     (never waits)
 
-This side holds the request. A worker that dies is replaced by its spare and the request is asked once more
+This side holds the request. A worker that dies is replaced by another and the request is asked once more
 within its time; dying twice on one request is the model's fault. A worker that hangs is ended. The third crash
 within a minute makes the engine rest, longer each time, so that a poisonous model costs its caller an error and
 the machine nothing. A process that somebody killed from outside is no crash.
@@ -24,15 +24,17 @@ from penstock.packages.read import Package
 from penstock.runtime.environments import LOCK, environment
 from penstock.runtime.frames import Header, Load, pack
 from penstock.runtime.limits import Quota
-from penstock.runtime.workers import Recipe, SandboxedModel, Spare, Workers
+from penstock.runtime.workers import Recipe, SandboxedModel, Template, Workers
 from penstock.tensors import DTYPES, Arrays, Signature
 
 _CRASHES_BEFORE_REST = 3
 _DIED = (EOFError, ValueError, ConnectionError)
 _WINDOW_S = 60.0
 _LOAD_S = 120.0
-# What a row's answer may take: thousands of classes, or a long text.
 _ROW_BYTES = 64 << 10
+"""What a row's answer may take: thousands of classes, or a long text."""
+_BODY_BYTES = 8 << 20
+"""The same where text is all that it answers: a handler's whole body, an image perhaps."""
 _LONGEST_REST_S = 60.0
 _NONSENSE = "answered what is no answer"
 _ENDINGS = {"runtime.memory": "ran out of memory", "runtime.threads": "started too many threads"}
@@ -58,6 +60,8 @@ class PythonEngine:
         self.reason = ""
         self._name = name
         self._signature = signature
+        texts_alone = all(spec.datatype == "BYTES" for spec in signature.outputs)
+        self._row_bytes = _BODY_BYTES if texts_alone else _ROW_BYTES
         self._outputs = [(spec.name, DTYPES[spec.datatype], len(spec.shape)) for spec in signature.outputs]
         self._workers = workers
         self._lock = Lock()
@@ -89,7 +93,7 @@ class PythonEngine:
         recipe = Recipe(
             manifest.name, msgspec.to_builtins(load), package.folder, python, Quota(), _LOAD_S, _golden(package)
         )
-        engine = cls(manifest.name, manifest.signature, Workers(Spare(recipe)))
+        engine = cls(manifest.name, manifest.signature, Workers(Template(recipe)))
         try:
             engine.recover()
         except BaseException:
@@ -98,8 +102,8 @@ class PythonEngine:
         return engine
 
     def twin(self) -> PythonEngine:
-        """Another process of the same model, which shares the spare; errors as `open`."""
-        twin = type(self)(self._name, self._signature, Workers(self._workers.spare))
+        """Another process of the same model, of the same template; errors as `open`."""
+        twin = type(self)(self._name, self._signature, Workers(self._workers.template))
         twin.timeout_s = self.timeout_s
         twin.recover()
         return twin
@@ -116,8 +120,8 @@ class PythonEngine:
 
     @property
     def need_bytes(self) -> int:
-        """Memory that one of its processes was measured to take."""
-        return self._workers.spare.need_bytes
+        """Memory that its processes take."""
+        return self._workers.need_bytes
 
     def run(self, inputs: Arrays, *, timeout_s: float | None = None) -> Arrays:
         """Answer rows; see `penstock.runtime.engine.Engine.run`."""
@@ -134,10 +138,10 @@ class PythonEngine:
     def close(self) -> None:
         """End the processes; a run that is under way fails."""
         self.leave()
-        self._workers.spare.close()
+        self._workers.template.close()
 
     def leave(self) -> None:
-        """End the process, and leave the spare to the twins."""
+        """End the process, and leave the template to the twins."""
         self._workers.interrupt()
         if self._asked is not None:  # nobody hears its answer any more
             self._workers.close()
@@ -165,7 +169,7 @@ class PythonEngine:
             self._lock.release()
             return None
         self._id += 1
-        worker.most = _most(inputs)
+        worker.most = (1 + len(next(iter(inputs.values())))) * self._row_bytes
         try:
             worker.offer(pack(Header(self._id), inputs))
         except OSError:
@@ -222,7 +226,7 @@ class PythonEngine:
                 if worker.alive():
                     self._note_crash("spoke out of turn")
                 self._bury()
-            self._workers.current(time.monotonic() + self._workers.spare.recipe.load_s)
+            self._workers.current(time.monotonic() + self._workers.template.recipe.load_s)
 
     def idle(self) -> SandboxedModel | None:
         """The process that waits for a request."""
@@ -281,7 +285,7 @@ class PythonEngine:
         except ModelFailed:  # it cannot be loaded any more: no use in trying for every request
             self._note_crash("cannot be loaded any more")
             raise
-        worker.most = _most(inputs)
+        worker.most = (1 + len(next(iter(inputs.values())))) * self._row_bytes
         worker.send(pack(Header(self._id), inputs), self.timeout_s)
         try:
             header, outputs = self._mine(worker.receive(min(deadline, worker.busy_since + self.timeout_s)))
@@ -352,11 +356,6 @@ class PythonEngine:
             if array is None or array.dtype != dtype or array.ndim != rank:
                 raise ModelFailed(f"{self._name} answered something else than its signature at {name}")
         return outputs
-
-
-def _most(inputs: Arrays) -> int:
-    """Bytes that the answer may have."""
-    return (1 + len(next(iter(inputs.values())))) * _ROW_BYTES
 
 
 def _golden(package: Package) -> Golden | None:
