@@ -34,8 +34,8 @@ VERBS = {
 }
 
 
-PLAIN = ("--name", "--host", "--port", "--workers", "--behind", "--token-file", "--log-dir", "--allow")
-"""What `penstock serve FOLDER` hands to the data plane as it is."""
+PLAIN = ("--name", "--host", "--port", "--workers", "--behind", "--token-file", "--log-dir", "--allow", "--models")
+"""What `penstock serve [FOLDER]` hands to the data plane as it is."""
 
 
 def main() -> None:
@@ -47,7 +47,8 @@ def main() -> None:
         print(f"penstock {import_module('penstock').__version__}")
     elif words[0] == "serve" and _is_plain(words[1:]):
         # A container or a function pays for this start each time: nothing but the data plane is loaded for it.
-        sys.exit(import_module("penstock.serve.__main__").main(["--package", *words[1:]]))
+        package = ["--package"] if len(words) % 2 == 0 else []
+        sys.exit(import_module("penstock.serve.__main__").main([*package, *words[1:]]))
     elif words[0] in VERBS:
         _run(words[0], words[1:])
     else:
@@ -74,13 +75,13 @@ def _run(name: str, words: list[str]) -> None:
 
 
 def _is_plain(words: list[str]) -> bool:
-    """Whether it is a package's folder with options that the data plane has too, each with its value."""
-    names, values = words[1::2], words[2::2]
+    """Whether it is a package's folder, or none, with options that the data plane has too, each with its value."""
+    given = len(words) % 2
+    names, values = words[given::2], words[given + 1 :: 2]
     return (
-        len(words) % 2 == 1
-        and all(name in PLAIN for name in names)
+        all(name in PLAIN for name in names)
         and not any(value.startswith("-") for value in values)
-        and (Path(words[0]) / "manifest.json").is_file()
+        and (not given or (Path(words[0]) / "manifest.json").is_file())
     )
 
 

@@ -18,16 +18,19 @@ MODULE = "penstock.serve"
 
 
 def run(
-    package: Annotated[str, typer.Argument(help="A package's folder, or NAME, NAME@3 or NAME@champion of a home.")],
+    package: Annotated[
+        str, typer.Argument(help="A package's folder, or NAME, NAME@3 or NAME@champion of a home.")
+    ] = "",
+    models: Annotated[list[Path] | None, typer.Option(help="Endpoints may be added from below this folder.")] = None,
     name: Annotated[str, typer.Option(help="Its endpoint; the model's name by default.")] = "",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1, or as the platform wants.")] = "",
+    port: Annotated[int, typer.Option(min=-1, max=65535, help="0 takes a free one; -1: the platform's, or 0.")] = -1,
     grpc_port: Annotated[int, typer.Option(min=-1, max=65535, help="The same for gRPC; -1 for none.")] = 0,
     more_ports: Annotated[str, typer.Option(help="Further HTTP ports, with commas between.")] = "",
     compat: Annotated[str, typer.Option(help="Whose answers where servers differ: triton, kserve, mlserver.")] = "",
     unix_socket: Annotated[Path | None, typer.Option(help="Path of a socket for HTTP from this user alone.")] = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that answer; 0: one a usable processor.")] = 0,
-    behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS stands before it.")] = "",
+    behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS; platform: one that knows who asks.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="File of the token that callers must send.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Where predictions are recorded; nowhere by default.")] = None,
     allow: Annotated[str, typer.Option(help="load,share: what callers may do beside asking.")] = "",
@@ -38,13 +41,17 @@ def run(
 ) -> None:
     """Answer predictions from one package until told to stop; SIGTERM finishes what is held first.
 
+    Without a package it serves what the environment of SageMaker or Vertex AI names, or what is added at run time.
+
     Example: penstock serve churn@1 --port 8471
     """
     with answering(json=json):
-        command = [sys.executable, "-m", MODULE, "--host", host, "--port", str(port), "--grpc-port", str(grpc_port)]
+        command = [sys.executable, "-m", MODULE, "--port", str(port), "--grpc-port", str(grpc_port)]
         command += ["--workers", str(workers)]
-        command += _source(package, home, token)
+        command += _source(package, home, token) if package else []
+        command += [word for folder in models or [] for word in ("--models", str(folder))]
         places = {
+            "--host": host,
             "--name": name,
             "--more-ports": more_ports,
             "--compat": compat,

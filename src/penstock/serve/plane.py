@@ -16,10 +16,11 @@ from pathlib import Path
 from penstock.access.permissions import LOAD, SHARE
 from penstock.access.tokens import token_sha256
 from penstock.adapters import TABLE, load
-from penstock.errors import BadConfig
+from penstock.errors import BadConfig, Corrupt
 from penstock.packages.digests import named, sha256_bytes
+from penstock.packages.find import package_in
 from penstock.packages.manifest import MANIFEST, read_manifest
-from penstock.records import Grant, Limits, Route, Snapshot, Variant, encode
+from penstock.records import Grant, Limits, Route, Snapshot, Variant, decode, encode
 from penstock.runtime.processors import default_workers
 from penstock.serve.snapshots import FILE, write_whole
 from penstock.serve.sockets import Sockets, listen, listen_unix
@@ -40,6 +41,8 @@ def run(options: Namespace, *, loopback: bool) -> None:
         PenstockError: There is nothing to serve, or it is no package.
         OSError: The address is taken, or a folder cannot be written.
     """
+    # What ends with this process is no place for what was acknowledged.
+    options.jobs_dir = options.jobs_dir or (str(Path(options.run_dir) / "jobs") if options.run_dir else "")
     with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
         engine = _choose_source(options, scratch)
         _serve(options, engine, loopback=loopback)
@@ -49,39 +52,79 @@ def _choose_source(options: Namespace, scratch: str) -> str:
     """A package of its own, or the snapshots in a folder; the name of the engine that will be needed first.
 
     Raises:
-        BadConfig: Neither was given.
+        BadConfig: Neither was given, or the folder is a control plane's.
     """
     if options.package:
         options.run_dir = options.run_dir or scratch
         return _write_snapshot(options)
-    if not options.run_dir:
-        raise BadConfig("there is nothing to serve", "give --package or --run-dir")
+    if options.models:
+        options.run_dir = options.run_dir or scratch
+        _go_on_from(options)
+    elif not options.run_dir:
+        raise BadConfig("there is nothing to serve", "give --package, --models or --run-dir")
     return USUAL
+
+
+def _go_on_from(options: Namespace) -> None:
+    """With what was enlisted in the folder before, or with nothing.
+
+    Raises:
+        BadConfig: Somebody releases to it.
+    """
+    path = Path(options.run_dir) / FILE
+    try:
+        before = decode(path.read_bytes(), Snapshot)
+    except (OSError, Corrupt):
+        before = Snapshot(number=0)
+    if not all(route.source for route in before.routes):
+        raise BadConfig(
+            "a control plane releases to this run folder, and endpoints would come from two sides",
+            "leave --models out, or give another --run-dir",
+        )
+    after = Snapshot(
+        number=before.number + 1,
+        routes=before.routes,
+        packages=before.packages,
+        grants=_grants(options),
+        written_at=time.time(),
+    )
+    write_whole(path, encode(after))
 
 
 def _write_snapshot(options: Namespace) -> str:
     """The snapshot of one package, all traffic its own; the name of its engine."""
-    folder = Path(options.package).resolve()
+    folder = package_in(Path(options.package).resolve())
     manifest = read_manifest(folder)
     digest = named(sha256_bytes((folder / MANIFEST).read_bytes()))
     variant = Variant(name="stable", model=manifest.name, version=1, digest=digest)
-    grants: tuple[Grant, ...] = ()
-    if options.token_file:
-        hashed = token_sha256(Path(options.token_file).read_text().strip())
-        permissions = ("predict", "read", *_allowed(options))
-        grants = (Grant(token_sha256=hashed, subject="token-file", permissions=permissions),)
+    grants = _grants(options)
     route = Route(
         endpoint=options.name or manifest.name,
         release=1,
         variants=(variant,),
         public=not grants,
-        limits=Limits(log="normal" if options.log_dir else "off", no_rows=options.no_rows, nan=options.nan),
+        limits=_limits(options),
+        source=options.package if options.models else "",
     )
     snapshot = Snapshot(
         number=1, routes=(route,), packages={digest: str(folder)}, grants=grants, written_at=time.time()
     )
     write_whole(Path(options.run_dir) / FILE, encode(snapshot))
     return manifest.engine
+
+
+def _grants(options: Namespace) -> tuple[Grant, ...]:
+    """The one token that there may be."""
+    if not options.token_file:
+        return ()
+    hashed = token_sha256(Path(options.token_file).read_text().strip())
+    permissions = ("predict", "read", *_allowed(options))
+    return (Grant(token_sha256=hashed, subject="token-file", permissions=permissions),)
+
+
+def _limits(options: Namespace) -> Limits:
+    """Of endpoints that no release describes."""
+    return Limits(log="normal" if options.log_dir else "off", no_rows=options.no_rows, nan=options.nan)
 
 
 def _allowed(options: Namespace) -> tuple[str, ...]:
@@ -100,7 +143,8 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
     sockets = _open(options)
     places = sockets.places()
     host = f"[{places['host']}]" if ":" in str(places["host"]) else places["host"]
-    print(f"serving on http://{host}:{places['port']}", flush=True)
+    front = f" behind {options.platform}: whom its front lets through needs no token" if options.platform else ""
+    print(f"serving on http://{host}:{places['port']}{front}", flush=True)
     if sockets.grpc:
         print(f"serving on grpc://{host}:{places['grpc']}", flush=True)
     # With the socket open, whoever comes waits for what is slow to import, and is not refused.
@@ -121,7 +165,12 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
         loopback=loopback,
         allow=",".join(_allowed(options)),
         strict_readiness=options.strict_readiness,
+        jobs=options.jobs_dir,
         compat=options.compat,
+        fronted=options.behind == "platform",
+        models=tuple(options.models),
+        released=not options.package and not options.models,
+        limits=_limits(options),
     )
     settings = SupervisorOptions(
         run=options.run_dir,
