@@ -69,6 +69,8 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     },
     "protocol": {
         "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),
+        # Before V1, whose ``GET /`` is Azure ML's where Azure ML runs this.
+        "azureml": Adapter("penstock.serve.protocols.azureml:AzuremlProtocol"),
         "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
     },
     "lane": {
@@ -83,6 +85,10 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     },
     "listener": {
         "grpc": Adapter("penstock.serve.listeners.grpc:GrpcState"),
+    },
+    "transport": {
+        "rest": Adapter("penstock.conformance.transports.rest:RestTransport"),
+        "grpc": Adapter("penstock.conformance.transports.grpc:GrpcTransport", "conformance"),
     },
     "detector": {
         "distribution": Adapter("penstock.observe.detectors.distribution:DistributionDetector", "platform"),
