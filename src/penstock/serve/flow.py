@@ -15,11 +15,14 @@ import os
 from penstock.errors import Fault, NotFound, PenstockError
 from penstock.serve.board import Board
 from penstock.serve.catalogue import metrics
+from penstock.serve.deferring import PATH as JOBS
+from penstock.serve.deferring import Deferring, preferred
 from penstock.serve.explaining import Explaining
 from penstock.serve.express import Ids, Station, Ticket
 from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
+from penstock.serve.queue import LOWEST
 from penstock.serve.streaming import EVENTS, Stream, event_rows
 from penstock.serve.visit import Answer, Desk, Visit
 from penstock.tensors import nothing
@@ -31,6 +34,8 @@ _PER_REQUEST = frozenset(
 )
 """Headers that say something about one request, and not about all that have the same head."""
 _ACCEPT = b"accept"
+_UNUSUAL = frozenset({_ACCEPT, b"prefer"})
+Way = tuple[ServingProtocol, Operation]
 
 
 class Flow:
@@ -40,6 +45,9 @@ class Flow:
         board: What is live.
         desk: What all requests share.
         protocols: In the order in which they are asked for a path.
+
+    Attributes:
+        deferring: Accepts what is answered later; None where there is no folder that lasts.
     """
 
     def __init__(self, board: Board, desk: Desk, protocols: tuple[ServingProtocol, ...]) -> None:
@@ -47,6 +55,7 @@ class Flow:
         self.desk = desk
         self.keeper = Keeper(board, desk.meters.folder.parent)
         desk.regions = self.keeper.regions
+        self.deferring: Deferring | None = None
         self._protocols = protocols
         self._paths: dict[tuple[str, str], tuple[ServingProtocol, Operation]] = {}
         self._ids = Ids(os.urandom(6).hex())
@@ -63,14 +72,12 @@ class Flow:
             if call.path == "/metrics":
                 answer(metrics(self.board, self.desk.meters.folder, call))
                 return None
-            protocol, operation = self._match(call)
-            if operation.verb == "predict" and call.headers.get(_ACCEPT) != EVENTS:
-                return self._predict(call, protocol, operation, answer)
-            if operation.verb in ("predict", "stream"):
-                return self._stream(call, protocol, operation, answer)
-            if operation.verb == "explain":
-                return self._predict(call, protocol, operation, answer, Explaining)
-            self.keeper.handle(protocol, operation, call, answer)
+            if self.deferring is not None and call.path.startswith(JOBS):
+                self.deferring.handle(call, answer)
+                return None
+            way = self._match(call)
+            protocol = way[0]
+            return self._along(call, way, answer)
         except PenstockError as error:
             answer(protocol.refuse(error) if protocol else refuse(error))
         # The protocol boundary: whatever we did wrong is a fault in the log, and no stack for the caller.
@@ -105,7 +112,7 @@ class Flow:
         express = self._station.express(epoch, endpoint, protocol.forms, call.headers)
         return Ticket(epoch, express, subject, grant.expires_at if grant else 0.0)
 
-    def _match(self, call: Call) -> tuple[ServingProtocol, Operation]:
+    def _match(self, call: Call) -> Way:
         """Which dialect's which operation a request line is."""
         known = self._paths.get((call.method, call.path))
         if known is not None:
@@ -121,51 +128,102 @@ class Flow:
                 raise NotFound("the path takes another method", f"use {method}", code="serve.method")
         raise NotFound("there is no such path", "GET /v2/models lists the endpoints", code="serve.no_path")
 
-    def _predict(
-        self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer, kind: type[Visit] = Visit
-    ) -> Job | None:
+    def _along(self, call: Call, way: Way, answer: Answer) -> Job | None:
+        """What its verb asks for."""
+        verb = way[1].verb
+        if verb == "predict" and _UNUSUAL.isdisjoint(call.headers):
+            return self._predict(call, way, answer)
+        if verb == "stream" or (verb == "predict" and call.headers.get(_ACCEPT) == EVENTS):
+            return self._stream(call, way, answer)
+        if verb == "explain":
+            return self._predict(call, way, answer, Explaining)
+        if verb != "predict":
+            self.keeper.handle(*way, call, answer)
+        elif self.deferring is not None and preferred(call.headers):
+            self._defer(call, way, answer, self.deferring)
+        else:
+            return self._predict(call, way, answer)
+        return None
+
+    def _predict(self, call: Call, way: Way, answer: Answer, kind: type[Visit] = Visit) -> Job | None:
         """The line itself; what comes after the batcher is `Visit.done`, or what an explanation makes of it."""
+        visit = self._conformed(call, way, answer, kind)
+        if not visit.finished:
+            _run(visit)
+        return None if visit.finished else visit
+
+    def _stream(self, call: Call, way: Way, answer: Answer) -> Job | None:
+        """The same line, cut into pieces behind `conform`."""
+        visit = self._conformed(call, way, answer)
+        if visit.finished:
+            return None
+        try:
+            rows = event_rows(call, visit)
+        except PenstockError as error:
+            visit.finish(error)
+            return None
+        stream = Stream(visit, way[0], answer, self._ids.new, self._left)
+        stream.begin(rows)
+        return None if stream.finished else stream
+
+    def _defer(self, call: Call, way: Way, answer: Answer, deferring: Deferring) -> None:
+        """The same line up to the batcher, to refuse now what would be refused later; the rest at another time."""
+        visit = self._conformed(call, way, answer)
+        if not visit.finished:
+            self._left()
+            deferring.accept(call, visit.subject, answer)
+
+    def resume(self, call: Call, owner: str, answer: Answer) -> None:
+        """Answer a call that was accepted before, behind those whose callers wait."""
+        protocol: ServingProtocol | None = None
+        try:
+            way = self._match(call)
+            protocol = way[0]
+            visit = self._conformed(call, way, answer, owner=owner)
+            if not visit.finished:
+                visit.priority, visit.deadline = LOWEST, 0.0
+                _run(visit)
+        except PenstockError as error:
+            answer(protocol.refuse(error) if protocol else refuse(error))
+
+    def _conformed(
+        self, call: Call, way: Way, answer: Answer, kind: type[Visit] = Visit, owner: str | None = None
+    ) -> Visit:
+        """A visit ready for its model's queue; a finished one where it was refused.
+
+        Args:
+            call: As it came.
+            way: Its dialect, and what it asks for.
+            answer: Takes the reply.
+            kind: What becomes of the model's answer.
+            owner: Who asks, where that was found out before.
+        """
+        protocol, operation = way
         endpoint = self.board.endpoint(operation.endpoint or protocol.named(call))
         visit = kind(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
         visit.protocol = protocol
         self.desk.in_flight += 1
         try:
-            visit.subject = self.board.authorize(endpoint, call.headers, call.received_at)
+            if owner is None:
+                visit.subject = self.board.authorize(endpoint, call.headers, call.received_at)
+            else:
+                visit.subject = owner
             visit.decode(protocol)
             visit.choose(operation.version)
             visit.conform()
-            if not visit.rows:
-                visit.finish(nothing(visit.arm.model.manifest.signature))
-                return None
-            visit.arm.model.lane.submit(visit, endpoint.route.limits.queue)
         except PenstockError as error:
             visit.finish(error)
         except BaseException:
-            self.desk.in_flight -= 1
+            self._left()
             raise
-        return None if visit.finished else visit
+        return visit
 
-    def _stream(self, call: Call, protocol: ServingProtocol, operation: Operation, answer: Answer) -> Job | None:
-        """The same line, cut into pieces behind `conform`."""
-        endpoint = self.board.endpoint(operation.endpoint or protocol.named(call))
-        visit = Visit(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
-        visit.protocol = protocol
-        self.desk.in_flight += 1
-        try:
-            visit.subject = self.board.authorize(endpoint, call.headers, call.received_at)
-            visit.decode(protocol)
-            visit.choose(operation.version)
-            visit.conform()
-            rows = event_rows(call, visit)
-        except PenstockError as error:
-            visit.finish(error)
-            return None
-        except BaseException:
-            self.desk.in_flight -= 1
-            raise
-        stream = Stream(visit, protocol, answer, self._ids.new, self._streamed)
-        stream.begin(rows)
-        return None if stream.finished else stream
-
-    def _streamed(self) -> None:
+    def _left(self) -> None:
         self.desk.in_flight -= 1
+
+
+def _run(visit: Visit) -> None:
+    if visit.rows:
+        visit.submit()
+    else:
+        visit.finish(nothing(visit.arm.model.manifest.signature))

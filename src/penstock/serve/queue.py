@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from penstock.serve.lane import Job
 
 _DEFAULT = 4
-_LOWEST = 8
+LOWEST = 8
 _MOST_FLOWS = 4096
 _OWN_SHARE = 3
 
@@ -108,7 +108,7 @@ class FairQueue:
 
 
 def _level(job: Job) -> int:
-    return min(job.priority, _LOWEST) or _DEFAULT
+    return min(job.priority, LOWEST) or _DEFAULT
 
 
 def _cost(level: int) -> float:

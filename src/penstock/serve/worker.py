@@ -30,6 +30,7 @@ from penstock.runtime.processors import cpu_quota
 from penstock.serve.board import Board
 from penstock.serve.busypoll import BusyPoll
 from penstock.serve.channel import Message, hear, say
+from penstock.serve.deferring import Deferring
 from penstock.serve.enlisting import Enlisting, Terms
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.doors import Doors, dialects
@@ -60,6 +61,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         environments: Where environments of sandboxed models are kept; empty means none.
         allow: What callers without a token may do on public routes, beside asking; words with commas between.
         strict_readiness: Not ready while an endpoint is unloaded.
+        jobs: Folder of requests that are answered later; empty answers all at once.
         compat: Whose answers are given where servers of the same protocol differ.
         fronted: A platform's front lets through whom it knows: routes may be public as they may on loopback.
         models: Folders from which endpoints may be added at run time.
@@ -76,6 +78,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     loopback: bool = True
     allow: str = ""
     strict_readiness: bool = False
+    jobs: str = ""
     compat: Compat = "strict"
     fronted: bool = False
     models: tuple[str, ...] = ()
@@ -159,6 +162,9 @@ class Worker:
         flow = Flow(self._board, self._desk, dialects(self._sockets, Manner(options.compat, dict(os.environ))))
         terms = Terms(models=options.models, released=options.released, keys=self._keys, limits=options.limits)
         flow.keeper.enlisting = Enlisting(self._run, terms)
+        if options.jobs:
+            flow.deferring = Deferring(Path(options.jobs), self._board, flow.resume)
+            self._start(flow.deferring.run())
         self._doors = Doors(self._sockets, flow, LoopTurn(recorder), options.http)
         self._start(self._doors.sweep())
         self._report()
