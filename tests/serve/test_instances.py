@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidInput, PenstockError
-from penstock.serve.instances import Instances, general
+from penstock.serve.bodyforms import read_body
+from penstock.serve.instances import Instances
 from penstock.tensors import Arrays, Signature, TensorSpec
 
 OUTPUTS = (TensorSpec(name="y", datatype="FP32", shape=(-1,)),)
@@ -88,7 +89,12 @@ def bodies(draw: st.DrawFn, signature: Signature) -> bytes:
         else:
             rows.append(values if one == "list" or not values else values[0])
     key = draw(st.sampled_from(["instances"] * 9 + ["inputs", "rows"]))
-    return json.dumps({key: rows, "signature_name": "x"}).encode()
+    name = draw(st.sampled_from(["serving_default"] * 9 + ["", "x"]))
+    return json.dumps({key: rows, "signature_name": name, "other": 1}).encode()
+
+
+def general(body: bytes, signature: Signature) -> Arrays:
+    return read_body(body, signature)[0]
 
 
 def judged(decode: object, body: bytes, signature: Signature) -> tuple[object, ...]:

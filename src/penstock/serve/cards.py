@@ -12,8 +12,11 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from penstock.errors import NotFound
+from penstock.records import Limits, WorkerStatus
 from penstock.tensors import Signature
 
+LABEL = "@"
+"""What a version begins with that is the name of a variant."""
 State = Literal["READY", "LOADING", "UNLOADING", "UNAVAILABLE"]
 
 
@@ -96,6 +99,11 @@ class Card(msgspec.Struct, frozen=True):
         engine: What runs it.
         statistics: One an answering version; empty unless they were asked for.
         source: Where it was taken from at run time, as its caller wrote it.
+        digests: Of the packages, in the order of the versions.
+        limits: Of the endpoint.
+        waiting: Requests that wait in the worker that tells.
+        batch_rows: Rows of its largest run, as they are now.
+        labels: Name of each answering variant -> its version.
     """
 
     name: str
@@ -109,6 +117,18 @@ class Card(msgspec.Struct, frozen=True):
     engine: str = ""
     statistics: tuple[Statistics, ...] = ()
     source: str = ""
+    digests: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    waiting: int = 0
+    batch_rows: int = 0
+    labels: Mapping[str, str] = {}
+
+    def named(self, version: str) -> tuple[str, ...]:
+        """The versions that a request means: a number, `LABEL` and a variant's name, or nothing for all."""
+        if not version:
+            return self.versions
+        found = self.labels.get(version[1:], "") if version.startswith(LABEL) else version
+        return (found,) if found in self.versions else ()
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -117,12 +137,14 @@ class Catalogue(msgspec.Struct, frozen=True):
     Attributes:
         regions: The caller's own; empty unless they were asked for.
         answers: Every endpoint answers just now, those included that the caller may not see.
+        workers: What they say of themselves; empty unless it was asked for.
     """
 
     cards: Mapping[str, Card]
     ready: bool
     regions: tuple[Region, ...] = ()
     answers: bool = False
+    workers: tuple[WorkerStatus, ...] = ()
 
     def card(self, name: str, version: str = "") -> Card:
         """The endpoint of that name.
@@ -133,7 +155,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         card = self.cards.get(name)
         if card is None:
             raise unknown_endpoint()
-        if version and card.versions and version not in card.versions:
+        if version and card.versions and not card.named(version):
             raise NotFound("the endpoint has no such version", "leave the version out", code="serve.no_version")
         return card
 

@@ -9,15 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.errors import Forbidden
-from penstock.records import Variant
+from penstock.records import Limits, Variant
 from penstock.serve.board import PREDICT, READ, Board, ServedEndpoint, unauthenticated
 from penstock.serve.cards import BatchCount, Card, Catalogue, Duration, State, Statistics
 from penstock.serve.enginelines import EngineSum
 from penstock.serve.exposition import CONTENT_TYPE, exposition
+from penstock.serve.lane import Lane
 from penstock.serve.meters import Label, Sum, Totals, totals
 from penstock.serve.protocol import Call, Reply, Verb
 from penstock.serve.resting import statuses
 
+WORKERS = frozenset({"workers", "scale", "prefer", "enlist"})
+"""Verbs whose answer tells of the workers."""
 PLATFORMS = {"onnxruntime": "onnx_onnxv1", "python": "python"}
 
 
@@ -36,7 +39,8 @@ def catalogue(board: Board, meters: Path, call: Call, verb: Verb = "list") -> Ca
     cards = {name: _card(board, name, endpoint, counted=counted) for name, endpoint in visible.items()}
     for name in leaving & cards.keys():
         cards[name] = _absent(board, name, "UNLOADING")
-    return Catalogue(cards, board.ready(), answers=board.answers())
+    workers = tuple(statuses(meters.parent)) if verb in WORKERS else ()
+    return Catalogue(cards, board.ready(), answers=board.answers(), workers=workers)
 
 
 def metrics(board: Board, meters: Path, call: Call) -> Reply:
@@ -72,6 +76,11 @@ def _card(board: Board, name: str, endpoint: ServedEndpoint | None, *, counted: 
         engine,
         _statistics(name, endpoint.route.variants, counted) if counted else (),
         endpoint.route.source,
+        digests=_digests(endpoint.route.variants),
+        limits=endpoint.route.limits,
+        waiting=sum(arm.model.lane.depth() for arm in endpoint.arms),
+        batch_rows=max(_batch_rows(arm.model.lane, endpoint.route.limits) for arm in endpoint.arms),
+        {arm.variant.name: arm.version for arm in endpoint.arms},
     )
 
 
@@ -82,7 +91,21 @@ def _absent(board: Board, name: str, state: State, *, counted: Totals | None = N
     versions = tuple(dict.fromkeys(str(one.version) for one in variants if not one.shadow))
     reason = "" if state == "LOADING" else "unloaded"
     statistics = _statistics(name, variants, counted) if counted else ()
-    return Card(name, versions, state=state, reason=reason, statistics=statistics)
+    labels = {one.name: str(one.version) for one in variants if not one.shadow}
+    return Card(name, versions, state=state, reason=reason, statistics=statistics, labels=labels)
+
+
+def _digests(variants: Sequence[Variant]) -> tuple[str, ...]:
+    """Of each answering version, in their order."""
+    digests: dict[int, str] = {}
+    for variant in variants:
+        if not variant.shadow:
+            digests.setdefault(variant.version, variant.digest)
+    return tuple(digests.values())
+
+
+def _batch_rows(lane: Lane, limits: Limits) -> int:
+    return limits.batching.rows or lane.pace.batch_rows
 
 
 def _leaving(board: Board, run: Path) -> frozenset[str]:

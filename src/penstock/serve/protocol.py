@@ -23,7 +23,7 @@ from penstock.tensors import Arrays, Floats, Signature
 Verb = Literal[
     "predict", "alive", "live", "ready", "server", "list", "model", "model_ready", "index", "stats", "config",
     "load", "unload", "explain", "stream", "regions", "register", "unregister", "unspoken",
-    "enlist", "dismiss",
+    "enlist", "dismiss", "workers", "scale", "prefer", "renew", "document",
 ]  # fmt: skip
 QUERY = b":query"
 """Where a listener puts the query of a request target, among the headers: no header can have such a name."""
@@ -55,7 +55,11 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """What a path and a method ask for."""
+    """What a path and a method ask for.
+
+    Attributes:
+        version: Its number, or ``@`` and the name of a variant; empty where the request names none.
+    """
 
     verb: Verb
     endpoint: str = ""
@@ -118,6 +122,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
     Attributes:
         nan_tokens: Numbers that JSON does not have leave as the tokens NaN and Infinity, and not as null.
+        classes: The model's, in the order of its probabilities; empty where it told none.
     """
 
     id: str
@@ -125,6 +130,7 @@ class Prediction(msgspec.Struct, frozen=True):
     version: str
     outputs: Arrays
     nan_tokens: bool = False
+    classes: tuple[str | int | bool, ...] = ()
 
 
 class Aim(msgspec.Struct, frozen=True):
@@ -266,12 +272,14 @@ class Enlist(msgspec.Struct, frozen=True):
 
     Attributes:
         endpoint: Its name; empty takes the model's own.
-        source: The package's folder as the caller writes it: absolute, a ``file:`` address, or below the first folder
-            of ``--models``.
+        source: The package's folder, or an archive, as the caller writes it: absolute, a ``file:`` address, or below
+            the first folder of ``--models``.
+        rows: In one run; 0 leaves it to the model.
     """
 
     endpoint: str
     source: str
+    rows: int = 0
 
 
 class Dismiss(msgspec.Struct, frozen=True):
@@ -387,6 +395,13 @@ class ServingProtocol(Protocol):
             InvalidInput: With the field's path and never its value.
         """
         return None
+
+    def admit(self, operation: Operation, catalogue: Catalogue, call: Call) -> None:
+        """Look at what is there before an act.
+
+        Raises:
+            InvalidInput: It cannot be done; NotFound and Forbidden say the same.
+        """
 
     def event(self, reply: Reply) -> bytes:
         """A piece of an answer that comes in several, a refusal included: an event (WHATWG HTML, 9.2)."""

@@ -12,6 +12,7 @@ from hashlib import blake2b
 
 from penstock.errors import NotFound
 from penstock.records import Variant
+from penstock.serve.cards import LABEL
 from penstock.serve.meters import CounterSeries
 from penstock.serve.models import Model
 
@@ -66,12 +67,12 @@ def choose(arms: tuple[Arm, ...], salt: str, key: str) -> Arm:
 
 
 def pinned(arms: tuple[Arm, ...], version: str) -> Arm:
-    """The variant of a version that the caller named.
+    """The variant of a version that the caller named, by its number or as ``@`` and the variant's name.
 
     Raises:
         NotFound: None of the answering variants is that version.
     """
     for arm in arms:
-        if arm.version == version:
+        if version in (arm.version, LABEL + arm.variant.name):
             return arm
     raise NotFound("the endpoint has no such version", "leave the version out", code="serve.no_version")

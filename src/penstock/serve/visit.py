@@ -201,7 +201,8 @@ class Visit(Job):
 
     def _encoded(self, outputs: Arrays) -> Reply:
         route, request = self._endpoint.route, self._request
-        prediction = Prediction(self.id, route.endpoint, self.arm.version, outputs, route.limits.nan == "token")
+        tokens, classes = route.limits.nan == "token", self.arm.model.manifest.classes
+        prediction = Prediction(self.id, route.endpoint, self.arm.version, outputs, tokens, classes)
         if self.protocol is None:
             raise Fault("nothing was decoded")
         if request.placed and self._desk.regions is not None:

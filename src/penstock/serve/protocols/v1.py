@@ -1,8 +1,9 @@
-"""Stage 4, serve: the KServe V1 REST protocol.
+"""Stage 4, serve: the KServe V1 REST protocol, and TensorFlow Serving's where it has the same paths.
 
 Comes in: ``{"instances": [...]}``, where a row is a list in the signature's order, an object by column, or the
-value itself for a model of one column. Goes out: ``{"predictions": [...]}``, one entry a row: the value where the
-model has one output, an object by output name where it has several. V1 has no datatypes: the signature's are used.
+value itself for a model of one column; or TensorFlow Serving's ``{"inputs": ...}``. Goes out: ``{"predictions": ...}``
+(one entry a row: the value where the model has one output, an object by output name where it has several), or
+``{"outputs": ...}``. A status is both servers' at once. Verbs are known in any case, as TensorFlow Serving knows them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from penstock.serve.cards import Catalogue
 from penstock.serve.explanations import aim_in, rows_of
-from penstock.serve.instances import Instances
+from penstock.serve.predictbody import PredictBody
 from penstock.serve.protocol import (
     STRICT,
     Aim,
@@ -31,7 +32,7 @@ from penstock.serve.protocol import (
 from penstock.tensors import Signature
 
 _encode = msgspec.json.Encoder().encode
-_PATH = re.compile(r"/v1/models(?:/([^/:]+)(?::([a-z]+))?)?/?")
+_PATH = re.compile(r"/v1/models(?:/([^/:]+)(?::([a-z]+))?)?/?", re.IGNORECASE)
 _VERBS: dict[tuple[str, str], Verb] = {
     ("GET", ""): "model_ready",
     ("POST", "predict"): "predict",
@@ -46,7 +47,7 @@ class V1Protocol(ServingProtocol):
 
     def __init__(self, manner: Manner = STRICT) -> None:
         super().__init__(manner)
-        self._instances = Instances()
+        self._body = PredictBody(manner)
 
     def match(self, method: str, path: str) -> Operation | None:
         """What a request line below ``/v1`` asks for; ``GET /`` says that the server is alive."""
@@ -58,22 +59,16 @@ class V1Protocol(ServingProtocol):
             return None
         if not found[1]:
             return Operation("list") if method == "GET" else None
-        verb = _VERBS.get((method, found[2] or ""))
+        verb = _VERBS.get((method, (found[2] or "").lower()))
         return Operation(verb, found[1]) if verb else None
 
     def decode(self, call: Call, signature: Signature) -> Request:
-        """Rows of any of the three forms to one array a column."""
-        return Request(self._instances.decode(call.body, signature))
+        """Rows or columns, alone or in a CloudEvent, to one array an input."""
+        return self._body.decode(call, signature)
 
     def encode(self, request: Request, prediction: Prediction) -> Reply:
-        """One entry a row."""
-        names = list(prediction.outputs)
-        columns = [array.tolist() for array in prediction.outputs.values()]
-        rows = columns[0] if len(names) == 1 else [dict(zip(names, row, strict=True)) for row in zip(*columns)]  # noqa: B905
-        body = {"predictions": rows, "prediction_id": prediction.id, "model_version": prediction.version}
-        if prediction.nan_tokens:
-            return Reply(200, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
-        return Reply(200, _encode(body))
+        """One entry a row, or a column, as the request had it."""
+        return self._body.encode(request, prediction)
 
     def aim(self, call: Call) -> Aim:
         """``{"parameters": {"output", "class"}}`` beside the rows."""
