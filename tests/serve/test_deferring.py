@@ -85,7 +85,7 @@ def test_what_is_wrong_is_refused_at_once(plane: DataPlane, path: str, body: str
     ("method", "path", "status"),
     [
         ("GET", "/jobs/", 404), ("GET", "/jobs/../run", 404), ("GET", f"/jobs/{'0' * 32}", 404),
-        ("GET", f"/jobs/{'0' * 32}/result", 404), ("DELETE", f"/jobs/{'0' * 32}", 404), 
+        ("GET", f"/jobs/{'0' * 32}/result", 404), ("DELETE", f"/jobs/{'0' * 32}", 404),
         ("GET", "/jobs/%2e%2e%2fx", 404), ("GET", f"/jobs/{'0' * 32}/more", 404),
     ],
 )  # fmt: skip
