@@ -1,7 +1,7 @@
 """Stage 4, serve: endpoints that come and go at run time, on a data plane that nobody releases to.
 
     Enlist --below --models?--> signature, digests, memory --lock--> snapshot n + 1 --every worker proved it--> done
-                                                              `-- one could not --> snapshot n + 2, and why
+       `-- an archive: a package is made of it                `-- one could not --> snapshot n + 2, and why
     Dismiss --lock--> snapshot n + 1 without it --every worker went along--> done
 
 A release is the control plane's word, and a second author of its snapshots would undo it: there, both are refused.
@@ -25,6 +25,7 @@ from penstock.errors import Conflict, Corrupt, DeadlineExceeded, Forbidden, Inva
 from penstock.packages.digests import named, sha256_bytes
 from penstock.packages.find import package_in
 from penstock.packages.manifest import MANIFEST, parse_manifest
+from penstock.packages.mar import SUFFIX, import_mar, read_mar
 from penstock.packages.publickey import VerifyingKey
 from penstock.packages.read import open_package
 from penstock.records import Limits, Route, Snapshot, Variant, decode, encode
@@ -41,6 +42,8 @@ BACK_S = 10.0
 LOOK_S = 0.02
 LOCK = "snapshot.lock"
 MEMORY = "serve.memory"
+ARCHIVES = "archives"
+"""Where packages are kept that were made of archives, in the run folder."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -65,7 +68,10 @@ class Enlistment(NamedTuple):
 
     Attributes:
         source: As the caller wrote it.
+        folder: The package's; an archive's file until a package is made of it.
+        digest: Empty until then.
         model: The manifest's name of it.
+        rows: In one run; 0 leaves it to what is measured.
     """
 
     endpoint: str
@@ -73,6 +79,7 @@ class Enlistment(NamedTuple):
     folder: Path
     digest: str
     model: str
+    rows: int = 0
 
 
 class Enlisting:
@@ -98,13 +105,16 @@ class Enlisting:
             InvalidInput: The name is no name.
         """
         self._own()
-        folder = package_in(self._place(act.source))
+        place = self._place(act.source)
+        if place.suffix == SUFFIX:
+            name = read_mar(place).model_name
+            # A handler takes what it is written for: one request, unless somebody says more.
+            return Enlistment(_checked(act.endpoint or name), act.source, place, "", name, act.rows or 1)
+        folder = package_in(place)
         data = (folder / MANIFEST).read_bytes()
         manifest = parse_manifest(data)
-        endpoint = act.endpoint or manifest.name
-        if not _NAME.fullmatch(endpoint):
-            raise InvalidInput("this is no name of an endpoint", "use letters, digits, . _ and -", where="name")
-        return Enlistment(endpoint, act.source, folder, named(sha256_bytes(data)), manifest.name)
+        endpoint = _checked(act.endpoint or manifest.name)
+        return Enlistment(endpoint, act.source, folder, named(sha256_bytes(data)), manifest.name, act.rows)
 
     async def enlist(self, wanted: Enlistment) -> None:
         """Have it answer in every worker, or in none.
@@ -116,7 +126,7 @@ class Enlisting:
             Refused: A worker could not make it ready.
             DeadlineExceeded: It took too long.
         """
-        await asyncio.to_thread(self._admit, wanted)
+        wanted = await asyncio.to_thread(self._admit, wanted)
         number = self._change(lambda snapshot: self._with(snapshot, wanted))
         try:
             await self._everywhere(number, wanted.digest)
@@ -158,17 +168,21 @@ class Enlisting:
         folder = Path(os.path.realpath(self._roots[0] / text))
         if not any(root in folder.parents for root in self._roots):
             raise Forbidden("models may not be taken from there", "put it below a folder that --models names")
-        if not folder.is_dir():
-            raise NotFound("there is no such folder", "put the package there first", code="packages.none")
+        if not (folder.is_dir() or (folder.suffix == SUFFIX and folder.is_file())):
+            raise NotFound("there is no such folder or archive", "put the package there first", code="packages.none")
         return folder
 
-    def _admit(self, wanted: Enlistment) -> None:
+    def _admit(self, wanted: Enlistment) -> Enlistment:
         """On a thread: everything that can be known before a worker loads it."""
+        if not wanted.digest:
+            made = import_mar(wanted.folder, self._run / ARCHIVES)
+            wanted = wanted._replace(folder=made.folder, digest=made.digest)
         package = open_package(wanted.folder, keys=self._terms.keys, digest=wanted.digest)
         try:
             Needs(self._run / "needs").admit(package, wanted.digest)
         except NotReady as error:
             raise NotReady(error.message, error.hint, code=MEMORY) from error
+        return wanted
 
     def _change(self, change: Callable[[Snapshot], Snapshot]) -> int:
         """Write another snapshot; its number."""
@@ -193,13 +207,17 @@ class Enlisting:
     def _with(self, snapshot: Snapshot, wanted: Enlistment) -> Snapshot:
         if any(route.endpoint == wanted.endpoint for route in snapshot.routes):
             raise Conflict("there is an endpoint of that name", "remove it first", code="serve.enlisted")
+        limits = self._terms.limits
+        if wanted.rows:
+            batching = msgspec.structs.replace(limits.batching, rows=wanted.rows)
+            limits = msgspec.structs.replace(limits, batching=batching)
         route = Route(
             endpoint=wanted.endpoint,
             # Another one than that of any endpoint before it: an unload holds for one release.
             release=snapshot.number + 1,
             variants=(Variant(name="stable", model=wanted.model, version=1, digest=wanted.digest),),
             public=not snapshot.grants,
-            limits=self._terms.limits,
+            limits=limits,
             source=wanted.source,
         )
         packages = {**snapshot.packages, wanted.digest: str(wanted.folder)}
@@ -227,6 +245,12 @@ class Enlisting:
                 return False
             await asyncio.sleep(LOOK_S)
         return True
+
+
+def _checked(endpoint: str) -> str:
+    if not _NAME.fullmatch(endpoint):
+        raise InvalidInput("this is no name of an endpoint", "use letters, digits, . _ and -", where="name")
+    return endpoint
 
 
 def _without(snapshot: Snapshot, endpoint: str) -> Snapshot:

@@ -79,6 +79,7 @@ class Keeper:
         if act is None:
             answer(protocol.describe(operation, self.catalogue(operation.verb, call), call))
             return
+        protocol.admit(operation, self.catalogue(operation.verb, call), call)
         if isinstance(act, Enlist) and not act.endpoint:
             self._board.may(LOAD, call.headers, call.received_at)
             act = msgspec.structs.replace(act, endpoint=self.enlisting.plan(act).endpoint)
