@@ -21,7 +21,7 @@ LAYERS = [
     {"api", "console"},
     {"web"},
     {"app"},
-    {"build", "gate", "release", "serve", "score", "observe", "feedback", "pipelines", "tuning"},
+    {"build", "gate", "release", "serve", "score", "observe", "feedback", "pipelines", "tuning", "conformance"},
     {"registry", "log"},
     {"runtime"},
     {"packages"},

@@ -30,6 +30,7 @@ VERBS = {
     "trace": ("trace", "From one prediction back to package, data, code, gate report and approval."),
     "verify": ("verify", "Walk the chain of evidence with nothing but the public key."),
     "token": ("token", "Give an identity a token, or take it back."),
+    "conformance": ("conformance", "Ask any server, case by case, whether it keeps the Open Inference Protocol V2."),
     "doctor": ("doctor", "What this machine can do, and what it lacks."),
 }
 
@@ -68,7 +69,8 @@ def _run(name: str, words: list[str]) -> None:
         if not error.name or error.name.partition(".")[0] == "penstock":
             raise
         print(f"no  penstock {name} needs {error.name}, which is not installed", file=sys.stderr)
-        print("    try pip install 'penstock[platform]'", file=sys.stderr)
+        extra = name if name == "conformance" else "platform"
+        print(f"    try pip install 'penstock[{extra}]'", file=sys.stderr)
         sys.exit(2)
     gc.enable()
     run_verb(run, name, words)
@@ -90,5 +92,5 @@ def _list_verbs() -> None:
     print("usage: penstock VERB ...\n")
     print("Takes trained machine-learning models into production and keeps them right there.\n")
     for name, (_, text) in VERBS.items():
-        print(f"  {name:<9} {text}")
+        print(f"  {name:<11} {text}")
     print("\nEvery verb has --help with an example, and --json.")

@@ -1,0 +1,1 @@
+"""The Open Inference Protocol's messages as its specification numbers them, compiled; the kit's own copy."""
