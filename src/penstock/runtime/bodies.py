@@ -23,7 +23,7 @@ _SCHEME = "data:"
 _BASE64 = ";base64"
 _LEGIBLE = " !\"$&'()*+,-./:;<=>?@[\\]^_`{|}~#"
 _IN_TYPE = "/;=+.-_ \"'"
-_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?:\s*;[\x20-\x7e]*)?")
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?:[ \t]*;[\x20-\x7e]*)?", re.ASCII)
 
 
 def to_text(media_type: str, body: bytes) -> str:
@@ -54,7 +54,7 @@ def from_text(text: str) -> tuple[str, bytes]:
     head, comma, data = text.removeprefix(_SCHEME).partition(",")
     coded = head.endswith(_BASE64)
     media_type = unquote(head.removesuffix(_BASE64)) or PLAIN
-    if not comma:
+    if not comma or not _MEDIA_TYPE.fullmatch(media_type):
         raise _no_url()
     if not coded:
         return media_type, unquote_to_bytes(data)
