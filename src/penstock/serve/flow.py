@@ -29,6 +29,7 @@ from penstock.tensors import nothing
 
 _LOG = logging.getLogger("penstock.serve")
 _MOST_PATHS = 4096
+_METHODS = ("GET", "POST", "PUT")
 _PER_REQUEST = frozenset(
     {b"x-routing-key", b"x-event-time", b"x-deadline-ms", b"content-encoding", b"grpc-timeout", b"prefer"}
 )
@@ -79,6 +80,7 @@ class Flow:
             protocol = way[0]
             return self._along(call, way, answer)
         except PenstockError as error:
+            protocol = protocol or self._speaker(call.path)
             answer(protocol.refuse(error) if protocol else refuse(error))
         # The protocol boundary: whatever we did wrong is a fault in the log, and no stack for the caller.
         except Exception:
@@ -123,10 +125,15 @@ class Flow:
                 if operation.endpoint in self.board.endpoints and len(self._paths) < _MOST_PATHS:
                     self._paths[call.method, call.path] = (protocol, operation)
                 return protocol, operation
-        for method in ("GET", "POST"):
+        for method in _METHODS:
             if any(protocol.match(method, call.path) for protocol in self._protocols):
                 raise NotFound("the path takes another method", f"use {method}", code="serve.method")
         raise NotFound("there is no such path", "GET /v2/models lists the endpoints", code="serve.no_path")
+
+    def _speaker(self, path: str) -> ServingProtocol | None:
+        """Whose path it is, by any method: a refusal is in its words."""
+        spoken = (one for one in self._protocols if any(one.match(method, path) for method in _METHODS))
+        return next(spoken, None)
 
     def _along(self, call: Call, way: Way, answer: Answer) -> Job | None:
         """What its verb asks for."""
