@@ -103,10 +103,6 @@ class Card(msgspec.Struct, frozen=True):
         limits: Of the endpoint.
         waiting: Requests that wait in the worker that tells.
         batch_rows: Rows of its largest run, as they are now.
-        digests: Of the packages, in the order of the versions.
-        limits: Of the endpoint.
-        waiting: Requests that wait in the worker that tells.
-        batch_rows: Rows of its largest run, as they are now.
         labels: Name of each answering variant -> its version.
     """
 
@@ -121,10 +117,6 @@ class Card(msgspec.Struct, frozen=True):
     engine: str = ""
     statistics: tuple[Statistics, ...] = ()
     source: str = ""
-    digests: tuple[str, ...] = ()
-    limits: Limits = Limits()
-    waiting: int = 0
-    batch_rows: int = 0
     digests: tuple[str, ...] = ()
     limits: Limits = Limits()
     waiting: int = 0
@@ -146,14 +138,12 @@ class Catalogue(msgspec.Struct, frozen=True):
         regions: The caller's own; empty unless they were asked for.
         answers: Every endpoint answers just now, those included that the caller may not see.
         workers: What they say of themselves; empty unless it was asked for.
-        workers: What they say of themselves; empty unless it was asked for.
     """
 
     cards: Mapping[str, Card]
     ready: bool
     regions: tuple[Region, ...] = ()
     answers: bool = False
-    workers: tuple[WorkerStatus, ...] = ()
     workers: tuple[WorkerStatus, ...] = ()
 
     def card(self, name: str, version: str = "") -> Card:

@@ -15,13 +15,10 @@ from penstock.serve.cards import BatchCount, Card, Catalogue, Duration, State, S
 from penstock.serve.enginelines import EngineSum
 from penstock.serve.exposition import CONTENT_TYPE, exposition
 from penstock.serve.lane import Lane
-from penstock.serve.lane import Lane
 from penstock.serve.meters import Label, Sum, Totals, totals
 from penstock.serve.protocol import Call, Reply, Verb
 from penstock.serve.resting import statuses
 
-WORKERS = frozenset({"workers", "scale", "prefer", "enlist"})
-"""Verbs whose answer tells of the workers."""
 WORKERS = frozenset({"workers", "scale", "prefer", "enlist"})
 """Verbs whose answer tells of the workers."""
 PLATFORMS = {"onnxruntime": "onnx_onnxv1", "python": "python"}
@@ -83,10 +80,6 @@ def _card(board: Board, name: str, endpoint: ServedEndpoint | None, *, counted: 
         limits=endpoint.route.limits,
         waiting=sum(arm.model.lane.depth() for arm in endpoint.arms),
         batch_rows=max(_batch_rows(arm.model.lane, endpoint.route.limits) for arm in endpoint.arms),
-        digests=_digests(endpoint.route.variants),
-        limits=endpoint.route.limits,
-        waiting=sum(arm.model.lane.depth() for arm in endpoint.arms),
-        batch_rows=max(_batch_rows(arm.model.lane, endpoint.route.limits) for arm in endpoint.arms),
         labels={arm.variant.name: arm.version for arm in endpoint.arms},
     )
 
@@ -110,19 +103,6 @@ def _absent(board: Board, name: str, state: State, *, counted: Totals | None = N
         digests=_digests(variants),
         limits=route.limits if route else Limits(),
     )
-
-
-def _digests(variants: Sequence[Variant]) -> tuple[str, ...]:
-    """Of each answering version, in their order."""
-    digests: dict[int, str] = {}
-    for variant in variants:
-        if not variant.shadow:
-            digests.setdefault(variant.version, variant.digest)
-    return tuple(digests.values())
-
-
-def _batch_rows(lane: Lane, limits: Limits) -> int:
-    return limits.batching.rows or lane.pace.batch_rows
 
 
 def _digests(variants: Sequence[Variant]) -> tuple[str, ...]:
