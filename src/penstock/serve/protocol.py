@@ -403,13 +403,6 @@ class ServingProtocol(Protocol):
             InvalidInput: It cannot be done; NotFound and Forbidden say the same.
         """
 
-    def admit(self, operation: Operation, catalogue: Catalogue, call: Call) -> None:
-        """Look at what is there before an act.
-
-        Raises:
-            InvalidInput: It cannot be done; NotFound and Forbidden say the same.
-        """
-
     def event(self, reply: Reply) -> bytes:
         """A piece of an answer that comes in several, a refusal included: an event (WHATWG HTML, 9.2)."""
         lines = b"".join(b"data: %b\n" % line for line in reply.body.splitlines())
