@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from penstock.errors import Forbidden
 from penstock.records import Limits, Variant
@@ -16,7 +17,7 @@ from penstock.serve.enginelines import EngineSum
 from penstock.serve.exposition import CONTENT_TYPE, exposition
 from penstock.serve.lane import Lane
 from penstock.serve.meters import Label, Sum, Totals, totals
-from penstock.serve.protocol import Call, Reply, Verb
+from penstock.serve.protocol import QUERY, Call, Reply, Verb
 from penstock.serve.resting import statuses
 
 WORKERS = frozenset({"workers", "scale", "prefer", "enlist"})
@@ -56,7 +57,15 @@ def metrics(board: Board, meters: Path, call: Call) -> Reply:
         if READ not in grant.permissions and PREDICT not in grant.permissions:
             raise Forbidden("the token may not read metrics", "ask for one that may")
     own = {"penstock_ready": float(board.ready()), "penstock_snapshot": float(board.number)}
-    return Reply(200, exposition(meters, own), CONTENT_TYPE)
+    digests = {
+        (name, str(one.version)): one.digest
+        for name, route in board.routes.items()
+        for one in route.variants
+        if not one.shadow
+    }
+    query = parse_qsl(call.headers.get(QUERY, b"").decode("ascii", "replace"))
+    names = frozenset(value for name, value in query if name == "name[]")
+    return Reply(200, exposition(meters, own, digests, names), CONTENT_TYPE)
 
 
 def _card(board: Board, name: str, endpoint: ServedEndpoint | None, *, counted: Totals | None) -> Card:

@@ -19,7 +19,7 @@ import numpy as np
 from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.features import Features, Target, features_of, target_of
-from penstock.serve.lane import Job, Result, gone
+from penstock.serve.lane import Job, Result
 from penstock.serve.models import Model
 from penstock.serve.protocol import ANY_AIM, Aim, Call, Explanation, Reply, ServingProtocol
 from penstock.serve.visit import Answer, Desk, Visit
@@ -30,7 +30,7 @@ MOST_ROWS = 16
 """Rows of one request: each takes up to `penstock.statistics.shapley.MOST_MIXTURES` rows of the model's time."""
 PART_ROWS = 256
 PART_S = 0.01
-"""Rows of one part, and how long a run of it may be expected to take."""
+"""Rows of one part, and how long a run of it may be expected to take: so long, or half as long again as one row."""
 _LOG = logging.getLogger("penstock.serve")
 
 Parts = Generator[Arrays, Arrays, Explanation]
@@ -80,8 +80,6 @@ class Explaining(Visit):
         if self.finished or self._parts is None:
             return
         try:
-            if self.cancelled:
-                raise gone()
             arrays = next(self._parts) if outputs is None else self._parts.send(outputs)
             self.arm.model.lane.submit(Part(self, arrays), self._endpoint.route.limits.queue)
         except StopIteration as stop:
@@ -162,7 +160,9 @@ class Explaining(Visit):
         answers: list[Floats] = []
         start = 0
         while start < len(plan.own):
-            part = slice(start, start + min(PART_ROWS, self.arm.model.lane.pace.rows_within(PART_S)))
+            pace = self.arm.model.lane.pace
+            most = min(PART_ROWS, pace.rows_within(max(PART_S, 1.5 * pace.run_s(1))))
+            part = slice(start, start + most)
             mixed = self._features.mixed(own, background, plan.own[part], plan.behind[part])
             answers.append(target.read(self._decided((yield mixed)), row))
             start = part.stop

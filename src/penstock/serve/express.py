@@ -1,7 +1,7 @@
 """Stage 4, serve: the usual requests of one event-loop turn, answered together.
 
     ticket (who, where, which dialect: checked when its head first came) + body --take--> ... end of the turn:
-        decode each -> choose -> stack -> one engine run -> one count, one capture, one write -> encode -> answer each
+        decode each -> choose -> stack -> one engine run -> encode -> one count, one capture, one write -> answer each
 
 Nothing is refused here: whatever is unusual in any way, an error included, goes to `Flow.handle`, which is complete.
 """
@@ -16,10 +16,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from penstock.log.captures import FORMAT, Capture, blocks
-from penstock.records import Route
+from penstock.log.captures import Rest, Stem, blocks
 from penstock.serve.board import ServedEndpoint
-from penstock.serve.meters import Label
+from penstock.serve.meters import CounterSeries, Label
 from penstock.serve.router import Arm, choose
 from penstock.serve.rowcodec import Row, RowCodec, RunAnswers, Said, find_codec
 from penstock.serve.thresholds import decide
@@ -81,7 +80,7 @@ class Ids:
 
 
 class Express:
-    """RunAnswers the usual requests of one endpoint in one form of one dialect.
+    """Answers the usual requests of one endpoint in one form of one dialect.
 
     Args:
         desk: What all requests share.
@@ -95,6 +94,8 @@ class Express:
         self._ids = ids
         self._endpoint = endpoint
         self._codec = codec
+        self._logged = endpoint.route.limits.log != "off"
+        self._books: dict[Arm, Book] = {}
         self._taken: list[Entry] = []
         self._loop = asyncio.get_running_loop()
 
@@ -118,12 +119,11 @@ class Express:
             rows = [decode(entry.body) for entry in entries]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             entries, rows = self._usual(entries)
-        over = [entry for entry in entries if 0.0 < entry.ticket.expires_at <= now]
-        if over:
+        if not entries:
+            return
+        if any([0.0 < entry.ticket.expires_at <= now for entry in entries]):  # noqa: C419 (a list is faster)
             for entry in entries:
                 entry.unusual()
-            return
-        if not entries:
             return
         ids = self._ids.many(len(entries))
         said = self._codec.said(rows)
@@ -159,11 +159,12 @@ class Express:
         return runs
 
     def _answer(self, run: Run, now: float) -> None:
-        arm, entries, rows, ids, _ = run
+        arm, entries, rows, ids, said = run
         try:
             arrays = self._codec.stack(rows)
             outputs = self._outputs(arm, arrays, len(rows))
-            answers = self._codec.encode(RunAnswers(self._endpoint.route.endpoint, arm.version, ids, rows, outputs))
+            endpoint = self._endpoint.route.endpoint
+            answers = self._codec.encode(RunAnswers(endpoint, arm.version, ids, rows, outputs, said.client_ids))
         # The worker loop: one request's row may be what broke the run, so each is asked for alone, and told apart.
         except Exception:
             for entry in entries:
@@ -185,22 +186,42 @@ class Express:
 
     def _keep(self, run: Run, arrays: Arrays, outputs: Arrays, now: float) -> None:
         """Count and record before anything is answered."""
-        arm, entries = run.arm, run.entries
+        arm, entries, _, ids, said = run
+        book = self._books.get(arm) or self._open(arm)
+        requests = len(entries)
+        end = perf_counter()
+        latencies_s = [end - entry.started for entry in entries]
+        waited_ns = book.series.add_rows(latencies_s)
+        engine = arm.model.engine
+        if engine is not None and engine.series is not None:
+            # What is not the run itself is waiting for the turn's end, decoding included.
+            infer_ns = requests * engine.last_ns
+            engine.series.asked(requests, 0, max(waited_ns - infer_ns, 0), infer_ns, 0)
+        if self._logged:
+            subjects = [entry.ticket.subject for entry in entries]
+            rest = Rest(
+                now,
+                ids,
+                latencies_s,
+                blocks(arrays),
+                blocks(outputs),
+                (),
+                [key or own_id for key, own_id in zip(said.keys, ids, strict=True)] if said.keys else (),
+                [at or now for at in said.event_times] if said.event_times else (),
+                said.client_ids,
+                subjects if any(subjects) else (),
+            )
+            self._desk.recorder.record_now(book.stem.pieces(rest), requests)
+
+    def _open(self, arm: Arm) -> Book:
+        """The book of a variant, from its first answer on."""
         route = self._endpoint.route
         series = arm.series.get("ok")
         if series is None:
             label = Label(route.endpoint, arm.version, arm.variant.name, "ok")
             series = arm.series["ok"] = self._desk.meters.series(label)
-        end = perf_counter()
-        latencies_s = [end - entry.started for entry in entries]
-        series.add_rows(latencies_s)
-        engine = arm.model.engine
-        if engine is not None and engine.series is not None:
-            # What is not the run itself is waiting for the turn's end, decoding included.
-            infer_ns = len(entries) * engine.last_ns
-            engine.series.asked(len(entries), 0, max(int(sum(latencies_s) * 1e9) - infer_ns, 0), infer_ns, 0)
-        if route.limits.log != "off":
-            self._desk.recorder.record_now(_capture(route, run, (arrays, outputs), latencies_s=latencies_s, now=now))
+        book = self._books[arm] = Book(series, Stem(route.endpoint, route.release, arm.variant, "ok"))
+        return book
 
 
 class Station:
@@ -240,6 +261,13 @@ class Station:
         return found
 
 
+class Book(NamedTuple):
+    """Where a variant's answers are counted, and how its captures begin."""
+
+    series: CounterSeries
+    stem: Stem
+
+
 class Run(NamedTuple):
     """Requests that one variant answers together."""
 
@@ -264,32 +292,3 @@ class Run(NamedTuple):
 def _at(column: Sequence[T], places: list[int]) -> list[T]:
     """What a column has at some places; nothing where it is empty."""
     return [column[place] for place in places] if column else []
-
-
-def _capture(
-    route: Route, run: Run, arrays: tuple[Arrays, Arrays], *, latencies_s: Sequence[float], now: float
-) -> Capture:
-    arm, entries, _, ids, said = run
-    variant = arm.variant
-    subjects = [entry.ticket.subject for entry in entries]
-    return Capture(
-        FORMAT,
-        route.endpoint,
-        route.release,
-        variant.model,
-        variant.version,
-        variant.name,
-        variant.share,
-        False,
-        "ok",
-        now,
-        ids,
-        latencies_s,
-        blocks(arrays[0]),
-        blocks(arrays[1]),
-        (),
-        [key or own_id for key, own_id in zip(said.keys, ids, strict=True)] if said.keys else (),
-        [at or now for at in said.event_times],
-        said.client_ids,
-        subjects if any(subjects) else (),
-    )

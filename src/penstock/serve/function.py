@@ -26,6 +26,25 @@ PACKAGE = "package"
 Deliver = Callable[[Reply], None]
 
 
+class HttpHeaders(Protocol):
+    """A request's headers, as Flask has them."""
+
+    def items(self) -> list[tuple[str, str]]:
+        """Each name with each of its values."""
+
+
+class HttpRequest(Protocol):
+    """An HTTP request, as Flask has it."""
+
+    method: str
+    path: str
+    query_string: bytes
+    headers: HttpHeaders
+
+    def get_data(self) -> bytes:
+        """The body."""
+
+
 class ServingFunction(Protocol):
     """What a platform calls.
 

@@ -11,6 +11,7 @@ memory kept and restored, between opening the package and answering.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -34,6 +35,8 @@ from penstock.serve.encodings import decompressed
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.pace import measure
 from penstock.serve.protocol import QUERY, Call, Manner, Reply, refuse
+
+_LINE_END = re.compile(rb"[\r\n\0]")
 
 
 class HandlerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,13 +121,10 @@ class Handler:
             within_s: Time until an answer is of no use any more; 0 goes by the request and the endpoint alone.
         """
         path, mark, query = target.partition("?")
-        found: dict[bytes, bytes] = {}
-        for name, value in headers:
-            key, text = name.lower().encode("latin-1", "replace"), value.encode("utf-8", "replace")
-            found[key] = found[key] + b"," + text if key in found else text
-        if mark:
-            found[QUERY] = query.encode("ascii", "replace")
         try:
+            found = _joined(headers)
+            if mark:
+                found[QUERY] = query.encode("ascii", "replace")
             if b"content-encoding" in found:
                 body = decompressed(body, found[b"content-encoding"], self.options.body_bytes)
             if len(body) > self.options.body_bytes:
@@ -195,6 +195,21 @@ def _snapshot(package: Package, options: HandlerOptions) -> Snapshot:
     endpoint = options.name or manifest.name
     route = Route(endpoint=endpoint, release=1, variants=(variant,), public=not grants, limits=limits)
     return Snapshot(number=1, routes=(route,), packages={package.digest: str(package.folder)}, grants=grants)
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[bytes, bytes]:
+    """Headers as a listener gives them.
+
+    Raises:
+        InvalidInput: One has a line end in it: some are answered, and would be headers of the answer.
+    """
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key, text = name.lower().encode("latin-1", "replace"), value.encode("utf-8", "replace")
+        if _LINE_END.search(text) or key[:1] == b":":
+            raise InvalidInput("a header has a character that none may have", "leave it out", where="headers")
+        found[key] = found[key] + b"," + text if key in found else text
+    return found
 
 
 def _hurried(call: Call, within_s: float) -> Call:

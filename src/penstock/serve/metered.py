@@ -76,7 +76,7 @@ class MeteredRemoteEngine(MeteredEngine):
 
     @property
     def need_bytes(self) -> int:
-        """Memory that one of its processes takes."""
+        """Memory that its processes take."""
         return self._remote.need_bytes
 
     def ask(self, inputs: Arrays) -> SandboxedModel | None:

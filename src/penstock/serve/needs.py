@@ -2,7 +2,7 @@
 
 loaded once --keep--> run/needs/<digest> --of--> asked for before it is loaded again, by any worker
 
-What a sandboxed model takes is that of its process and of the spare.
+What a sandboxed model takes is that of its template, and what the process that answers does not share with it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from penstock.packages.read import Package
 from penstock.runtime.engine import Engine, RemoteEngine
 from penstock.runtime.memory import require
 from penstock.serve.snapshots import leave_word
-
-PROCESSES = 2
-"""A model in the sandbox is there twice: the process that answers, and its spare."""
 
 
 class Needs:
@@ -56,7 +53,7 @@ class Needs:
 def measured(engine: Engine, grown_bytes: int) -> int:
     """What a loaded model takes: its processes, or what this one has grown by."""
     if isinstance(engine, RemoteEngine):
-        return PROCESSES * engine.need_bytes
+        return engine.need_bytes
     return max(grown_bytes, 0)
 
 

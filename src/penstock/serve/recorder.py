@@ -10,7 +10,7 @@ counted, and predictions go on. An endpoint with ``log: strict`` is answered aft
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from penstock.log.captures import Capture, pieces
@@ -47,10 +47,16 @@ class Recorder:
             self._loop.call_soon(self.flush)
         self._take(capture)
 
-    def record_now(self, capture: Capture) -> None:
-        """Take one run's requests and write them, with what else the turn has so far."""
+    def record_now(self, payload: Sequence[bytes], requests: int) -> None:
+        """Take one run's requests and write them, with what else the turn has so far.
+
+        Args:
+            payload: The pieces of their capture.
+            requests: How many they are.
+        """
         if self._journal is not None:
-            self._take(capture)
+            self._pieces += frame(*payload)
+            self._requests += requests
             self.flush()
 
     def when_durable(self, answer: Callable[[bool], None]) -> None:

@@ -36,13 +36,14 @@ NOTHING_SAID = Said()
 
 
 class RunAnswers(NamedTuple):
-    """What one variant answered to a run's rows; `ids` are ours, one a row."""
+    """What one variant answered to a run's rows; `ids` are ours, one a row, `client_ids` as in `Said`."""
 
     endpoint: str
     version: str
     ids: Sequence[str]
     rows: Sequence[Row]
     outputs: Arrays
+    client_ids: Sequence[str] = ()
 
 
 class Bodies(NamedTuple):

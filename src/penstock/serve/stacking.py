@@ -8,8 +8,9 @@ own conversion and refuses what does not fit; who calls then lets the complete p
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from math import nan
+from collections.abc import Callable, Sequence
+from itertools import chain
+from math import nan, prod
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +29,13 @@ Value = str | int | float | bool | None
 
 
 class _Input(NamedTuple):
-    """How an input's flat values become its array; `code` is empty for text."""
+    """How an input's flat values become its array; `code` is empty for text, `pack` packs one row of numbers."""
 
     name: str
     code: str
     dtype: np.dtype[np.generic]
     row: tuple[int, ...]
+    pack: Callable[..., bytes]
 
 
 class Stacking:
@@ -57,6 +59,18 @@ class Stacking:
             one.name: _texts(one, flat, rows) if not one.code else _numbers(one, flat, rows)
             for one, flat in zip(self._inputs, values, strict=True)
         }
+
+    def stack_rows(self, rows: Sequence[Sequence[Value]]) -> Arrays:
+        """The array of the only input of a signature, of one sequence of values a row; see `stack`."""
+        one = self._inputs[0]
+        if one.code:
+            try:
+                # A row at a time: nobody makes one long list of all values first.
+                data = b"".join([one.pack(*row) for row in rows])
+                return {one.name: np.frombuffer(data, one.dtype).reshape(len(rows), *one.row)}
+            except struct.error:
+                pass  # some are missing, or out of range
+        return self.stack([list(chain.from_iterable(rows))], len(rows))
 
 
 def stacking_of(signature: Signature) -> Stacking | None:
@@ -86,7 +100,8 @@ def element_of(spec: TensorSpec) -> object:
 
 
 def _input(spec: TensorSpec) -> _Input:
-    return _Input(spec.name, _CODES.get(spec.datatype, ""), DTYPES[spec.datatype], spec.shape[1:])
+    code, row = _CODES.get(spec.datatype, ""), spec.shape[1:]
+    return _Input(spec.name, code, DTYPES[spec.datatype], row, struct.Struct(f"={prod(row)}{code or 'x'}").pack)
 
 
 def _numbers(one: _Input, flat: Sequence[Value], rows: int) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -252,7 +253,7 @@ def _handled(prediction: Prediction) -> Reply:
     return Reply(200, body, media_type.encode("latin-1", "replace"))
 
 
-def _json(rows: list[object], form: _Form, *, nan_tokens: bool) -> Reply:
+def _json(rows: Sequence[object], form: _Form, *, nan_tokens: bool) -> Reply:
     body: object = rows[0] if form.alone and len(rows) == 1 else rows
     if form.envelope:
         body = {"predictions": rows}

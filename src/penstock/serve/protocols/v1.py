@@ -29,6 +29,7 @@ from penstock.serve.protocol import (
     ServingProtocol,
     Verb,
 )
+from penstock.serve.tfcards import version_statuses
 from penstock.tensors import Signature
 
 _encode = msgspec.json.Encoder().encode
@@ -94,4 +95,5 @@ class V1Protocol(ServingProtocol):
         if not operation.endpoint:
             return Reply(200, _encode({"models": list(catalogue.cards)}))
         card = catalogue.card(operation.endpoint)
-        return Reply(200 if card.ready else 503, _encode({"name": card.name, "ready": card.ready}))
+        body = {"name": card.name, "ready": card.ready, "model_version_status": version_statuses(card, "")}
+        return Reply(200 if card.ready else 503, _encode(body))

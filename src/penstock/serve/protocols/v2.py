@@ -16,10 +16,11 @@ from typing import cast
 import msgspec
 import numpy as np
 
-from penstock.errors import InvalidInput
+from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.cardforms import Form, describe, load_asked, unload_asked
 from penstock.serve.cards import Catalogue
 from penstock.serve.explanations import aim_in
+from penstock.serve.habits import HABITS
 from penstock.serve.inferhints import SPAN, unspoken
 from penstock.serve.inferrequest import Requests, from_head
 from penstock.serve.protocol import (
@@ -40,6 +41,7 @@ from penstock.serve.protocol import (
     Unload,
     Unregister,
     Verb,
+    refuse,
 )
 from penstock.serve.tensordata import from_raw, parse, shaped, to_raw
 from penstock.tensors import DTYPES, Array, Floats, Signature, TensorSpec
@@ -56,7 +58,7 @@ class _Output(msgspec.Struct, gc=False):
 class _Answer(msgspec.Struct, gc=False):
     model_name: str
     model_version: str
-    id: str
+    id: str | msgspec.UnsetType
     parameters: dict[str, str]
     outputs: list[_Output]
 
@@ -93,16 +95,20 @@ _FIXED: dict[tuple[str, str], Verb] = {
 _LOAD = re.compile(r"/v2/repository/models/([^/]+)/(load|unload)")
 _REGION = re.compile(r"/v2/systemsharedmemory/region/([^/]+)/(register|unregister|status)")
 _UNSPOKEN = re.compile(r"/v2/(?:cudasharedmemory/.*|logging|trace/setting|models/[^/]+/trace/setting)")
+_HEALTH = frozenset({"live", "ready", "model_ready"})
 _UNSPOKEN_WORDS = {"c": "CUDA shared memory regions", "l": "log settings", "t": "trace settings"}
 
 
 class V2Protocol(ServingProtocol):
     """Open Inference Protocol V2, REST."""
 
-    forms = ("v2.json", "v2.raw")
+    forms: tuple[str, ...] = ("v2.json", "v2.raw")
 
     def __init__(self, manner: Manner = STRICT) -> None:
         super().__init__(manner)
+        self._habits = HABITS[manner.compat]
+        if not self._habits.own_id or self._habits.nan_tokens:
+            self.forms = ()
         self._requests = Requests()
 
     def match(self, method: str, path: str) -> Operation | None:
@@ -148,10 +154,11 @@ class V2Protocol(ServingProtocol):
                 tail.append(to_raw(array))
                 output.parameters = {"binary_data_size": len(tail[-1])}
             else:
-                output.data = _values(array, nan_tokens=prediction.nan_tokens)
+                output.data = _values(array, nan_tokens=prediction.nan_tokens or self._habits.nan_tokens)
             outputs.append(output)
         own = {"prediction_id": prediction.id}
-        answer = _Answer(prediction.endpoint, prediction.version, request.client_id or prediction.id, own, outputs)
+        own_id = request.client_id or (prediction.id if self._habits.own_id else msgspec.UNSET)
+        answer = _Answer(prediction.endpoint, prediction.version, own_id, own, outputs)
         head = _encode(answer)
         if not tail:
             return Reply(200, head)
@@ -201,8 +208,24 @@ class V2Protocol(ServingProtocol):
         """Health, metadata, lists, statistics, configuration, regions; what an act came to."""
         if operation.verb == "unspoken":
             raise unspoken(_UNSPOKEN_WORDS[operation.endpoint])
-        status, body = describe(operation, catalogue, Form(call.body, "verbose" in call.query))
+        habits = self._habits
+        verbose = habits.act_body or "verbose" in call.query
+        status, body = describe(operation, catalogue, Form(call.body, verbose))
+        if operation.verb in _HEALTH and not habits.health_body:
+            body = None
+        if operation.verb == "model_ready" and status != 200:
+            status = habits.unready
         return Reply(status, b"" if body is None else _encode(body))
+
+    def refuse(self, error: PenstockError, reference: str = "") -> Reply:
+        """As everywhere; what is malformed as the servers do whose habits are followed."""
+        reply = refuse(error, reference)
+        if reply.status != 400 or error.code != "input.malformed":
+            return reply
+        if self._habits.detail:
+            body = {"error": str(error), "code": error.code, "detail": [{"msg": str(error), "loc": ["body"]}]}
+            return Reply(self._habits.malformed, _encode(body))
+        return reply
 
 
 def _rarely(method: str, path: str) -> Operation | None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from types import GenericAlias, UnionType
 from typing import cast
 
 import msgspec
 
+from penstock.serve.cloudevents import is_event
 from penstock.serve.rowcodec import NOTHING_SAID, Bodies, Row, RowCodec, RunAnswers, Said
+from penstock.serve.rowvalues import is_base64
 from penstock.serve.stacking import Stacking, Value, element_of, stacking_of, width_of
 from penstock.tensors import Array, Arrays, Signature, json_rows
 
@@ -33,8 +34,7 @@ class V1JsonRows:
     @staticmethod
     def fit(signature: Signature, headers: Mapping[bytes, bytes]) -> RowCodec | None:
         """See `RowCodecType.fit`."""
-        del headers  # V1 says nothing about the body in them
-        return _codec(signature)
+        return None if is_event(headers) else _codec(signature)
 
     def __init__(self, stacking: Stacking, decode: Callable[[bytes], Row], *, matrix: bool) -> None:
         self.decode = decode
@@ -50,8 +50,9 @@ class V1JsonRows:
     def stack(self, rows: Sequence[Row]) -> Arrays:
         """See `RowCodec.stack`."""
         instances = [_values(cast("_Request", row).instances[0]) for row in rows]
-        columns = [list(chain.from_iterable(instances))] if self._matrix else list(zip(*instances, strict=True))
-        return self._stacking.stack(columns, len(rows))
+        if self._matrix:
+            return self._stacking.stack_rows(instances)
+        return self._stacking.stack(list(zip(*instances, strict=True)), len(rows))
 
     def encode(self, answers: RunAnswers) -> Bodies:
         """See `RowCodec.encode`."""
@@ -69,7 +70,7 @@ class V1JsonRows:
 @lru_cache(64)
 def _codec(signature: Signature) -> RowCodec | None:
     stacking = stacking_of(signature)
-    if stacking is None or any(len(spec.shape) > 2 for spec in signature.outputs):
+    if stacking is None or any(len(spec.shape) > 2 or is_base64(spec) for spec in signature.outputs):
         return None
     first = signature.inputs[0]
     matrix = len(signature.inputs) == 1 and first.shape != (-1, 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from types import GenericAlias
 from typing import Annotated, Literal, Protocol, cast
 
@@ -75,9 +74,8 @@ class V2JsonRows:
         """See `RowCodec.stack`."""
         tensors = [row.inputs for row in cast("Sequence[_Decoded]", rows)]
         if self._inputs == 1:
-            flat: list[Sequence[Value]] = [list(chain.from_iterable([one[0].data for one in tensors]))]
-        else:
-            flat = [[one.data[0] for one in column] for column in zip(*tensors, strict=True)]
+            return self._stacking.stack_rows([one[0].data for one in tensors])
+        flat = [[one.data[0] for one in column] for column in zip(*tensors, strict=True)]
         return self._stacking.stack(flat, len(rows))
 
     def encode(self, answers: RunAnswers) -> Bodies:
@@ -87,11 +85,11 @@ class V2JsonRows:
         template = self._templates.get(shape)
         if template is None:
             template = self._templates[shape] = _template(answers.endpoint, answers.version, outputs)
-        ids = [own.encode() for own in answers.ids]
-        rows = cast("Sequence[_Decoded]", answers.rows)
-        named = [_json(row.id) if row.id else b'"%b"' % own for row, own in zip(rows, ids, strict=True)]
+        ids = quoted = _json(answers.ids)[1:-1].split(b",")  # they are plain
+        if answers.client_ids:
+            quoted = [_json(client) if client else own for client, own in zip(answers.client_ids, ids, strict=True)]
         columns = [json_rows(array) for array in outputs.values()]
-        contents = [template % line for line in zip(named, ids, *columns, strict=True)]
+        contents = [template % line for line in zip(quoted, ids, *columns, strict=True)]
         return Bodies([_HEADERS] * len(contents), contents)
 
 
@@ -121,7 +119,7 @@ def _template(endpoint: str, version: str, outputs: Arrays) -> bytes:
     """An answer with places for its id, our id and each output's values."""
     lines = b",".join(_output(name, array) for name, array in outputs.items())
     names = _literal(b'{"model_name":%b,"model_version":%b,"id":' % (_json(endpoint), _json(version)))
-    return names + b'%b,"parameters":{"prediction_id":"%b"},"outputs":[' + lines + b"]}"
+    return names + b'%b,"parameters":{"prediction_id":%b},"outputs":[' + lines + b"]}"
 
 
 def _output(name: str, array: Array) -> bytes:

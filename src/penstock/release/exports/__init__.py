@@ -1,0 +1,1 @@
+"""Folders that other people's platforms deploy, one file a platform."""
