@@ -72,6 +72,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         # Before V1, whose ``GET /`` is Azure ML's where Azure ML runs this.
         "azureml": Adapter("penstock.serve.protocols.azureml:AzuremlProtocol"),
         "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
+        "tfs": Adapter("penstock.serve.protocols.tfs:TfsProtocol"),
         "torchserve": Adapter("penstock.serve.protocols.torchserve:TorchserveProtocol"),
     },
     "lane": {
