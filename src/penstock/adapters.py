@@ -66,12 +66,18 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     },
     "reader": {
         "large-json": Adapter("penstock.serve.readers.largejson:LargeJson", "simd"),
+        "parquet": Adapter("penstock.serve.readers.parquet:ParquetRows", "platform"),
     },
     "protocol": {
+        # First: its routes are those that its platform names, whosever else they are.
+        "vertex": Adapter("penstock.serve.protocols.vertex:VertexProtocol"),
         "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),
         # Before V1, whose ``GET /`` is Azure ML's where Azure ML runs this.
         "azureml": Adapter("penstock.serve.protocols.azureml:AzuremlProtocol"),
         "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
+        # MLflow's leaves SageMaker the paths that they share, where SageMaker runs this.
+        "mlflow": Adapter("penstock.serve.protocols.mlflow:MlflowProtocol"),
+        "sagemaker": Adapter("penstock.serve.protocols.sagemaker:SagemakerProtocol"),
         "tfs": Adapter("penstock.serve.protocols.tfs:TfsProtocol"),
         "torchserve": Adapter("penstock.serve.protocols.torchserve:TorchserveProtocol"),
     },
