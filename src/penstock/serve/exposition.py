@@ -1,7 +1,7 @@
 """Stage 4, serve: the counters as Prometheus text, summed over all workers.
 
-Comes in: the folder of the workers' counters. Goes out: text in the exposition format 0.0.4. TorchServe's three names of
-the same counts are among them, so that its dashboards go on.
+Comes in: the folder of the workers' counters. Goes out: text in the exposition format 0.0.4. TorchServe's three names
+of the same counts are among them, so that its dashboards go on.
 """
 
 from __future__ import annotations
