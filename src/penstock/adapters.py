@@ -58,6 +58,11 @@ _TABLE: dict[str, dict[str, Adapter]] = {
     "target": {
         "local": Adapter("penstock.release.targets.local:LocalTarget", "platform"),
     },
+    "export": {
+        "lambda": Adapter("penstock.release.exports.aws_lambda:LambdaExport", "platform"),
+        "google-function": Adapter("penstock.release.exports.google_function:GoogleFunctionExport", "platform"),
+        "azureml": Adapter("penstock.release.exports.azureml:AzureMlExport", "platform"),
+    },
     "rowcodec": {
         "v2.json": Adapter("penstock.serve.rowcodecs.v2json:V2JsonRows"),
         "v2.raw": Adapter("penstock.serve.rowcodecs.v2raw:V2RawRows"),
@@ -75,11 +80,16 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         # Before V1, whose ``GET /`` is Azure ML's where Azure ML runs this.
         "azureml": Adapter("penstock.serve.protocols.azureml:AzuremlProtocol"),
         "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
+        "tfs": Adapter("penstock.serve.protocols.tfs:TfsProtocol"),
         # MLflow's leaves SageMaker the paths that they share, where SageMaker runs this.
         "mlflow": Adapter("penstock.serve.protocols.mlflow:MlflowProtocol"),
         "sagemaker": Adapter("penstock.serve.protocols.sagemaker:SagemakerProtocol"),
-        "tfs": Adapter("penstock.serve.protocols.tfs:TfsProtocol"),
         "torchserve": Adapter("penstock.serve.protocols.torchserve:TorchserveProtocol"),
+    },
+    "function": {
+        "aws-lambda": Adapter("penstock.serve.functions.aws_lambda:LambdaFunction"),
+        "google-cloud": Adapter("penstock.serve.functions.google_cloud:GoogleFunction"),
+        "azure-ml": Adapter("penstock.serve.functions.azure_ml:AzureMlFunction"),
     },
     "lane": {
         "inline": Adapter("penstock.serve.lanes.inline:InlineLane"),

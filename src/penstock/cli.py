@@ -27,6 +27,7 @@ VERBS = {
     "drift": ("drift", "What moved since the model was trained, and whether it matters."),
     "tune": ("tune", "Measure how an endpoint is served best: workers, threads, batches."),
     "serve": ("serve", "Answer predictions from one package folder, with no control plane."),
+    "export": ("export", "Write a version as a folder for AWS Lambda, Google Cloud or Azure ML."),
     "trace": ("trace", "From one prediction back to package, data, code, gate report and approval."),
     "verify": ("verify", "Walk the chain of evidence with nothing but the public key."),
     "token": ("token", "Give an identity a token, or take it back."),
