@@ -25,6 +25,7 @@ from packages_for_tests import echo_package, linear_package, raising_package, sl
 from penstock.records import Batching, Limits
 
 ROWS = json.loads((Path(__file__).parent / "matrix_v2.json").read_text())
+COMPAT = json.loads((Path(__file__).parent / "compat_v2.json").read_text())
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "br": lambda b: b}
 ROW = v2([[1.0, 2.0, 3.0, 4.0]])
 SLOW = "/v2/models/slow/infer"
@@ -77,7 +78,24 @@ def asked(plane: DataPlane, step: dict) -> Answered:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "steps" in row], ids=lambda row: row["row"])
 def test_row(planes: dict[str, DataPlane], row: dict) -> None:
-    for step in row["steps"]:
+    hold(planes, row["steps"])
+
+
+@pytest.mark.parametrize("compat", COMPAT)
+def test_whose_habits_are_followed(tmp_path: Path, compat: str) -> None:
+    plane = DataPlane(tmp_path)
+    plane.write(route("echo", plane.add(echo_package, tmp_path / "echo")))
+    plane.start("--spares", "0", "--allow", "load", "--compat", compat, workers=1)
+    try:
+        plane.settled(workers=1)
+        hold({"usual": plane}, COMPAT[compat])
+    finally:
+        plane.stop()
+
+
+def hold(planes: dict[str, DataPlane], steps: list[dict]) -> None:
+    """Each step is answered as it says."""
+    for step in steps:
         answer = asked(planes[step.get("plane", "usual")], step)
         assert answer.status == step["status"], (step, answer.body)
         text = answer.body.decode("utf-8", "replace")
