@@ -126,7 +126,7 @@ def open_function(folder: Path, *, digest: str = "", version: int = 1) -> Lambda
 def _left_s(context: object) -> float:
     """What is left of the invocation, in seconds; 0 where there is no limit."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
-    return max(float(remaining()) / 1e3 - RESERVE_S, 0.001) if remaining is not None else 0.0
+    return max(float(remaining()) / 1e3 - RESERVE_S, 1e-6) if remaining is not None else 0.0
 
 
 def _line(name: str, value: str) -> bytes:
