@@ -32,6 +32,9 @@ def run(
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that answer; 0: one a usable processor.")] = 0,
     behind: Annotated[str, typer.Option(help="proxy: a front that ends TLS; platform: one that knows who asks.")] = "",
     token_file: Annotated[Path | None, typer.Option(help="File of the token that callers must send.")] = None,
+    torchserve_keys: Annotated[
+        bool, typer.Option("--torchserve-keys", help="Ask for keys as TorchServe does.")
+    ] = False,
     log_dir: Annotated[Path | None, typer.Option(help="Where predictions are recorded; nowhere by default.")] = None,
     allow: Annotated[str, typer.Option(help="load,share: what callers may do beside asking.")] = "",
     home: Home = DEFAULT_HOME,
@@ -48,6 +51,7 @@ def run(
     with answering(json=json):
         command = [sys.executable, "-m", MODULE, "--port", str(port), "--grpc-port", str(grpc_port)]
         command += ["--workers", str(workers)]
+        command += ["--torchserve-keys"] if torchserve_keys else []
         command += _source(package, home, token) if package else []
         command += [word for folder in models or [] for word in ("--models", str(folder))]
         places = {

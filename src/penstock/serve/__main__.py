@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--spares", type=int, default=1, choices=(0, 1), help="workers kept loaded for a quick start")
     parser.add_argument("--behind", default="", choices=("", "proxy", "platform"), help=_BEHIND)
     parser.add_argument("--token-file", default="", help="file of the token that --package asks for")
+    parser.add_argument("--torchserve-keys", action="store_true", help="ask for keys as TorchServe does, of one hour")
     parser.add_argument("--allow", default="", help="load,share: what callers need no permission for on public routes")
     parser.add_argument("--strict-readiness", action="store_true", help="not ready while an endpoint is unloaded")
     parser.add_argument("--no-rows", default="refuse", choices=("refuse", "answer"), help="what --package does")

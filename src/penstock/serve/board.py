@@ -17,6 +17,7 @@ from penstock.serve.rates import Rates
 from penstock.serve.resting import Resting
 from penstock.serve.router import Arm, lay_out
 from penstock.serve.thresholds import check
+from penstock.serve.torchkeys import TorchKeys
 from penstock.tensors import Signature
 
 PREDICT = "predict"
@@ -55,6 +56,7 @@ class Board:
         rates: Where limited subjects are counted; None holds nobody to a rate.
 
     Attributes:
+        keys: TorchServe's, where they are wanted: nothing is public then.
         fronted: A platform's front lets through whom it knows, so that routes may be public, too.
         epoch: Another object after each change of what is live or of who may ask.
         routes: As announced, by endpoint.
@@ -81,6 +83,7 @@ class Board:
         self._public: frozenset[str] = frozenset()
         self.loopback = loopback
         self.fronted = False
+        self.keys: TorchKeys | None = None
         self._allow = allow
         self._strict = strict
 
@@ -133,7 +136,7 @@ class Board:
     @property
     def may_be_public(self) -> bool:
         """Whether a route that is public needs no token here."""
-        return self.loopback or self.fronted
+        return (self.loopback or self.fronted) and self.keys is None
 
     def endpoint(self, name: str) -> ServedEndpoint:
         """An endpoint by name; no name means the only one.
@@ -205,7 +208,10 @@ class Board:
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer":
             return None
-        grant = self.grants.get(sha256(token.strip()).hexdigest())
+        hashed = sha256(token.strip()).hexdigest()
+        grant = self.grants.get(hashed)
+        if grant is None and self.keys is not None:
+            return self.keys.find(hashed, now)
         return None if grant is None or (grant.expires_at and now >= grant.expires_at) else grant
 
     def visible(self, headers: Mapping[bytes, bytes], now: float) -> dict[str, ServedEndpoint | None]:

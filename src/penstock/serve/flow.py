@@ -24,6 +24,7 @@ from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
 from penstock.serve.queue import LOWEST
 from penstock.serve.streaming import EVENTS, Stream, event_rows
+from penstock.serve.torchkeys import SUBJECT
 from penstock.serve.visit import Answer, Desk, Visit
 from penstock.tensors import nothing
 
@@ -106,8 +107,8 @@ class Flow:
                 return nothing
             endpoint = board.endpoint(operation.endpoint or protocol.named(call))
             grant = board.grant(call.headers, call.received_at)
-            if grant is not None and grant.rate_per_s:
-                return nothing  # each of its calls is counted
+            if grant is not None and (grant.rate_per_s or grant.subject == SUBJECT):
+                return nothing  # each of its calls is counted, or may be the last
             subject = board.authorize(endpoint, call.headers, call.received_at)
         except PenstockError:
             return nothing

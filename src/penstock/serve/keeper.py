@@ -23,7 +23,7 @@ from penstock.access.permissions import LOAD, SHARE
 from penstock.errors import DeadlineExceeded, Fault, Forbidden, NotReady, PenstockError
 from penstock.records import Route
 from penstock.serve import resting
-from penstock.serve.board import Board
+from penstock.serve.board import Board, unauthenticated
 from penstock.serve.cards import Catalogue, unknown_endpoint
 from penstock.serve.catalogue import catalogue
 from penstock.serve.enlisting import Enlisting, Terms
@@ -35,12 +35,14 @@ from penstock.serve.protocol import (
     LoadAct,
     Operation,
     Register,
+    RenewKey,
     Reply,
     ServingProtocol,
     Unload,
     Verb,
 )
 from penstock.serve.regions import Regions
+from penstock.serve.torchkeys import RENEW
 
 WAIT_S = 60.0
 """How long a load may take before its caller is told that it goes on."""
@@ -127,12 +129,24 @@ class Keeper:
             self._authorized(act, call)
             self._start(self.enlisting.dismiss(act.endpoint), act, done)
             return
+        if isinstance(act, RenewKey):
+            self._renew(act, call)
+            done(None)
+            return
         owner = self.owner(call)
         if isinstance(act, Register):
             self.regions.register(act, owner)
         else:
             self.regions.unregister(act.name, owner)
         done(None)
+
+    def _renew(self, act: RenewKey, call: Call) -> None:
+        keys, grant = self._board.keys, self._board.grant(call.headers, call.received_at)
+        if keys is None:
+            raise PenstockError("there are no keys here", "serve with --torchserve-keys", code="serve.unsupported")
+        if grant is None or RENEW not in grant.permissions:
+            raise unauthenticated()
+        keys.renew(act.kind)
 
     def owner(self, call: Call) -> str:
         """Whose regions a call is about.

@@ -25,6 +25,7 @@ from penstock.runtime.processors import default_workers
 from penstock.serve.snapshots import FILE, write_whole
 from penstock.serve.sockets import Sockets, listen, listen_unix
 from penstock.serve.supervisor import Supervisor, SupervisorOptions
+from penstock.serve.torchkeys import write_keys
 
 WORKER = "penstock.serve.worker"
 USUAL = "onnxruntime"
@@ -140,6 +141,8 @@ def _allowed(options: Namespace) -> tuple[str, ...]:
 
 
 def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
+    if options.torchserve_keys:
+        print(f"keys in {write_keys(Path(options.run_dir))}", flush=True)
     sockets = _open(options)
     places = sockets.places()
     host = f"[{places['host']}]" if ":" in str(places["host"]) else places["host"]
@@ -171,6 +174,7 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
         models=tuple(options.models),
         released=not options.package and not options.models,
         limits=_limits(options),
+        torchserve_keys=options.torchserve_keys,
     )
     settings = SupervisorOptions(
         run=options.run_dir,

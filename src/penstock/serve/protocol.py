@@ -309,7 +309,13 @@ class Unregister(msgspec.Struct, frozen=True):
     name: str
 
 
-Act = LoadAct | Unload | Enlist | Dismiss | Register | Unregister
+class RenewKey(msgspec.Struct, frozen=True):
+    """Have another key of a kind in the file of TorchServe's keys."""
+
+    kind: Literal["management", "inference"]
+
+
+Act = LoadAct | Unload | Enlist | Dismiss | Register | Unregister | RenewKey
 """What a caller may have changed; `penstock.serve.keeper.Keeper` does it, whoever may."""
 
 

@@ -43,6 +43,7 @@ from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
 from penstock.serve.snapshots import SnapshotFile, leave_word, needed_by, threads_of, warm_of
 from penstock.serve.sockets import Sockets
+from penstock.serve.torchkeys import TorchKeys
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
@@ -67,6 +68,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
         models: Folders from which endpoints may be added at run time.
         released: A control plane says what is served, and nobody else.
         limits: Of endpoints that are added at run time.
+        torchserve_keys: Every call needs a key or a token; the keys lie in the run folder.
         linger_s: A last worker goes on accepting for so long after it said that it is not ready.
         idle_s: In a rolling restart idle clients get so long to ask once more.
     """
@@ -84,6 +86,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     released: bool = True
     limits: Limits = Limits()
+    torchserve_keys: bool = False
     http: HttpLimits = HttpLimits()
     linger_s: float = 0.5
     idle_s: float = 5.0
@@ -105,6 +108,7 @@ class Worker:
         rates = Rates(self._run / "rates")
         self._board = Board(loopback=options.loopback, allow=allow, strict=options.strict_readiness, rates=rates)
         self._board.fronted = options.fronted
+        self._board.keys = TorchKeys(self._run) if options.torchserve_keys else None
         self._resting = RestingFile(self._run)
         self._number = 0
         self._troubled: Set[str] = frozenset()

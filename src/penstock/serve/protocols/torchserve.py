@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -33,6 +34,7 @@ from penstock.serve.protocol import (
     Manner,
     Operation,
     Prediction,
+    RenewKey,
     Reply,
     Request,
     ServingProtocol,
@@ -155,6 +157,8 @@ class TorchserveProtocol(ServingProtocol):
             return Enlist(query.get("model_name", ""), query["url"], _number(query, "batch_size", 0))
         if operation.verb == "dismiss":
             return Dismiss(operation.endpoint)
+        if operation.verb == "renew":
+            return RenewKey(_kind(query.get("type", "")))
         if operation.verb == "scale":
             return LoadAct(operation.endpoint) if _scale(query)[1] else Unload(operation.endpoint)
         return None
@@ -182,8 +186,9 @@ class TorchserveProtocol(ServingProtocol):
             return Reply(200, _encode(document()))
         if verb == "list":
             return Reply(200, _encode(_page(catalogue, call)))
-        if verb == "dismiss":
-            return _status(200, f'Model "{name}" unregistered')
+        if verb in ("dismiss", "renew"):
+            renewed = "The key was renewed; key_file.json in the run folder holds it"
+            return _status(200, f'Model "{name}" unregistered' if verb == "dismiss" else renewed)
         card = _card(catalogue, operation)
         if verb == "scale" and call.query.get("synchronous", "").lower() != "true":
             return _status(202, "Processing worker updates...")
@@ -278,6 +283,19 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         raise InvalidInput("this is no whole number", "send digits", where=name)
     return int(text)
+
+
+def _kind(text: str) -> Literal["management", "inference"]:
+    """Of a key.
+
+    Raises:
+        InvalidInput: There is none of that kind.
+    """
+    if text == "management":
+        return "management"
+    if text == "inference":
+        return "inference"
+    raise InvalidInput("there is no key of that type", "say management or inference", where="type")
 
 
 def _scale(query: dict[str, str]) -> tuple[int, int]:
