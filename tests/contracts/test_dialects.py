@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataplane_for_tests import Answered, DataPlane, route
+from dataplane_for_tests import Answered, DataPlane, route, until
 from packages_for_tests import flights_answers, flights_like, linear_answers, linear_package
 from penstock.adapters import TABLE
 
@@ -134,6 +134,46 @@ def _inputs(case: dict) -> object:
 def _table(text: str) -> list[object]:
     """Lines of numbers or texts, with commas between."""
     return [line.split(",") if "," in line else line for line in text.split("\n") if line]
+
+
+def first(name: str) -> dict:
+    """A prediction whose answer is known, in the dialect's usual form."""
+    return next(case for case in DIALECTS[name]["good"] if "at" in case)
+
+
+def compared(case: dict, answer: object) -> None:
+    """The values are the model's own."""
+    wanted = ANSWERS[case["model"]](_inputs(case))[case["output"]]
+    values = np.array(found(answer, case["at"]), wanted.dtype).reshape(wanted.shape)
+    if wanted.dtype.kind == "f":
+        np.testing.assert_allclose(values, wanted, atol=1e-6)
+    else:
+        assert values.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("name", [name for name in DIALECTS if name != "v2"])
+def test_in_events(planes: dict[str, DataPlane], name: str) -> None:
+    case = first(name)
+    method, _, path = case["ask"].partition(" ")
+    headers = {**case.get("headers", {}), "Accept": "text/event-stream"}
+    ask = f"{method} {path}{'&' if '?' in path else '?'}rows=100"
+    answer = asked(planes[name], {**case, "ask": ask, "headers": headers})
+    assert answer.headers["content-type"] == "text/event-stream", answer.body
+    (event,) = answer.body.decode().split("\n\n")[:-1]
+    compared(case, json.loads("\n".join(line.removeprefix("data: ") for line in event.split("\n"))))
+
+
+@pytest.mark.parametrize("name", [name for name in DIALECTS if name != "v2"])
+def test_later(planes: dict[str, DataPlane], name: str) -> None:
+    case = first(name)
+    headers = {**case.get("headers", {}), "Prefer": "respond-async"}
+    answer = asked(planes[name], {**case, "headers": headers})
+    assert answer.status == 202, answer.body
+    result = answer.json["result"]
+    until(lambda: planes[name].ask("GET", result).status != 202)
+    later = planes[name].ask("GET", result)
+    assert later.status == 200, later.body
+    compared(case, later.json)
 
 
 @pytest.mark.parametrize("name", sorted(TABLE["protocol"]))

@@ -162,7 +162,7 @@ class _Asked:
         """Nobody waits any more."""
         self._gone = True
         if self._job is not None:
-            self._job.cancelled = True
+            self._job.cancel()
 
     def send(self) -> None:
         """See `penstock.serve.turn.Outbox`."""

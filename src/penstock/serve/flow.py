@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 import os
 
+import msgspec
+
 from penstock.errors import Fault, NotFound, PenstockError
 from penstock.serve.board import Board
 from penstock.serve.catalogue import metrics
@@ -141,7 +143,11 @@ class Flow:
         verb = way[1].verb
         if verb == "predict" and _UNUSUAL.isdisjoint(call.headers):
             return self._predict(call, way, answer)
-        if verb == "stream" or (verb == "predict" and call.headers.get(_ACCEPT) == EVENTS):
+        if call.headers.get(_ACCEPT) == EVENTS and verb in ("predict", "stream"):
+            # What an event holds is the dialect's own affair: for it, the caller takes anything.
+            headers = {name: value for name, value in call.headers.items() if name != _ACCEPT}
+            return self._stream(msgspec.structs.replace(call, headers=headers), way, answer)
+        if verb == "stream":
             return self._stream(call, way, answer)
         if verb == "explain":
             return self._predict(call, way, answer, Explaining)
