@@ -14,9 +14,9 @@ import json
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 from penstock.adapters import TABLE, load
 from penstock.serve.protocol import Manner, ServingProtocol
