@@ -193,10 +193,12 @@ class Board:
             if permission in grant.permissions and (not endpoint or not grant.endpoints or endpoint in grant.endpoints):
                 return grant.subject
             raise Forbidden(f"the token may not {permission}", "ask for one that may")
+        # Where there is nothing yet, nothing is public either once somebody has a token.
+        open_ = self.open() and bool(self.expected or not self.grants)
         # A page in a browser can send to this machine, too; it cannot leave out where it came from.
-        if self.open() and permission in self._allow and b"origin" not in headers:
+        if open_ and permission in self._allow and b"origin" not in headers:
             return ""
-        if self.open():
+        if open_:
             raise Forbidden(
                 f"without a token nobody may {permission} here",
                 f"serve with --allow {permission}, or send a token that may",

@@ -13,6 +13,8 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import msgspec
+
 from penstock.access.permissions import LOAD, SHARE
 from penstock.access.tokens import token_sha256
 from penstock.adapters import TABLE, load
@@ -82,11 +84,12 @@ def _go_on_from(options: Namespace) -> None:
             "a control plane releases to this run folder, and endpoints would come from two sides",
             "leave --models out, or give another --run-dir",
         )
+    grants = _grants(options)
     after = Snapshot(
         number=before.number + 1,
-        routes=before.routes,
+        routes=tuple(msgspec.structs.replace(route, public=not grants) for route in before.routes),
         packages=before.packages,
-        grants=_grants(options),
+        grants=grants,
         written_at=time.time(),
     )
     write_whole(path, encode(after))
