@@ -82,9 +82,9 @@ class Keeper:
             answer(protocol.describe(operation, self.catalogue(operation.verb, call), call))
             return
         protocol.admit(operation, self.catalogue(operation.verb, call), call)
-        if isinstance(act, Enlist) and not act.endpoint:
+        if isinstance(act, Enlist):
             self._board.may(LOAD, call.headers, call.received_at)
-            act = msgspec.structs.replace(act, endpoint=self.enlisting.plan(act).endpoint)
+            act = msgspec.structs.replace(act, endpoint=act.endpoint or self.enlisting.plan(act).endpoint)
             operation = msgspec.structs.replace(operation, endpoint=act.endpoint)
 
         def done(error: PenstockError | None) -> None:
