@@ -195,6 +195,23 @@ def echo_package(folder: Path, *, name: str = "echo") -> str:
     return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
 
 
+def wide_package(folder: Path, *, width: int = 20, name: str = "wide") -> str:
+    """A linear regression over ``x`` FP64 ``[-1, width]`` with the weights 0, 1, 2, ...; returns its digest."""
+    signature = Signature(
+        inputs=(TensorSpec(name="x", datatype="FP64", shape=(-1, width)),),
+        outputs=(TensorSpec(name="prediction", datatype="FP64", shape=(-1,)),),
+    )
+    graph = _graph(
+        [helper.make_node("MatMul", ["x", "weights"], ["prediction"])],
+        [helper.make_tensor_value_info("x", TensorProto.DOUBLE, [None, width])],
+        [helper.make_tensor_value_info("prediction", TensorProto.DOUBLE, [None])],
+        {"weights": np.arange(width, dtype=np.float64)},
+    )
+    x = np.random.default_rng(5).integers(-9, 9, size=(6, width)).astype(np.float64)
+    golden = Golden(inputs={"x": x}, outputs={"prediction": x @ np.arange(width)})
+    return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
+
+
 def raising_package(folder: Path, *, name: str = "raising") -> str:
     """Looks up ``i`` INT64 ``[-1]`` in a table of four and raises where it is not in there; returns its digest."""
     signature = Signature(

@@ -128,7 +128,7 @@ ASKED = {
     "V1 by inputs": ("POST", "/v1/models/linear:predict", json.dumps({"inputs": ROW}), 200, b'"predictions"'),
     "V1 status of an unknown model": ("GET", "/v1/models/nothing", "", 404, b'"error"'),
     "V1 predict of an unknown model": ("POST", "/v1/models/nothing:predict", "{}", 404, b'"error"'),
-    "V1 explain": ("POST", "/v1/models/linear:explain", json.dumps({"instances": ROW}), 501, b'"error"'),
+    "V1 explain": ("POST", "/v1/models/linear:explain", json.dumps({"instances": ROW}), 200, b'"explanations":[{"'),
     "V1 by column": (
         "POST", "/v1/models/flights:predict",
         json.dumps({"instances": [{"distance": 10, "carrier": "UA", "delay": None}]}), 200, b'"label":"late"',

@@ -21,11 +21,13 @@ async def main(url: str, endpoint: str, row: dict[str, object]) -> None:
     live = await v2.is_server_live(url)
     v1 = InferenceRESTClient(RESTConfig(protocol="v1", retries=0))
     predictions = await v1.infer(url, {"instances": [row]}, model_name=endpoint)
+    explained = await v1.explain(url, endpoint, {"instances": [row]})
     async with httpx.AsyncClient(base_url=url) as plain:
         metadata = (await plain.get(f"/v2/models/{endpoint}")).json()
         listed = (await plain.get("/v1/models")).json()["models"]
     found = {"metadata": [one["name"] for one in metadata["inputs"]], "index": sorted(listed)}
-    print(json.dumps({"v2": outputs, "v1": predictions["predictions"], "ready": ready, "live": live, **found}))
+    found |= {"v1": predictions["predictions"], "explanations": explained["explanations"]}
+    print(json.dumps({"v2": outputs, "ready": ready, "live": live, **found}))
 
 
 asyncio.run(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3])))

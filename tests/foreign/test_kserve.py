@@ -25,6 +25,10 @@ def test_v2_and_v1_over_rest(plane: DataPlane) -> None:
     assert answer["v2"]["label"] == ["late"]
     assert answer["v1"][0]["label"] == "late"
     assert answer["v1"][0]["probabilities"] == pytest.approx(answer["v2"]["probabilities"])
+    (explained,) = answer["explanations"]
+    assert list(explained["values"]) == ["distance", "carrier", "delay"]
+    assert explained["base"] + sum(explained["values"].values()) == pytest.approx(explained["answer"])
+    assert explained["answer"] == pytest.approx(answer["v1"][0]["probabilities"][1])
     assert answer["ready"] is True
     assert answer["live"] is True
     assert answer["index"] == ["flights", "linear"]
