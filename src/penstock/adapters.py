@@ -100,6 +100,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "inference": Adapter("penstock.serve.services.inference:InferenceService"),
         "health": Adapter("penstock.serve.services.health:HealthService"),
         "reflection": Adapter("penstock.serve.services.reflection:ReflectionService"),
+        "tfserving": Adapter("penstock.serve.services.tfserving:TfServingService"),
     },
     "listener": {
         "grpc": Adapter("penstock.serve.listeners.grpc:GrpcState"),

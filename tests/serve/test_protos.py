@@ -14,7 +14,7 @@ from penstock.serve.protos.messages import POOL, requests, responses
 from penstock.serve.services.inference import NAME, InferenceService
 
 FOLDER = Path(penstock.serve.protos.__file__).parent
-FILES = ("inference.proto", "health.proto", "reflection.proto", "reflection_v1alpha.proto")
+FILES = ("inference.proto", "health.proto", "reflection.proto", "reflection_v1alpha.proto", "tensorflow_serving.proto")
 
 
 def test_the_descriptors_are_compiled_from_the_files(tmp_path: Path) -> None:

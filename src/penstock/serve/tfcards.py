@@ -38,8 +38,13 @@ def version_statuses(card: Card, version: str) -> list[_Json]:
     return [{"version": one, "state": state, "status": status} for one in versions]
 
 
-def metadata(card: Card, version: str) -> _Json:
-    """Which model it is and its signature.
+def newest(card: Card, version: str) -> str:
+    """The newest of the versions that are meant; empty where none is known."""
+    return max(card.named(version), key=int, default="")
+
+
+def signature_defs(card: Card) -> _Json:
+    """Its signatures by name: there is one.
 
     Raises:
         NotReady: It is not loaded.
@@ -50,13 +55,19 @@ def metadata(card: Card, version: str) -> _Json:
         "inputs": {spec.name: _info(spec) for spec in card.signature.inputs},
         "outputs": {spec.name: _info(spec) for spec in card.signature.outputs},
         "method_name": "tensorflow/serving/predict",
-        "defaults": {},
     }
-    said: _Json = {SIGNATURE_NAME: one}
-    newest = max(card.named(version), key=int, default="")
+    return {"signature_def": {SIGNATURE_NAME: one}}
+
+
+def metadata(card: Card, version: str) -> _Json:
+    """Which model it is and its signature.
+
+    Raises:
+        NotReady: It is not loaded.
+    """
     return {
-        "model_spec": {"name": card.name, "signature_name": "", "version": newest},
-        "metadata": {"signature_def": {"signature_def": said}},
+        "model_spec": {"name": card.name, "signature_name": "", "version": newest(card, version)},
+        "metadata": {"signature_def": signature_defs(card)},
     }
 
 

@@ -19,7 +19,10 @@ NAME = "grpc.health.v1.Health"
 _CHECK, _WATCH = f"/{NAME}/Check", f"/{NAME}/Watch"
 _Request = message("grpc.health.v1.HealthCheckRequest")
 _Response = message("grpc.health.v1.HealthCheckResponse")
-_SERVER = frozenset({"", NAME, "inference.GRPCInferenceService"})
+_SERVICES = (
+    "inference.GRPCInferenceService", "tensorflow.serving.ModelService", "tensorflow.serving.PredictionService",
+)  # fmt: skip
+_SERVER = frozenset({"", NAME, *_SERVICES})
 _STATES = POOL.FindEnumTypeByName("grpc.health.v1.HealthCheckResponse.ServingStatus").values_by_name
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = (_STATES[name].number for name in ("SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"))
 
