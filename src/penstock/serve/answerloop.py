@@ -38,17 +38,19 @@ from penstock.serve.protocol import Call, Parts, Reply, ServingProtocol, refuse
 from penstock.serve.recorder import Recorder
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
+from penstock.tensors import Arrays
 
 _NAME = "handler"
 _CLOSE_S = 5.0
 
 
 class Opened(NamedTuple):
-    """A proven package."""
+    """A proven package; `background` is what answers are explained against."""
 
     package: Package
     engine: Engine
     pace: Pace
+    background: Arrays
 
 
 class AnswerLoop:
@@ -121,6 +123,7 @@ class AnswerLoop:
         digest, manifest = opened.package.digest, opened.package.manifest
         engine.series = meters.engine(digest)
         model = Model(digest, manifest, open_lane(engine, manifest.signature, pace=opened.pace), engine)
+        model.background = opened.background
         board = Board(loopback=True)
         board.announce(snapshot)
         board.move(board.lay(snapshot, {digest: model}), snapshot.number)
@@ -128,7 +131,7 @@ class AnswerLoop:
         return Flow(board, Desk(recorder, meters), protocols), LoopTurn(recorder), model
 
     async def _close(self) -> None:
-        self._model.lane.close()
+        self._model.close()
         self._flow.desk.recorder.close()
 
     def _clean(self) -> None:

@@ -33,6 +33,7 @@ from penstock.serve.answerloop import AnswerLoop, Opened
 from penstock.serve.board import PREDICT, READ
 from penstock.serve.encodings import decompressed
 from penstock.serve.listeners.limits import HttpLimits
+from penstock.serve.models import background_of
 from penstock.serve.pace import measure
 from penstock.serve.protocol import QUERY, Call, Manner, Reply, refuse
 
@@ -177,7 +178,8 @@ def _open(folder: Path, options: HandlerOptions) -> Opened:
     try:
         prove(engine, package)
         inputs = {name: array[:1] for name, array in package.golden().inputs.items()}
-        return Opened(package, engine, measure(lambda _: engine.run(inputs), within_s=0.0, most=1))
+        pace = measure(lambda _: engine.run(inputs), within_s=0.0, most=1)
+        return Opened(package, engine, pace, background_of(package))
     except BaseException:
         engine.close()
         raise

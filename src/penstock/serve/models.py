@@ -210,7 +210,7 @@ class Shelf:
         except BaseException:
             engine.close()
             raise
-        return package, engine, pace, need, _background(package)
+        return package, engine, pace, need, background_of(package)
 
 
 def _completed(limits: Limits) -> Batching:
@@ -219,7 +219,7 @@ def _completed(limits: Limits) -> Batching:
     return batching if batching.hang_s else msgspec.structs.replace(batching, hang_s=limits.deadline_s)
 
 
-def _background(package: Package) -> Arrays:
+def background_of(package: Package) -> Arrays:
     """The first golden inputs; fewer where rows are large."""
     inputs = package.golden().inputs
     row_bytes = sum(array.nbytes // max(len(array), 1) for array in inputs.values())
