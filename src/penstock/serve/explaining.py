@@ -81,7 +81,7 @@ class Explaining(Visit):
             return
         try:
             arrays = next(self._parts) if outputs is None else self._parts.send(outputs)
-            self.arm.model.lane.submit(Part(self, arrays), self._endpoint.route.limits.queue)
+            self.arm.model.lane.submit(Portion(self, arrays), self._endpoint.route.limits.queue)
         except StopIteration as stop:
             self._explanation = stop.value
             super().finish({})
@@ -169,7 +169,7 @@ class Explaining(Visit):
         return np.concatenate(answers) if answers else np.empty(0)
 
 
-class Part(Job):
+class Portion(Job):
     """Some rows that an explanation needs the answer to; it is cancelled with the explanation."""
 
     __slots__ = ("_whole",)
