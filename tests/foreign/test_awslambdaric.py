@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
@@ -19,10 +20,15 @@ import pytest
 from exports_for_tests import BIAS, export, make_home, python_of, variables
 from packages_for_tests import linear_answers
 
-pytestmark = pytest.mark.foreign
 PYTHON = python_of("functions")
+pytestmark = [
+    pytest.mark.foreign,
+    pytest.mark.skipif(not PYTHON.exists(), reason="make test sets its environment up"),
+]
 ROWS = [[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, -1.0]]
 BODY = json.dumps({"instances": ROWS})
+ENCODED = base64.b64encode(BODY.encode()).decode()
+EXPECTED = linear_answers(np.array(ROWS, np.float32), bias=BIAS)
 NEXT = "/2018-06-01/runtime/invocation/next"
 
 
@@ -112,103 +118,132 @@ def balancer(**more: object) -> dict:
     return rest(requestContext=target, **more) | {"multiValueHeaders": None}
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="make test sets its environment up")
-def test_events_of_every_kind_one_after_the_other(tmp_path: Path) -> None:
-    folder = tmp_path / "function"
-    export(make_home(tmp_path / "home"), "lambda", folder)
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    expected = linear_answers(np.array(ROWS, np.float32), bias=BIAS)
-    encoded = base64.b64encode(BODY.encode()).decode()
-    api = RuntimeApi()
-    process = start(folder, api, tmp_path / "tmp")
-    asked = 0
+class Function:
+    """An exported function under the runtime client."""
 
-    def invoke(event: object, **more: int) -> dict:
-        nonlocal asked
-        asked += 1
-        told = api.invoke(event, **more)
-        assert told.path == f"/2018-06-01/runtime/invocation/request-{asked}/response", told
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "function"
+        export(make_home(folder / "home"), "lambda", self.folder)
+        self.before = self.files()
+        self.api = RuntimeApi()
+        self.process = start(self.folder, self.api, folder / "tmp")
+        self.asked = 0
+        self.said = ""
+
+    def files(self) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in self.folder.rglob("*")}
+
+    def invoke(self, event: object, *, left_ms: int = 20_000) -> dict:
+        return self._told("response", self.api.invoke(event, left_ms=left_ms))
+
+    def failed(self, event: object) -> dict:
+        return self._told("error", self.api.invoke(event))
+
+    def _told(self, how: str, told: Told) -> dict:
+        self.asked += 1
+        assert told.path == f"/2018-06-01/runtime/invocation/request-{self.asked}/{how}", told
         return told.body
 
-    def failed(event: object) -> dict:
-        nonlocal asked
-        asked += 1
-        told = api.invoke(event)
-        assert told.path == f"/2018-06-01/runtime/invocation/request-{asked}/error", told
-        return told.body
-
-    def right(answer: dict, text: str) -> None:
-        found = json.loads(text)["predictions"]
-        assert [one["label"] for one in found] == expected["label"].tolist()
-        np.testing.assert_allclose([one["probabilities"] for one in found], expected["probabilities"], atol=1e-6)
-        assert answer.get("statusCode", 200) == 200
-
-    try:
-        for event in (
-            rest(), rest(body=encoded, isBase64Encoded=True), http(), http(body=encoded, isBase64Encoded=True),
-            http("/live/v1/models/m:predict") | {"requestContext": {"http": {"method": "POST"}, "stage": "live"}},
-            balancer(), balancer() | {"multiValueHeaders": {"content-type": ["application/json"]}},
-        ):  # fmt: skip
-            answer = invoke(event)
-            right(answer, answer["body"])
-            many = "multiValueHeaders" in answer
-            headers = answer["multiValueHeaders" if many else "headers"]
-            assert headers["x-request-id"] in (f"request-{asked}", [f"request-{asked}"])
-            assert headers["x-model-version"] in ("2", ["2"])
-        assert many, "a load balancer that sends lists of values is answered with lists"
-        assert answer["statusDescription"] == "200 OK"
-
-        assert invoke(http("/v2/health/ready", "GET", body=None))["statusCode"] == 200
-        assert "penstock_requests_total" in invoke(http("/metrics", "GET", body=None))["body"]
-        assert invoke(rest(path="/v1/models/other:predict"))["statusCode"] == 404
-        assert "instances" in invoke(rest(body="{}"))["body"]
-        head = json.dumps({"inputs": [{"name": "X", "shape": [2, 4], "datatype": "FP32",
-                                       "parameters": {"binary_data_size": 32}}],
-                           "outputs": [{"name": "label", "parameters": {"binary_data": True}}]}).encode()  # fmt: skip
-        answer = invoke(http(
-            "/v2/models/m/infer", body=base64.b64encode(head + np.array(ROWS, np.float32).tobytes()).decode(),
-            isBase64Encoded=True, headers={"inference-header-content-length": str(len(head))},
-        ))  # fmt: skip
-        assert answer["isBase64Encoded"]
-        raw = base64.b64decode(answer["body"])[int(answer["headers"]["inference-header-content-length"]) :]
-        assert np.frombuffer(raw, np.int64).tolist() == expected["label"].tolist()
-
-        right({}, json.dumps(invoke({"instances": ROWS})))
-        tensor = {"name": "X", "shape": [2, 4], "datatype": "FP32", "data": ROWS}
-        outputs = {one["name"]: one["data"] for one in invoke({"inputs": [tensor]})["outputs"]}
-        assert outputs["label"] == expected["label"].tolist()
-
-        error = failed({"instances": [[1, 2, "secret", 4]]})
-        assert "instances[0][2]" in error["errorMessage"]
-        assert "secret" not in json.dumps(error)
-        failed(b'"no rows"')
-        failed(b"{")
-
-        queue = [{"messageId": name, "eventSource": "aws:sqs", "body": body}
-                 for name, body in (("good", BODY), ("bad", "{}"), ("worse", ""))]  # fmt: skip
-        assert invoke({"Records": queue}) == {
-            "batchItemFailures": [{"itemIdentifier": "bad"}, {"itemIdentifier": "worse"}]
-        }
-        stream = [{"eventSource": "aws:kinesis", "kinesis": {"sequenceNumber": "7", "data": encoded}}]
-        assert invoke({"Records": stream}) == {"batchItemFailures": []}
-        kafka = {"eventSource": "aws:kafka", "records": {"t-0": [{"offset": 3, "value": encoded},
-                                                                   {"offset": 4, "value": "%"}]}}  # fmt: skip
-        assert invoke(kafka) == {"batchItemFailures": [{"itemIdentifier": {"partition": "t-0", "offset": 4}}]}
-        topic = [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]
-        assert "instances" in failed({"Records": topic})["errorMessage"]
-
-        assert invoke(http(), left_ms=1)["statusCode"] == 504
-        answer = invoke(rest())
-        right(answer, answer["body"])
-        assert asked >= 20
-    finally:
-        process.terminate()
-        said = process.communicate(timeout=20)[0]
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before, "it wrote beside its code"
-    assert said.count('"predictions"') == 3, "answers to batches are printed, and no others"
+    def stop(self) -> None:
+        self.process.terminate()
+        self.said = self.process.communicate(timeout=20)[0]
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="make test sets its environment up")
+@pytest.fixture(scope="module")
+def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    started = Function(tmp_path_factory.mktemp("lambda"))
+    yield started
+    started.stop()
+    assert started.files() == started.before, "it wrote beside its code"
+    assert started.said.count('"predictions"') == 3, "answers to batches are printed, and no others"
+
+
+def right(text: str) -> None:
+    found = json.loads(text)["predictions"]
+    assert [one["label"] for one in found] == EXPECTED["label"].tolist()
+    np.testing.assert_allclose([one["probabilities"] for one in found], EXPECTED["probabilities"], atol=1e-6)
+
+
+@pytest.mark.parametrize("event", [
+    rest(), rest(body=ENCODED, isBase64Encoded=True), http(), http(body=ENCODED, isBase64Encoded=True),
+    http("/live/v1/models/m:predict") | {"requestContext": {"http": {"method": "POST"}, "stage": "live"}},
+    balancer(), balancer() | {"multiValueHeaders": {"content-type": ["application/json"]}},
+], ids=["REST", "REST in base64", "HTTP", "HTTP in base64", "a stage", "balancer", "balancer with lists"])  # fmt: skip
+def test_http_of_every_kind_in_its_own_form(function: Function, event: dict) -> None:
+    answer = function.invoke(event)
+    right(answer["body"])
+    assert answer["statusCode"] == 200
+    lists = bool(event.get("multiValueHeaders")) and "elb" in event["requestContext"]
+    assert ("multiValueHeaders" in answer, "headers" in answer) == (lists, not lists)
+    headers = answer["multiValueHeaders" if lists else "headers"]
+    for name, value in {"x-request-id": f"request-{function.asked}", "x-model-version": "2"}.items():
+        assert headers[name] == ([value] if lists else value)
+    assert answer.get("statusDescription") == ("200 OK" if "elb" in event["requestContext"] else None)
+
+
+def test_every_path_of_the_server(function: Function) -> None:
+    assert function.invoke(http("/v2/health/ready", "GET", body=None))["statusCode"] == 200
+    assert "penstock_requests_total" in function.invoke(http("/metrics", "GET", body=None))["body"]
+    assert function.invoke(rest(path="/v1/models/other:predict"))["statusCode"] == 404
+    refused = function.invoke(rest(body="{}"))
+    assert (refused["statusCode"], "instances" in refused["body"]) == (400, True)
+    swagger = function.invoke(http("/swagger.json", "GET", rawQueryString="version=3", body=None))
+    assert '"openapi"' in swagger["body"]
+    assert '"openapi"' in function.invoke(
+        rest(path="/swagger.json", httpMethod="GET", queryStringParameters={"version": "3"}, body=None)
+    )["body"]  # fmt: skip
+
+
+def test_binary_in_and_out(function: Function) -> None:
+    wanted = {"name": "label", "parameters": {"binary_data": True}}
+    tensor = {"name": "X", "shape": [2, 4], "datatype": "FP32", "parameters": {"binary_data_size": 32}}
+    head = json.dumps({"inputs": [tensor], "outputs": [wanted]}).encode()
+    body = base64.b64encode(head + np.array(ROWS, np.float32).tobytes()).decode()
+    headers = {"inference-header-content-length": str(len(head))}
+    answer = function.invoke(http("/v2/models/m/infer", body=body, isBase64Encoded=True, headers=headers))
+    assert answer["isBase64Encoded"]
+    raw = base64.b64decode(answer["body"])[int(answer["headers"]["inference-header-content-length"]) :]
+    assert np.frombuffer(raw, np.int64).tolist() == EXPECTED["label"].tolist()
+
+
+def test_a_payload_is_the_body(function: Function) -> None:
+    right(json.dumps(function.invoke({"instances": ROWS})))
+    tensor = {"name": "X", "shape": [2, 4], "datatype": "FP32", "data": ROWS}
+    outputs = {one["name"]: one["data"] for one in function.invoke({"inputs": [tensor]})["outputs"]}
+    assert outputs["label"] == EXPECTED["label"].tolist()
+
+
+def test_a_bad_event_fails_and_the_runtime_goes_on(function: Function) -> None:
+    error = function.failed({"instances": [[1, 2, "secret", 4]]})
+    assert "instances[0][2]" in error["errorMessage"]
+    assert "secret" not in json.dumps(error)
+    function.failed(b'"no rows"')
+    function.failed(b"{")
+    right(function.invoke(rest())["body"])
+
+
+def test_batches_name_what_was_not_answered(function: Function) -> None:
+    queue = [
+        {"messageId": name, "eventSource": "aws:sqs", "body": body}
+        for name, body in (("good", BODY), ("bad", "{}"), ("worse", ""))
+    ]
+    assert function.invoke({"Records": queue}) == {
+        "batchItemFailures": [{"itemIdentifier": "bad"}, {"itemIdentifier": "worse"}]
+    }
+    stream = [{"eventSource": "aws:kinesis", "kinesis": {"sequenceNumber": "7", "data": ENCODED}}]
+    assert function.invoke({"Records": stream}) == {"batchItemFailures": []}
+    records = [{"offset": 3, "value": ENCODED}, {"offset": 4, "value": "%"}]
+    lost = {"itemIdentifier": {"partition": "t-0", "offset": 4}}
+    assert function.invoke({"eventSource": "aws:kafka", "records": {"t-0": records}}) == {"batchItemFailures": [lost]}
+    topic = [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]
+    assert "instances" in function.failed({"Records": topic})["errorMessage"]
+
+
+def test_nobody_is_answered_when_the_time_is_over(function: Function) -> None:
+    assert function.invoke(http(), left_ms=1)["statusCode"] == 504
+    assert function.invoke(http())["statusCode"] == 200
+
+
 @pytest.mark.parametrize("spoiled", ["a byte of the model", "no package"])
 def test_a_package_that_is_not_right_fails_the_initialization(tmp_path: Path, spoiled: str) -> None:
     folder = tmp_path / "function"

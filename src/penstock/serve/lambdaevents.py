@@ -78,7 +78,7 @@ def http_event(event: Event) -> HttpEvent | None:
         (path if balancer else quote(unquote(path), safe="/:@!$&'()*+,;=~")) + _query(event, encoded=balancer),
         tuple(headers),
         _body(event),
-        balancer and "multiValueHeaders" in event,
+        balancer and bool(many),
     )
 
 
