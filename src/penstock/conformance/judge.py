@@ -4,7 +4,7 @@ Comes in: what was expected, and `Heard`. Goes out: a sentence; an empty one whe
 
 A pattern is JSON: a text names a type (``string``, ``number``, ``integer``, ``boolean``, ``object``, ``array``,
 ``any``), alternatives stand in one with bars, ``=text`` is that text, an object lists the fields it must have (those
-with ``?`` may be missing), a list of one is a list of such; numbers and booleans stand for themselves.
+with ``?`` may be missing or null), a list of one is a list of such; numbers and booleans stand for themselves.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def _object_mismatch(pattern: Mapping[str, object], value: object, where: str) -
         return f"{where or 'the body'} is no object"
     for key, wanted in pattern.items():
         name = key.removesuffix("?")
+        if key.endswith("?") and value.get(name) is None:
+            continue
         if name not in value:
-            if key.endswith("?"):
-                continue
             return f"{where}{'.' if where else ''}{name} is missing"
         wrong = mismatch(wanted, value[name], f"{where}{'.' if where else ''}{name}")
         if wrong:
@@ -214,8 +214,14 @@ def _classes(heard: Heard, model: ModelUnderTest) -> str:
     return "" if good else "the output is no list of texts score:index"
 
 
+def _no_nulls(heard: Heard, model: ModelUnderTest) -> str:
+    said = heard.json()
+    null = [name for name, value in said.items() if value is None] if isinstance(said, Mapping) else []
+    return f"{null[0]} is null" if null else ""
+
+
 CHECKS: dict[str, Callable[[Heard, ModelUnderTest], str]] = {
     "datatypes": _datatypes, "shapes": _shapes, "names": _names, "listed": _listed, "not-ready": _not_ready,
-    "classes": _classes,
+    "classes": _classes, "no-nulls": _no_nulls,
 }  # fmt: skip
 """Further checks, by name."""

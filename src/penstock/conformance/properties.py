@@ -99,7 +99,7 @@ def _worded(heard: Heard) -> str:
 def _callers(heard: Heard) -> str:
     if not heard.refused:
         return f"status {heard.status}: it was answered"
-    return _worded(heard) or ("" if heard.status < 500 else f"status {heard.status} for a fault of the caller")
+    return "" if heard.status < 500 else f"status {heard.status} for a fault of the caller"
 
 
 def _mutated(kit: Kit, rng: np.random.Generator, index: int) -> str:
@@ -109,7 +109,7 @@ def _mutated(kit: Kit, rng: np.random.Generator, index: int) -> str:
     way = int(rng.integers(3))
     middle = (b"", body[at : at + 1] * 2, bytes([int(rng.integers(32, 127))]))[way]
     heard = kit.ask("rest", kit.post(body[:at] + middle + body[at + 1 :]))
-    return _worded(heard) or ("" if heard.status < 500 else f"status {heard.status} for a fault of the caller")
+    return "" if heard.status < 500 else f"status {heard.status} for a fault of the caller"
 
 
 def _spoiled_message(kit: Kit, rng: np.random.Generator, index: int) -> str:
