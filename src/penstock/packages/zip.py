@@ -6,6 +6,7 @@ side without gaps, and nothing stands before, between or behind them: what one r
 
 from __future__ import annotations
 
+import os
 import stat
 import struct
 import zipfile
@@ -19,6 +20,7 @@ CHUNK_BYTES = 1 << 20
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _LOCAL = struct.Struct("<4s5H3L2H")
 _DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, struct.error)
+_END_BYTES = 22
 _STREAMED = 0x08
 _UTF8 = 0x800
 
@@ -67,7 +69,9 @@ def _require_no_gaps(file: IO[bytes], archive: zipfile.ZipFile) -> None:
             raise Untrusted("the archive's two lists of sizes differ", "make it anew")
         end = member.header_offset + _LOCAL.size + names + extra + member.compress_size
         expected = end + (_descriptor(file, end) if streamed else 0)
-    if expected != archive.start_dir or archive.comment:
+    # Python finds the end wherever it stands; without a comment it is the very last thing.
+    file.seek(-_END_BYTES, os.SEEK_END)
+    if expected != archive.start_dir or archive.comment or file.read(4) != b"PK\x05\x06":
         raise Untrusted("the archive holds more than it lists", "make it anew")
 
 
