@@ -212,6 +212,21 @@ def wide_package(folder: Path, *, width: int = 20, name: str = "wide") -> str:
     return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
 
 
+def half_plus_two_package(folder: Path, *, name: str = "half_plus_two") -> str:
+    """Half of ``x`` and two, FP32 ``[-1]``: the model of TensorFlow Serving's documents; returns its digest."""
+    tensor = {"datatype": "FP32", "shape": (-1,)}
+    signature = Signature(inputs=(TensorSpec(name="x", **tensor),), outputs=(TensorSpec(name="y", **tensor),))
+    graph = _graph(
+        [helper.make_node("Mul", ["x", "half"], ["part"]), helper.make_node("Add", ["part", "two"], ["y"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+        {"half": np.array(0.5, np.float32), "two": np.array(2, np.float32)},
+    )
+    x = np.array([1, 2, 5], np.float32)
+    golden = Golden(inputs={"x": x}, outputs={"y": x / 2 + 2})
+    return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
+
+
 def raising_package(folder: Path, *, name: str = "raising") -> str:
     """Looks up ``i`` INT64 ``[-1]`` in a table of four and raises where it is not in there; returns its digest."""
     signature = Signature(
