@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from penstock.errors import InvalidInput
 from penstock.serve.protos.messages import message
 from penstock.serve.protowire import BYTES, VARINT, Part, field, fields, malformed, varint
-from penstock.serve.tensordata import BF16, MOST_DIMENSIONS, from_raw
+from penstock.serve.tensordata import BF16, MOST_DIMENSIONS, from_raw, shaped
 from penstock.tensors import DTYPES, Array, datatype_of
 
 _Tensor = message("tensorflow.TensorProto")
@@ -185,7 +185,7 @@ def _filled(values: Array, shape: list[int], where: str) -> Array:
         if size > _MOST_FILLED:
             raise InvalidInput("too few values for so large a tensor", "send each element", where=where)
         values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
-    return values.reshape(shape)
+    return shaped(values, shape, where=where)
 
 
 def _texts(values: Sequence[object], where: str) -> Array:

@@ -1,0 +1,230 @@
+"""TensorFlow Serving's forms mean the same: rows, columns, tensors of gRPC; labels, classes, base64, events."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from listener_for_tests import Listener
+from packages_for_tests import echo_package, flights_like, linear_answers, linear_package
+from penstock.records import Limits, Route, Variant
+from penstock.serve.protocol import Call, Prediction, Reply, Request
+from penstock.serve.protocols.tfs import TfsProtocol
+from penstock.serve.protos.messages import message
+from penstock.serve.service import METHOD
+from penstock.serve.tensorproto import tensor_parts
+
+Predict, Predicted = (message(f"tensorflow.serving.Predict{half}") for half in ("Request", "Response"))
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+ROW = [1.0, 2.0, 3.0, 4.0]
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6)
+
+
+class Serving:
+    """A listener with a loop of its own, asked from plain tests."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.listener = self.loop.run_until_complete(self._started(folder))
+
+    async def _started(self, folder: Path) -> Listener:
+        listener = Listener(folder)
+        old, new = linear_package(folder / "old"), linear_package(folder / "new", bias=1.0)
+        flights, echo = flights_like(folder / "flights"), echo_package(folder / "echo")
+        stable = Variant(name="stable", model="m", version=3, digest=old, share=1.0)
+        canary = Variant(name="canary", model="m", version=4, digest=new, share=0.0)
+        shadow = Variant(name="shadow", model="m", version=5, digest=new, shadow=True)
+        one = {"model": "m", "version": 1, "name": "stable"}
+        await listener.show(
+            Route(endpoint="linear", release=1, variants=(canary, stable, shadow)),
+            Route(endpoint="flights", release=1, variants=(Variant(digest=flights, **one),)),
+            Route(endpoint="echo", release=1, variants=(Variant(digest=echo, **one),), limits=Limits(nan="token")),
+            packages={
+                old: str(folder / "old"), new: str(folder / "new"), flights: str(folder / "flights"),
+                echo: str(folder / "echo"),
+            },
+        )  # fmt: skip
+        return listener
+
+    def ask(self, method: str, path: str, body: bytes = b"", headers: dict[bytes, bytes] | None = None) -> Reply:
+        return self.loop.run_until_complete(self._ask(method, path, body, headers or {}))
+
+    async def _ask(self, method: str, path: str, body: bytes, headers: dict[bytes, bytes]) -> Reply:
+        if method == METHOD:
+            (path,) = [
+                rpc.path(body)
+                for one in self.listener.protocols
+                for p, rpc in getattr(one, "rpcs", {}).items()
+                if p == path
+            ]
+        heard: list[Reply] = []
+        call = Call(method, path, headers, body, time.time(), time.perf_counter())
+        self.listener.flow.handle(call, heard.append)
+        for _ in range(10_000):
+            if heard:
+                return heard[0]
+            await asyncio.sleep(0)
+        raise AssertionError("not answered")
+
+    def post(self, path: str, body: object) -> dict:
+        reply = self.ask("POST", path, json.dumps(body).encode())
+        assert reply.status == 200, reply.body
+        return json.loads(reply.body)
+
+    def usual(self, path: str, body: object) -> dict:
+        """By the listener, as usual requests go."""
+        heard = self.loop.run_until_complete(self.listener.client().ask(path, json.dumps(body).encode()))
+        assert heard.status == 200, heard.body
+        return json.loads(heard.body)
+
+    def predict(self, name: str, tensors: dict[str, bytes], **spec: object) -> dict[str, np.ndarray]:
+        request = Predict(model_spec={"name": name, **spec})
+        for key, tensor in tensors.items():
+            request.inputs[key].ParseFromString(tensor)
+        reply = self.ask(METHOD, PREDICT, request.SerializeToString())
+        assert reply.status == 0, reply.body
+        return {key: array_of(tensor) for key, tensor in Predicted.FromString(reply.body).outputs.items()}
+
+    def close(self) -> None:
+        self.listener.close()
+        self.loop.close()
+
+
+def array_of(tensor: object) -> np.ndarray:
+    """By the fields that a client reads."""
+    fields = {1: ("float_val", np.float32), 2: ("double_val", np.float64), 9: ("int64_val", np.int64)}
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    if tensor.dtype == 7:
+        return np.array([one.decode() for one in tensor.string_val], object).reshape(shape)
+    field, dtype = fields[tensor.dtype]
+    return np.array(getattr(tensor, field), dtype).reshape(shape)
+
+
+def tensor(array: np.ndarray, *, content: bool) -> bytes:
+    if not content or array.dtype == object:
+        return b"".join(tensor_parts(array))
+    made = message("tensorflow.TensorProto")(dtype={"f4": 1, "f8": 2}[array.dtype.str[1:]])
+    for size in array.shape:
+        made.tensor_shape.dim.add(size=size)
+    made.tensor_content = array.tobytes()
+    return made.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    started = Serving(tmp_path_factory.mktemp("tfserving"))
+    try:
+        yield started
+    finally:
+        started.close()
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries({"distance": NUMBERS, "carrier": st.text(max_size=3), "delay": NUMBERS | st.none()}),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=60)
+@given(rows=ROWS, encoded=st.booleans(), nested=st.booleans(), content=st.booleans())
+def test_rows_columns_and_tensors_mean_the_same(
+    serving: Serving, rows: list[dict], encoded: bool, nested: bool, content: bool
+) -> None:
+    texts = [{"b64": base64.b64encode(row["carrier"].encode()).decode()} if encoded else row["carrier"] for row in rows]
+    instances = [{**row, "carrier": text} for row, text in zip(rows, texts, strict=True)]
+    by_row = serving.post("/v1/models/flights:predict", {"instances": instances})["predictions"]
+    columns = {name: [row[name] for row in instances] for name in instances[0]}
+    if nested:
+        columns = {name: [[value] for value in column] for name, column in columns.items()}
+    by_column = serving.post("/v1/models/flights/versions/1:predict", {"inputs": columns})["outputs"]
+    numbers = {
+        name: np.array([[np.nan if row[name] is None else row[name]] for row in rows]) for name in ("distance", "delay")
+    }
+    carriers = np.array([[row["carrier"]] for row in rows], object)
+    tensors = {name: tensor(array, content=content) for name, array in {**numbers, "carrier": carriers}.items()}
+    by_tensor = serving.predict("flights", tensors, version_label="stable")
+    assert [row["label"] for row in by_row] == by_column["label"] == by_tensor["label"].tolist()
+    assert [row["probabilities"] for row in by_row] == by_column["probabilities"] == by_tensor["probabilities"].tolist()
+
+
+@settings(max_examples=60)
+@given(rows=st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=4, max_size=4), min_size=1, max_size=4),
+       content=st.booleans())  # fmt: skip
+def test_a_matrix_means_the_same(serving: Serving, rows: list[list[float]], content: bool) -> None:
+    path = "/v1/models/linear/labels/stable:predict"
+    by_row = serving.post(path, {"instances": rows})["predictions"]
+    by_column = serving.post(path, {"inputs": {"X": rows}})["outputs"]
+    alone = serving.post(path, {"inputs": rows})
+    by_tensor = serving.predict(
+        "linear", {"X": tensor(np.array(rows, np.float32), content=content)}, version={"value": 3}
+    )
+    assert alone["outputs"] == by_column
+    assert alone["predictions"] == by_row
+    assert [row["probabilities"] for row in by_row] == by_column["probabilities"] == by_tensor["probabilities"].tolist()
+    assert [row["label"] for row in by_row] == by_tensor["label"].tolist()
+    if len(rows) == 1:
+        usual = serving.usual("/v1/models/linear:predict", {"instances": rows})["predictions"]
+        np.testing.assert_allclose(usual[0]["probabilities"], by_row[0]["probabilities"], atol=1e-6)
+
+
+def test_a_label_is_the_name_of_a_variant(serving: Serving) -> None:
+    wanted = linear_answers(np.array([ROW], np.float32), bias=1.0)["probabilities"].tolist()
+    for named in ("labels/canary", "versions/4"):
+        answer = serving.post(f"/v1/models/linear/{named}:predict", {"inputs": [ROW]})
+        assert answer["model_version"] == "4"
+        np.testing.assert_allclose(answer["outputs"]["probabilities"], wanted, atol=1e-6)
+    by_tensor = serving.predict(
+        "linear", {"X": tensor(np.array([ROW], np.float32), content=True)}, version_label="canary"
+    )
+    np.testing.assert_allclose(by_tensor["probabilities"], wanted, atol=1e-6)
+    said = json.loads(serving.ask("GET", "/v1/models/linear/labels/canary").body)
+    assert [one["version"] for one in said["model_version_status"]] == ["4"]
+    said = json.loads(serving.ask("GET", "/v1/models/linear").body)
+    assert [one["version"] for one in said["model_version_status"]] == ["4", "3"]
+
+
+@pytest.mark.parametrize("named", ["labels/shadow", "versions/5", "labels/old", "versions/canary"])
+def test_only_what_answers_can_be_named(serving: Serving, named: str) -> None:
+    assert serving.ask("GET", f"/v1/models/linear/{named}").status == 404
+    assert serving.ask("POST", f"/v1/models/linear/{named}:predict", b'{"instances":[[1,2,3,4]]}').status == 404
+
+
+def test_one_output_stands_alone_and_tokens_pass_both_ways(serving: Serving) -> None:
+    body = b'{"inputs": {"x": [[NaN, 1], [2, 3]]}}'
+    reply = serving.ask("POST", "/v1/models/echo/versions/1:predict", body)
+    assert b'"outputs":[[NaN,1.0],[2.0,3.0]]' in reply.body
+    reply = serving.ask("POST", "/v1/models/echo:predict", b'{"instances": [[NaN, 1], [2, 3]]}')
+    assert b'"predictions":[[NaN,1.0],[2.0,3.0]]' in reply.body
+
+
+def test_text_under_a_name_of_bytes_leaves_as_base64() -> None:
+    outputs = {"image_bytes": np.array(["ü", "b"], object), "label": np.array(["c", "d"], object)}
+    reply = TfsProtocol().encode(Request({}), Prediction("id", "m", "1", outputs))
+    assert json.loads(reply.body)["predictions"] == [
+        {"image_bytes": {"b64": "w7w="}, "label": "c"},
+        {"image_bytes": {"b64": "Yg=="}, "label": "d"},
+    ]
+
+
+def test_usual_requests_with_other_keys_go_the_complete_way(serving: Serving) -> None:
+    body = {"signature_name": "serving_default", "instances": [ROW]}
+    assert serving.usual("/v1/models/linear:predict", body)["predictions"][0]["label"] == 1
+    heard = serving.loop.run_until_complete(
+        serving.listener.client().ask(
+            "/v1/models/linear:predict", json.dumps({"instances": [ROW]}).encode(),
+            "ce-specversion: 1.0\r\nce-id: 7\r\nce-source: /s\r\nce-type: t\r\n",
+        )
+    )  # fmt: skip
+    assert heard.status == 200
+    assert b"ce-type: io.kserve.inference.response\r\n" in heard.head
+    assert b"ce-source: io.kserve.inference.linear\r\n" in heard.head
