@@ -212,6 +212,54 @@ def wide_package(folder: Path, *, width: int = 20, name: str = "wide") -> str:
     return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
 
 
+WORDS = {"river": (3.0, 0.0, 1.0), "water": (2.0, 1.0, 0.5), "gate": (0.0, 2.0, -1.0), "": (0.0, 0.0, 0.0)}
+UNKNOWN = (0.25, -0.5, 0.125)
+
+
+def words_package(folder: Path, *, name: str = "words") -> str:
+    """An encoder: the sum of a text's word vectors, of length one, and how many words it has; returns its digest."""
+    nodes = [helper.make_node("StringSplit", ["text"], ["split", "tokens"], delimiter="")]
+    for place in range(3):
+        table = {"keys_strings": list(WORDS), "values_floats": [vector[place] for vector in WORDS.values()]}
+        nodes += [
+            helper.make_node(
+                "LabelEncoder", ["split"], [f"w{place}"], domain="ai.onnx.ml", default_float=UNKNOWN[place], **table
+            ),
+            helper.make_node("ReduceSum", [f"w{place}", "last"], [f"s{place}"], keepdims=1),
+        ]
+    nodes += [
+        helper.make_node("Concat", ["s0", "s1", "s2"], ["sum"], axis=1),
+        helper.make_node("LpNormalization", ["sum"], ["embedding"], axis=1, p=2),
+    ]
+    signature = Signature(
+        inputs=(TensorSpec(name="text", datatype="BYTES", shape=(-1,)),),
+        outputs=(
+            TensorSpec(name="embedding", datatype="FP32", shape=(-1, 3)),
+            TensorSpec(name="tokens", datatype="INT64", shape=(-1,)),
+        ),
+    )
+    graph = _graph(
+        nodes,
+        [helper.make_tensor_value_info("text", TensorProto.STRING, [None])],
+        [
+            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [None, 3]),
+            helper.make_tensor_value_info("tokens", TensorProto.INT64, [None]),
+        ],
+        {"last": np.array([1], np.int64)},
+        opset=20,
+    )
+    texts = ["river water", "gate", "a river", "water gate river"]
+    golden = Golden(inputs={"text": np.array(texts, object)}, outputs=words_answers(texts))
+    return _write(folder, graph, signature, golden, name=name, task="regression", classes=())
+
+
+def words_answers(texts: list[str]) -> Arrays:
+    """What `words_package` answers, by numpy."""
+    sums = np.array([np.sum([WORDS.get(word, UNKNOWN) for word in text.split()], axis=0) for text in texts])
+    embedding = (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
+    return {"embedding": embedding, "tokens": np.array([len(text.split()) for text in texts])}
+
+
 def half_plus_two_package(folder: Path, *, name: str = "half_plus_two") -> str:
     """Half of ``x`` and two, FP32 ``[-1]``: the model of TensorFlow Serving's documents; returns its digest."""
     tensor = {"datatype": "FP32", "shape": (-1,)}
@@ -248,10 +296,12 @@ def _graph(
     inputs: list[onnx.ValueInfoProto],
     outputs: list[onnx.ValueInfoProto],
     constants: dict[str, np.ndarray],
+    opset: int = 19,
 ) -> bytes:
     weights = [numpy_helper.from_array(value, key) for key, value in constants.items()]
     graph = helper.make_graph(nodes, "model", inputs, outputs, weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=9)
     onnx.checker.check_model(model)
     return model.SerializeToString()
 

@@ -81,6 +81,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "azureml": Adapter("penstock.serve.protocols.azureml:AzuremlProtocol"),
         "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
         "tfs": Adapter("penstock.serve.protocols.tfs:TfsProtocol"),
+        "openai": Adapter("penstock.serve.protocols.openai:OpenAiProtocol"),
         # MLflow's leaves SageMaker the paths that they share, where SageMaker runs this.
         "mlflow": Adapter("penstock.serve.protocols.mlflow:MlflowProtocol"),
         "sagemaker": Adapter("penstock.serve.protocols.sagemaker:SagemakerProtocol"),

@@ -6,7 +6,8 @@ Each is described in ``dialects/NAME.json``:
     environment  its environment variables (``{run}`` is the run folder)
     serves       its endpoints; linear and flights where nothing is said
     error        what an error's body must hold: name -> type (``string``, ``number``); ``text`` means any plain text
-    contract     for ``test_protocol.py``: how a prediction of endpoint ``m`` is asked for, with one row [1, 2.5] of X
+    contract     for ``test_protocol.py``: how a prediction of endpoint ``m`` is asked for, with one row [1, 2.5] of X,
+                 or with the ``texts`` that it says
     good         what, ask ("POST /path"), headers, one of json | text | base64 | lines; then: model (``linear``,
                  ``flights``), rows, at (where the answers stand, ``predictions/*/label``), output (of the model),
                  or ``has`` (parts of the answer) where nothing is predicted; status (200)
@@ -25,7 +26,14 @@ import numpy as np
 import pytest
 
 from dataplane_for_tests import Answered, DataPlane, route, until
-from packages_for_tests import flights_answers, flights_like, linear_answers, linear_package
+from packages_for_tests import (
+    flights_answers,
+    flights_like,
+    linear_answers,
+    linear_package,
+    words_answers,
+    words_package,
+)
 from penstock.adapters import TABLE
 
 FOLDER = Path(__file__).parent / "dialects"
@@ -36,7 +44,7 @@ CASES = [
     for kind in ("good", "bad")
     for case in dialect[kind]
 ]
-ANSWERS = {"linear": linear_answers, "flights": flights_answers}
+ANSWERS = {"linear": linear_answers, "flights": flights_answers, "words": words_answers}
 KINDS = {"string": str, "number": int, "object": dict, "list": list, "null": type(None)}
 ENOUGH_BAD = 30
 
@@ -49,7 +57,7 @@ def planes(plane: DataPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     class Planes(dict[str, DataPlane]):
         def __missing__(self, name: str) -> DataPlane:
             dialect = DIALECTS[name]
-            if not dialect.get("options") and not dialect.get("environment"):
+            if not any(dialect.get(word) for word in ("options", "environment", "serves")):
                 return plane
             started[name] = self[name] = _own_plane(dialect, tmp_path_factory.mktemp(name))
             return self[name]
@@ -63,8 +71,8 @@ def planes(plane: DataPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def _own_plane(dialect: dict, home: Path) -> DataPlane:
     own = DataPlane(home)
-    builders = {"linear": linear_package, "flights": flights_like}
-    served = dialect.get("serves", list(builders))
+    builders = {"linear": linear_package, "flights": flights_like, "words": words_package}
+    served = dialect.get("serves", ["linear", "flights"])
     own.write(*(route(name, own.add(builders[name], home / name)) for name in served))
     environment = {name: value.format(run=own.run) for name, value in dialect.get("environment", {}).items()}
     before = dict(os.environ)

@@ -16,6 +16,7 @@ import msgspec
 from penstock.serve.cards import Catalogue
 from penstock.serve.explanations import aim_in, rows_of
 from penstock.serve.predictbody import PredictBody
+from penstock.serve.openaicards import listed, model_list
 from penstock.serve.protocol import (
     STRICT,
     Aim,
@@ -89,11 +90,11 @@ class V1Protocol(ServingProtocol):
         return Reply(200, _encode(body))
 
     def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:
-        """Life, list and status."""
+        """Life; list and status, which are OpenAI's, too."""
         if operation.verb == "alive":
             return Reply(200, b'{"status":"alive"}')
         if not operation.endpoint:
-            return Reply(200, _encode({"models": list(catalogue.cards)}))
+            return Reply(200, _encode({"models": list(catalogue.cards)} | model_list(catalogue.cards.values())))
         card = catalogue.card(operation.endpoint)
         body = {"name": card.name, "ready": card.ready, "model_version_status": version_statuses(card, "")}
-        return Reply(200 if card.ready else 503, _encode(body))
+        return Reply(200 if card.ready else 503, _encode(body | listed(card)))
