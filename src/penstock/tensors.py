@@ -62,7 +62,9 @@ _json = msgspec.json.Encoder().encode
 
 def json_rows(array: Array) -> list[bytes]:
     """Each row's values as JSON, comma by comma, without brackets: one encoding for all rows of numbers."""
-    rows = array.reshape(len(array), -1).tolist()
+    if array.ndim == 1 and array.dtype.kind != "O":
+        return _json(array.tolist())[1:-1].split(b",")
+    rows = (array if array.ndim == 2 else array.reshape(len(array), -1)).tolist()
     if array.dtype.kind == "O":
         return [_json(row)[1:-1] for row in rows]
     return _json(rows)[2:-2].split(b"],[")

@@ -3,8 +3,9 @@
     Capture (arrays as raw little-endian bytes, one frame a run) --pack--> journal --unpack--> Exchange, one a request
 
 Encoding a run's arrays whole costs a tenth of a microsecond a request where encoding each request's values one by one
-costs five, so it can be done on the request path; whoever reads takes it apart behind it. Fields are only ever
-appended; `FORMAT` is the first, so that a reader knows what it has.
+costs five, so it can be done on the request path; whoever reads takes it apart behind it. What is the same in all runs
+of a variant is packed once (`Stem`). Fields are only ever appended; `FORMAT` is the first, so that a reader knows what
+it has.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from penstock.errors import Corrupt
 from penstock.log.journal import LARGE_BYTES
-from penstock.records import Column, Exchange
+from penstock.records import Column, Exchange, Variant
 from penstock.tensors import DTYPES, Array, Arrays
 
 FORMAT = 1
@@ -78,29 +79,62 @@ class Capture(msgspec.Struct, frozen=True, array_like=True, gc=False):
     subjects: Sequence[str] = ()
 
 
+class Rest(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The fields of a `Capture` that differ from run to run, in its order: all from `received_at` on."""
+
+    received_at: float
+    ids: Sequence[str]
+    latencies_s: Sequence[float]
+    inputs: tuple[Block, ...]
+    outputs: tuple[Block, ...]
+    rows: Sequence[int] = ()
+    keys: Sequence[str] = ()
+    event_times: Sequence[float] = ()
+    client_ids: Sequence[str] = ()
+    subjects: Sequence[str] = ()
+
+
 pack = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Capture).decode
 
 
+class Stem:
+    """The first fields of all captures of a variant's answers with one outcome, packed once.
+
+    Args:
+        endpoint: As in `Capture`, as are all.
+        release: Of the endpoint.
+        variant: Who answers.
+        code: How it ended.
+    """
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, endpoint: str, release: int, variant: Variant, code: str) -> None:
+        first = (FORMAT, endpoint, release, variant.model, variant.version, variant.name, variant.share, variant.shadow)
+        self._packed = b"".join((_length(Capture.__struct_fields__), *map(pack, first), pack(code)))
+
+    def pieces(self, rest: Rest) -> Sequence[bytes]:
+        """What `pieces` gives for the whole capture."""
+        # The array of the rest is a part of a longer one: its own length, a byte, goes.
+        return (self._packed, *_in_pieces(rest)[1:]) if _is_large(rest) else (self._packed + pack(rest)[1:],)
+
+
 def pieces(capture: Capture) -> Sequence[bytes]:
     """The payload of a capture, in pieces: a large array is one of them, as it lies in memory."""
-    for blocks_ in (capture.inputs, capture.outputs):
-        for block in blocks_:
-            if type(block.data) in _VIEWS:
-                return _in_pieces(capture)
-    return (pack(capture),)
+    return _in_pieces(capture) if _is_large(capture) else (pack(capture),)
 
 
 def blocks(arrays: Arrays) -> tuple[Block, ...]:
     """Arrays of the protocol's datatypes as the log holds them, without a copy of each value."""
     found: list[Block] = []
     for name, array in arrays.items():
-        dtype = array.dtype
-        if dtype.kind == "O":
+        datatype = _NAMES[array.dtype]
+        if datatype == "BYTES":
             found.append(_texts(name, array))
         else:
             data = array.tobytes() if array.nbytes < LARGE_BYTES else _bytes(array)
-            found.append(Block(name, _NAMES[dtype], array.shape, data))
+            found.append(Block(name, datatype, array.shape, data))
     return tuple(found)
 
 
@@ -185,7 +219,12 @@ def unpack(payload: bytes) -> list[Exchange]:
     return found
 
 
-def _in_pieces(capture: Capture) -> list[bytes]:
+def _is_large(capture: Capture | Rest) -> bool:
+    """Whether an array of it is held as it lies in memory."""
+    return any([type(block.data) in _VIEWS for block in capture.inputs + capture.outputs])  # noqa: C419 (faster)
+
+
+def _in_pieces(capture: Capture | Rest) -> list[bytes]:
     """The same bytes as `pack` gives: msgpack of an array is its length, then one entry after the other."""
     found = [_length(capture.__struct_fields__)]
     for name in capture.__struct_fields__:

@@ -33,6 +33,8 @@ HEADER = _MAGIC + struct.pack("<II", FORMAT, 0)
 
 def frame(*payload: bytes) -> tuple[bytes, ...]:
     """A payload, in one piece or more, as it lies in a segment: what comes before it, then the pieces as they are."""
+    if len(payload) == 1:
+        return _FRAME.pack(len(payload[0]), crc32(payload[0])), payload[0]
     checksum = 0
     for piece in payload:
         checksum = crc32(piece, checksum)
