@@ -34,6 +34,9 @@ SIGNATURES = {
     "free matrix": signature(TensorSpec(name="X", datatype="INT64", shape=(-1, -1))),
     "vector": signature(TensorSpec(name="X", datatype="FP64", shape=(-1,))),
     "images": signature(TensorSpec(name="X", datatype="FP32", shape=(-1, 2, 2, 1))),
+    "two matrices": signature(
+        TensorSpec(name="a", datatype="FP32", shape=(-1, 2)), TensorSpec(name="b", datatype="BYTES", shape=(-1, 1, 2))
+    ),
     "text matrix": signature(TensorSpec(name="X", datatype="BYTES", shape=(-1, 3))),
 }
 ANY = st.one_of(
@@ -164,3 +167,39 @@ def test_the_typed_form_is_what_answers_usual_rows(name: str, rows: list[object]
 
 def test_inputs_stand_for_instances() -> None:
     assert general(b'{"inputs":[1]}', SIGNATURES["vector"])["X"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "wanted"),
+    [
+        ("vector", [{"X": 1}, {"X": 2.5}], {"X": [1.0, 2.5]}),
+        ("matrix", [{"X": [1, 2, 3]}], {"X": [[1.0, 2.0, 3.0]]}),
+        ("one number", [{"x": [1]}, {"x": [2]}], {"x": [[1.0], [2.0]]}),
+        ("images", [{"X": [[[1], [2]], [[3], [4.5]]]}], {"X": [[[[1.0], [2.0]], [[3.0], [4.5]]]]}),
+        (
+            "two matrices",
+            [{"a": [1, 2], "b": [["x", {"b64": "w7w="}]]}, {"b": [["y", "z"]], "a": [3, 4]}],
+            {"a": [[1.0, 2.0], [3.0, 4.0]], "b": [[["x", "ü"]], [["y", "z"]]]},
+        ),
+    ],
+)
+def test_a_row_may_name_the_inputs_and_nest_their_values(
+    name: str, rows: list[object], wanted: dict[str, object]
+) -> None:
+    arrays = Instances().decode(json.dumps({"instances": rows}).encode(), SIGNATURES[name])
+    assert {key: array.tolist() for key, array in arrays.items()} == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "where"),
+    [
+        ("matrix", [{"X": [1, 2, 3]}, {"X": [1, "2", 3]}], "instances[1].X[1]"),
+        ("matrix", [{"X": [1, 2, 3]}, {"X": [1]}], "instances.X"),
+        ("two matrices", [{"a": [1, 2], "b": [["x", {"hex": "00"}]]}], "instances.b"),
+        ("two matrices", [{"a": [1, 2], "b": [["x", 1]]}], "instances[0].b[0][1]"),
+    ],
+)
+def test_a_nested_value_that_does_not_fit_is_refused_at_its_place(name: str, rows: list[object], where: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Instances().decode(json.dumps({"instances": rows}).encode(), SIGNATURES[name])
+    assert caught.value.where == where

@@ -145,6 +145,8 @@ def test_rows_columns_and_tensors_mean_the_same(
     by_row = serving.post("/v1/models/flights:predict", {"instances": instances})["predictions"]
     columns = {name: [row[name] for row in instances] for name in instances[0]}
     if nested:
+        instances = [{name: [value] for name, value in row.items()} for row in instances]
+        assert serving.post("/v1/models/flights:predict", {"instances": instances})["predictions"] == by_row
         columns = {name: [[value] for value in column] for name, column in columns.items()}
     by_column = serving.post("/v1/models/flights/versions/1:predict", {"inputs": columns})["outputs"]
     numbers = {
@@ -170,6 +172,7 @@ def test_a_matrix_means_the_same(serving: Serving, rows: list[list[float]], cont
     )
     assert alone["outputs"] == by_column
     assert alone["predictions"] == by_row
+    assert serving.post(path, {"instances": [{"X": row} for row in rows]})["predictions"] == by_row
     assert [row["probabilities"] for row in by_row] == by_column["probabilities"] == by_tensor["probabilities"].tolist()
     assert [row["label"] for row in by_row] == by_tensor["label"].tolist()
     if len(rows) == 1:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock.serve.rowvalues import nested_array, nested_decoder, read_rows, within
+from penstock.serve.rowvalues import depth_of, nested_array, nested_decoder, read_rows, within
 from penstock.serve.tensordata import parse
 from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec
 
@@ -79,7 +79,7 @@ def _columns(data: msgspec.Raw, signature: Signature) -> Arrays:
 def _column_of(data: msgspec.Raw, spec: TensorSpec) -> Array:
     """A column in the nesting that its sender chose; whether that may be is the signature's business."""
     rank = len(spec.shape)
-    depth = _depth(bytes(data))
+    depth = depth_of(bytes(data))
     if not 0 < rank - 1 <= depth <= rank + 1:
         depth = rank
     where = f"inputs.{spec.name}"
@@ -87,14 +87,3 @@ def _column_of(data: msgspec.Raw, spec: TensorSpec) -> Array:
     if not values:
         return np.empty((0, *(max(size, 0) for size in spec.shape[1:])), DTYPES[spec.datatype])
     return nested_array(values, spec.datatype, where)
-
-
-def _depth(text: bytes) -> int:
-    """How many lists are opened before the first value."""
-    depth = 0
-    for byte in text:
-        if byte == 0x5B:
-            depth += 1
-        elif byte not in b" \t\r\n":
-            break
-    return depth

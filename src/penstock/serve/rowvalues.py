@@ -2,9 +2,9 @@
 
     [row, ...] --each in the signature's order--> table --column by column--> arrays, or the error with its path
 
-A row is a list in the signature's order, an object by column, or the value itself for a model of one column. Text may
-come as ``{"b64": "..."}``, as TensorFlow Serving writes bytes. Nothing is guessed: a whole number is a float, and
-nothing else becomes anything else.
+A row is a list in the signature's order, an object by column, or the value itself for a model of one column; or an
+object by input with each value nested as the input is, as TensorFlow Serving has it. Text may come as
+``{"b64": "..."}``. Nothing is guessed: a whole number is a float, and nothing else becomes anything else.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Row = str | int | float | bool | None | list[Value] | dict[str, Value]
 B64 = "b64"
 
 _decode_rows = msgspec.json.Decoder(list[Row]).decode
+_decode_named = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
 def read_rows(data: msgspec.Raw, signature: Signature, where: str) -> Arrays:
@@ -44,6 +45,9 @@ def read_rows(data: msgspec.Raw, signature: Signature, where: str) -> Arrays:
         InvalidInput: With the value's path.
     """
     first = signature.inputs[0]
+    named = _named(data, signature)
+    if named is not None:
+        return {spec.name: _nested([row[spec.name] for row in named], spec, where) for spec in signature.inputs}
     if is_matrix(signature) and len(first.shape) > 2:
         return {first.name: _tensor(data, first, where)}
     return from_rows(within(data, _decode_rows, where), signature, where)
@@ -131,15 +135,15 @@ def is_base64(spec: TensorSpec) -> bool:
 
 
 @cache
-def nested_decoder(datatype: str, depth: int) -> Callable[[bytes], list[object]]:
+def nested_decoder(datatype: str, depth: int) -> Callable[[bytes], object]:
     """A decoder of lists, so deep, of a datatype's elements, base64 included."""
     kind: object = ELEMENTS[datatype] if datatype != "BYTES" else str | None | dict[str, str]
     for _ in range(depth):
         kind = GenericAlias(list, (kind,))
-    return msgspec.json.Decoder(cast("type[list[object]]", kind)).decode
+    return msgspec.json.Decoder(cast("type[object]", kind)).decode
 
 
-def nested_array(values: list[object], datatype: str, where: str) -> Array:
+def nested_array(values: object, datatype: str, where: str) -> Array:
     """Nested lists of a datatype's elements as an array.
 
     Raises:
@@ -158,6 +162,41 @@ def nested_array(values: list[object], datatype: str, where: str) -> Array:
             texts[:] = [text_of(value, where) for value in flat]
             return texts.reshape(array.shape)
     return array
+
+
+def depth_of(text: bytes) -> int:
+    """How many lists are opened before the first value."""
+    depth = 0
+    for byte in text:
+        if byte == ord("["):
+            depth += 1
+        elif byte not in b" \t\r\n":
+            break
+    return depth
+
+
+def _named(data: msgspec.Raw, signature: Signature) -> list[dict[str, msgspec.Raw]] | None:
+    """Rows that name the inputs and nest their values; None where they are written in another way."""
+    try:
+        rows = _decode_named(bytes(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    names = set(signature.input_names())
+    if not rows or any(row.keys() != names for row in rows):
+        return None
+    nests = is_matrix(signature) or any(bytes(value)[:1] == b"[" for row in rows for value in row.values())
+    return rows if nests else None
+
+
+def _nested(values: list[msgspec.Raw], spec: TensorSpec, where: str) -> Array:
+    """An input from each row's own value of it."""
+    rank = len(spec.shape) - 1
+    depth = depth_of(bytes(values[0]))
+    if not rank - 1 <= depth <= rank + 1:
+        depth = rank
+    decode = nested_decoder(spec.datatype, depth)
+    found = [within(value, decode, f"{where}[{i}].{spec.name}") for i, value in enumerate(values)]
+    return nested_array(found, spec.datatype, f"{where}.{spec.name}")
 
 
 def _tensor(data: msgspec.Raw, spec: TensorSpec, where: str) -> Array:

@@ -138,9 +138,13 @@ def _text_list(content: memoryview, length: int, where: str) -> Array:
     """Texts as TensorFlow's content has them: all lengths, then all bytes."""
     sizes: list[int] = []
     at = 0
-    for _ in range(min(length, len(content) + 1)):
-        size, at = varint(content, at)
-        sizes.append(size)
+    try:
+        # Each text has at least a length, of at least a byte.
+        for _ in range(min(length, len(content) + 1)):
+            size, at = varint(content, at)
+            sizes.append(size)
+    except InvalidInput:
+        at = -1
     if at + sum(sizes) != len(content):
         raise InvalidInput("the content is no list of texts", "send string_val", where=where)
     texts: list[bytes] = []
