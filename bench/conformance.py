@@ -1,9 +1,9 @@
 """`python -m bench.conformance`: every server of the table asked by the conformance kit, and the table written.
 
-two models -> each server with each -> `penstock conformance --json` -> results/conformance/*.json -> docs/conformance.md
+two models -> each server -> `penstock conformance --json` -> results/conformance/*.json -> docs/conformance.md
 
-Everybody serves the same two models, written as that server's own documentation shows; with ``--write`` the reports that
-are there are used again.
+Everybody serves the same two models, written as that server's own documentation shows; with ``--write`` the reports
+that are there are used again.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ SPECS = {
         [("label", "INT64", [-1, 1]), ("probabilities", "FP32", [-1, 2])],
     ),
     "columns": (
-        [("amount", "FP64", [-1, 1]), ("colour", "BYTES", [-1, 1]), ("count", "INT64", [-1, 1]), ("known", "BOOL", [-1, 1])],
+        [
+            ("amount", "FP64", [-1, 1]), ("colour", "BYTES", [-1, 1]), ("count", "INT64", [-1, 1]),
+            ("known", "BOOL", [-1, 1]),
+        ],
         [("label", "BYTES", [-1, 1]), ("score", "FP64", [-1, 1])],
     ),
 }  # fmt: skip

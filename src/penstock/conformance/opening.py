@@ -98,10 +98,11 @@ def _first_model(transport: Transport, *, rest: bool) -> str:
 
 
 def _answered(transport: Transport, sent: Sent) -> object:
-    heard = transport.ask(sent)
+    """The answer's JSON; None where there is none, of whatever reason: the cases will say so."""
     try:
+        heard = transport.ask(sent)
         return None if heard.refused else heard.json()
-    except ValueError:
+    except (Unheard, ValueError):
         return None
 
 
