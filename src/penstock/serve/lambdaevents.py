@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
 from typing import NamedTuple, cast
 from urllib.parse import quote, unquote, urlencode
 
@@ -22,6 +21,13 @@ from penstock.serve.function import lines_of
 from penstock.serve.protocol import Reply
 
 Event = Mapping[str, object]
+_PHRASES = {
+    200: "OK", 202: "Accepted", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict", 413: "Content Too Large",
+    415: "Unsupported Media Type", 429: "Too Many Requests", 431: "Request Header Fields Too Large",
+    500: "Internal Server Error", 501: "Not Implemented", 503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip
+"""What load balancers want beside a code; the library's own table takes longer to import than all of this file."""
 _TEXT = ("text/", "application/json", "application/problem+json", "application/x-ndjson")
 
 
@@ -90,8 +96,7 @@ def http_answer(asked: HttpEvent, reply: Reply) -> dict[str, object]:
     answer: dict[str, object] = {"statusCode": reply.status, "isBase64Encoded": not text}
     answer["body"] = reply.body.decode("utf-8", "replace") if text else base64.b64encode(reply.body).decode()
     if asked.kind == "balancer":
-        known = reply.status in HTTPStatus._value2member_map_
-        answer["statusDescription"] = f"{reply.status} {HTTPStatus(reply.status).phrase if known else 'Other'}"
+        answer["statusDescription"] = f"{reply.status} {_PHRASES.get(reply.status, 'Other')}"
     if asked.many or (asked.kind == "rest" and len(dict(lines)) < len(lines)):
         together: dict[str, list[str]] = {}
         for name, value in lines:
