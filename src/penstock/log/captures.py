@@ -79,7 +79,7 @@ class Capture(msgspec.Struct, frozen=True, array_like=True, gc=False):
     subjects: Sequence[str] = ()
 
 
-class Rest(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class RunFields(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The fields of a `Capture` that differ from run to run, in its order: all from `received_at` on."""
 
     received_at: float
@@ -114,7 +114,7 @@ class Stem:
         first = (FORMAT, endpoint, release, variant.model, variant.version, variant.name, variant.share, variant.shadow)
         self._packed = b"".join((_length(Capture.__struct_fields__), *map(pack, first), pack(code)))
 
-    def pieces(self, rest: Rest) -> Sequence[bytes]:
+    def pieces(self, rest: RunFields) -> Sequence[bytes]:
         """What `pieces` gives for the whole capture."""
         # The array of the rest is a part of a longer one: its own length, a byte, goes.
         return (self._packed, *_in_pieces(rest)[1:]) if _is_large(rest) else (self._packed + pack(rest)[1:],)
@@ -219,12 +219,12 @@ def unpack(payload: bytes) -> list[Exchange]:
     return found
 
 
-def _is_large(capture: Capture | Rest) -> bool:
+def _is_large(capture: Capture | RunFields) -> bool:
     """Whether an array of it is held as it lies in memory."""
     return any([type(block.data) in _VIEWS for block in capture.inputs + capture.outputs])  # noqa: C419 (faster)
 
 
-def _in_pieces(capture: Capture | Rest) -> list[bytes]:
+def _in_pieces(capture: Capture | RunFields) -> list[bytes]:
     """The same bytes as `pack` gives: msgpack of an array is its length, then one entry after the other."""
     found = [_length(capture.__struct_fields__)]
     for name in capture.__struct_fields__:

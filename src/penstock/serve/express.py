@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from penstock.log.captures import Rest, Stem, blocks
+from penstock.log.captures import RunFields, Stem, blocks
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.meters import CounterSeries, Label
 from penstock.serve.router import Arm, choose
@@ -199,7 +199,7 @@ class Express:
             engine.series.asked(requests, 0, max(waited_ns - infer_ns, 0), infer_ns, 0)
         if self._logged:
             subjects = [entry.ticket.subject for entry in entries]
-            rest = Rest(
+            rest = RunFields(
                 now,
                 ids,
                 latencies_s,
