@@ -38,6 +38,8 @@ LABELS = linear_answers(ROWS)["label"].tolist()
         ({"AIP_HTTP_PORT": "7080", "AIP_STORAGE_URI": "/mnt/m"}, Hosting("Vertex AI", 7080, package="/mnt/m")),
         ({"AIP_STORAGE_URI": "file:///mnt/m"}, Hosting("Vertex AI", 8080, package="/mnt/m")),
         ({"AIP_HTTP_PORT": "8080"}, Hosting("Vertex AI", 8080)),
+        ({"K_SERVICE": "m", "PORT": "9090"}, Hosting("Cloud Run", 9090)),
+        ({"AZUREML_MODEL_DIR": "/m/none"}, Hosting("Azure ML", 5001, package="/m/none")),
     ],
 )
 def test_what_an_environment_says(environment: dict[str, str], wanted: Hosting | None) -> None:
@@ -48,6 +50,7 @@ def test_what_an_environment_says(environment: dict[str, str], wanted: Hosting |
     "environment",
     [
         {"SAGEMAKER_BIND_TO_PORT": "http"},
+        {"K_SERVICE": "m", "PORT": "http"},
         {"AIP_HTTP_PORT": "70000"},
         {"AIP_HTTP_PORT": "-1"},
         {"AIP_STORAGE_URI": "gs://bucket/model"},
@@ -142,6 +145,29 @@ def test_vertex_names_port_and_routes(tmp_path: Path) -> None:
         until(lambda: ask(port, "/v1/models/m")[0] == 200)
         status, answer = ask(port, "/v1/models/m:predict", {"instances": ROWS, "parameters": {"outputs": "label"}})
         assert (status, answer) == (200, {"predictions": LABELS})
+
+
+def test_cloud_run_names_the_port(tmp_path: Path) -> None:
+    linear_package(tmp_path / "linear")
+    port = free_port()
+    words = ("-m", "penstock", "serve", str(tmp_path / "linear"))
+    with started(*words, K_SERVICE="m", K_REVISION="m-1", PORT=str(port)) as said:
+        assert f"0.0.0.0:{port} behind Cloud Run" in said
+        until(lambda: ask(port, "/v2/health/ready")[0] == 200)
+        assert ask(port, "/v1/models/linear:predict", {"instances": ROWS})[0] == 200
+
+
+def test_azure_ml_names_the_folder_above_the_package(tmp_path: Path) -> None:
+    linear_package(tmp_path / "1" / "model" / "package")
+    port = free_port()
+    words = ("-m", "penstock", "serve", "--port", str(port))
+    with started(*words, AZUREML_MODEL_DIR=str(tmp_path / "1")) as said:
+        assert f"0.0.0.0:{port} behind Azure ML" in said
+        until(lambda: ask(port, "/v2/health/ready")[0] == 200)
+        status, answer = ask(port, "/score", {"data": ROWS})
+        assert (status, [row["label"] for row in answer]) == (200, LABELS)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as health:
+            assert health.read() == b"Healthy"
 
 
 def test_nothing_to_serve_is_said(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Comes in: environment variables. Goes out: a `Hosting`, or None on a machine tha
 
 A platform lets through only whom it has authenticated, and sends no token of ours: who is started by one listens on
 every address and asks for none. Sources: Amazon SageMaker, "Use your own inference code with hosting services";
-Vertex AI, "Custom container requirements".
+Vertex AI, "Custom container requirements"; Cloud Run, "Container runtime contract"; Azure ML, "Use a custom container".
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import msgspec
 from penstock.errors import BadConfig
 
 MACHINE = Path("/")
+AZURE_PORT = 5001
+"""Where Azure ML's own server listens; a deployment's routes may name another, which --port then says."""
 _PREFIXES = ("SAGEMAKER_", "SM_MODEL_DIR")
 _FILE = "file://"
 
@@ -51,6 +53,11 @@ def hosting(environment: Mapping[str, str], machine: Path = MACHINE, *, given: b
     """
     if "AIP_HTTP_PORT" in environment or (not given and "AIP_STORAGE_URI" in environment):
         return _vertex(environment, given=given)
+    if "K_SERVICE" in environment:
+        return Hosting("Cloud Run", _port(environment, "PORT"))
+    if "AZUREML_MODEL_DIR" in environment:
+        folder = Path(environment["AZUREML_MODEL_DIR"])
+        return Hosting("Azure ML", AZURE_PORT, package="" if given else str(_below(folder)))
     if given:
         return None
     if is_sagemaker(environment) or (machine / "opt/ml/model").is_dir():
@@ -66,6 +73,12 @@ def is_sagemaker(environment: Mapping[str, str]) -> bool:
 def is_multi_model(environment: Mapping[str, str]) -> bool:
     """Whether SageMaker loads and unloads models as they are asked for."""
     return environment.get("SAGEMAKER_MULTI_MODEL", "").strip().lower() == "true"
+
+
+def _below(folder: Path) -> Path:
+    """The package in a folder that was uploaded, which may be that folder or one in it."""
+    manifests = sorted(folder.rglob("manifest.json"), key=lambda path: (len(path.parts), path))
+    return manifests[0].parent if manifests else folder
 
 
 def _sagemaker(environment: Mapping[str, str], folder: Path) -> Hosting:
