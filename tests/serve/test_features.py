@@ -8,7 +8,7 @@ import pytest
 from penstock.errors import InvalidInput, PenstockError
 from penstock.packages.manifest import FORMAT
 from penstock.records import Manifest
-from penstock.serve.features import features_of, target_of
+from penstock.serve.features import features_of, quantity_of
 from penstock.serve.protocol import ANY_AIM, Aim
 from penstock.statistics.shapley import MOST_FEATURES
 from penstock.tensors import Signature, TensorSpec
@@ -79,23 +79,23 @@ def test_values_of_one_input_are_mixed() -> None:
 def test_the_class_that_was_answered_is_meant_whatever_is_most_likely() -> None:
     """A release's thresholds may answer another class than the likeliest."""
     outputs = {"label": np.array(["no", "yes"], object), "probabilities": np.array([[0.2, 0.8], [0.3, 0.7]])}
-    target = target_of(manifest("no", "yes"), outputs, ANY_AIM)
+    target = quantity_of(manifest("no", "yes"), outputs, ANY_AIM)
     assert target.labels == ("no", "yes")
     assert [target.read(outputs, row)[row] for row in range(2)] == [0.2, 0.7]
 
 
 def test_a_classifier_without_probabilities_is_explained_by_its_label() -> None:
     outputs = {"label": np.array([1, 0, 1])}
-    target = target_of(manifest(0, 1), outputs, ANY_AIM)
+    target = quantity_of(manifest(0, 1), outputs, ANY_AIM)
     assert target.labels == ("1", "0", "1")
     assert target.read(outputs, 1).tolist() == [0, 1, 0]
-    assert target_of(manifest(0, 1), outputs, Aim(label="0")).read(outputs, 0).tolist() == [0, 1, 0]
+    assert quantity_of(manifest(0, 1), outputs, Aim(label="0")).read(outputs, 0).tolist() == [0, 1, 0]
 
 
 def test_without_labels_the_largest_value_is_meant() -> None:
     outputs = {"scores": np.array([[1.0, 3.0], [2.0, 0.0]], np.float32)}
-    assert target_of(manifest(), outputs, ANY_AIM).labels == ("1", "0")
-    assert target_of(manifest(), {"n": np.array([3])}, ANY_AIM).labels == ()
+    assert quantity_of(manifest(), outputs, ANY_AIM).labels == ("1", "0")
+    assert quantity_of(manifest(), {"n": np.array([3])}, ANY_AIM).labels == ()
 
 
 @pytest.mark.parametrize(
@@ -109,5 +109,5 @@ def test_without_labels_the_largest_value_is_meant() -> None:
 )
 def test_what_is_not_there_is_refused(outputs: dict[str, np.ndarray], aim: Aim, where: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        target_of(manifest("a", "b"), outputs, aim)
+        quantity_of(manifest("a", "b"), outputs, aim)
     assert refused.value.where == where

@@ -18,7 +18,7 @@ import numpy as np
 
 from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError
 from penstock.serve.board import ServedEndpoint
-from penstock.serve.features import Features, Target, features_of, target_of
+from penstock.serve.features import Features, Quantity, features_of, quantity_of
 from penstock.serve.lane import Job, Result
 from penstock.serve.models import Model
 from penstock.serve.protocol import ANY_AIM, Aim, Call, Explanation, Reply, ServingProtocol
@@ -125,16 +125,16 @@ class Explaining(Visit):
     def _explained(self, outputs: Arrays) -> Parts:
         """The explanation of all rows, from the answer to the rows themselves."""
         model, names = self.arm.model, self._features.names
-        target = target_of(model.manifest, self._decided(outputs), self._aim)
+        quantity = quantity_of(model.manifest, self._decided(outputs), self._aim)
         plan = design(len(names), len(next(iter(model.background.values()))))
         background = {name: array[: plan.background_rows] for name, array in model.background.items()}
         behind = self._decided((yield background))
         answers = self._decided(outputs)
-        answered = np.array([target.read(answers, row)[row] for row in range(self.rows)])
+        answered = np.array([quantity.read(answers, row)[row] for row in range(self.rows)])
         found: list[Attribution] = []
         for row in range(self.rows):
-            mixtures = yield from self._mixtures(row, plan, background, target)
-            found.append(plan.attribute(target.read(behind, row), mixtures, float(answered[row])))
+            mixtures = yield from self._mixtures(row, plan, background, quantity)
+            found.append(plan.attribute(quantity.read(behind, row), mixtures, float(answered[row])))
         route = self._endpoint.route
         return Explanation(
             self.id,
@@ -145,15 +145,15 @@ class Explaining(Visit):
             np.array([one.standard_errors for one in found]).reshape(self.rows, len(names)),
             np.array([one.base for one in found]),
             answered,
-            target.output,
-            target.labels,
+            quantity.output,
+            quantity.labels,
             "exact" if plan.orders is None else "sampled",
             plan.background_rows,
             route.limits.nan == "token",
         )
 
     def _mixtures(
-        self, row: int, plan: Design, background: Arrays, target: Target
+        self, row: int, plan: Design, background: Arrays, quantity: Quantity
     ) -> Generator[Arrays, Arrays, Floats]:
         """What the model answers to the mixtures of one row, asked part by part."""
         own = {name: array[row : row + 1] for name, array in self.arrays.items()}
@@ -164,7 +164,7 @@ class Explaining(Visit):
             most = min(PART_ROWS, pace.rows_within(max(PART_S, 1.5 * pace.run_s(1))))
             part = slice(start, start + most)
             mixed = self._features.mixed(own, background, plan.own[part], plan.behind[part])
-            answers.append(target.read(self._decided((yield mixed)), row))
+            answers.append(quantity.read(self._decided((yield mixed)), row))
             start = part.stop
         return np.concatenate(answers) if answers else np.empty(0)
 

@@ -1,7 +1,7 @@
 """Stage 4, serve: what of a request is explained, and which number of the answer.
 
     signature --> Features: names, and rows mixed of one row and the background
-    answer to the rows themselves, what was asked for --> Target: one number a row, from any answer
+    answer to the rows themselves, what was asked for --> Quantity: one number a row, from any answer
 
 A feature is an input; or, where a model has one input of many values, each of these. Mixing swaps whole inputs or
 values and makes up none, so text and missing values are mixed like numbers.
@@ -69,7 +69,7 @@ def features_of(signature: Signature) -> Features:
     return Features(names, whole)
 
 
-class Target(NamedTuple):
+class Quantity(NamedTuple):
     """The number that is explained, for each row that was asked for.
 
     Attributes:
@@ -92,7 +92,7 @@ class Target(NamedTuple):
         return array.reshape(len(array)).astype(np.float64)
 
 
-def target_of(manifest: Manifest, outputs: Arrays, aim: Aim) -> Target:
+def quantity_of(manifest: Manifest, outputs: Arrays, aim: Aim) -> Quantity:
     """What an explanation is about.
 
     Args:
@@ -115,15 +115,15 @@ def target_of(manifest: Manifest, outputs: Arrays, aim: Aim) -> Target:
             raise _unexplained("the output holds several texts a row")
         answered = [canonical(value) for value in _listed(array)]
         wanted = _place(aim.label, classes or answered)
-        return Target(name, tuple(answered) if wanted is None else ((classes or answered)[wanted],) * rows, ())
+        return Quantity(name, tuple(answered) if wanted is None else ((classes or answered)[wanted],) * rows, ())
     if size == 1:
         if aim.label:
             raise InvalidInput("the output has one value and no classes", "leave it out", where="parameters.class")
-        return Target(name, (), ())
+        return Quantity(name, (), ())
     names = classes if len(classes) == size else [str(place) for place in range(size)]
     wanted = _place(aim.label, names)
     places = [wanted] * rows if wanted is not None else _answered(outputs, array, names)
-    return Target(name, tuple(names[place] for place in places), tuple(places))
+    return Quantity(name, tuple(names[place] for place in places), tuple(places))
 
 
 def _answered(outputs: Arrays, array: Array, names: list[str]) -> list[int]:
