@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -203,6 +204,23 @@ def leave(arguments, scratch):
     sys.exit(3)
 
 
+def leave_words(arguments, scratch):
+    print("my last words", flush=True)
+    os._exit(3)
+
+
+def leave_a_file(arguments, scratch):
+    (scratch / "note").write_text("mine")
+    return str(scratch)
+
+
+def draw(arguments, scratch):
+    import random
+    import sys
+
+    return [random.random(), float(sys.modules["numpy"].random.random())]
+
+
 def leave_at_once(arguments, scratch):
     os._exit(0)
 
@@ -243,7 +261,63 @@ def fit_and_predict(arguments, scratch):
     return [len(forest.predict(rows)), len(boosted.predict(rows))]
 
 
-def serve_numbers(arguments, scratch, descriptor):
+def serve_numbers(arguments, scratch, descriptor, orders):
     """A worker that answers a byte with its double."""
     while got := os.read(descriptor, 1):
         os.write(descriptor, bytes([got[0] * 2]))
+
+
+def serve_attacks(arguments, scratch, descriptor, orders):
+    """A template whose workers each try one attack, and tell as a task does how it went."""
+    import numpy.random
+
+    from penstock.runtime.confined import receive, send
+
+    numpy.random.seed(1)
+    channel = socket.socket(fileno=descriptor)
+    own = orders.wait(channel, lambda theirs, why: theirs.sendall(why.encode()))
+    if own is None:
+        return
+    own.sendall(b"!")
+    asked = json.loads(receive(own.fileno()))
+    try:
+        answer = {"answer": globals()[asked["name"]](asked["arguments"], Path.cwd())}
+        data = json.dumps(answer)
+    except MemoryError:
+        data = json.dumps({"failed": "MemoryError"})
+    except Exception as error:
+        data = json.dumps({"failed": type(error).__name__, "message": str(error)[:2000]})
+    send(own.fileno(), data.encode())
+
+
+def serve_with_a_thread(arguments, scratch, descriptor, orders):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    serve_attacks(arguments, scratch, descriptor, orders)
+
+
+def serve_with_a_file(arguments, scratch, descriptor, orders):
+    with open("/dev/null"):
+        serve_attacks(arguments, scratch, descriptor, orders)
+
+
+def fork_in_the_template(arguments, scratch, descriptor, orders):
+    """A template that starts processes which nobody ordered; it answers how many it got."""
+    from penstock.runtime.walls import gate
+
+    got = 0
+    for flags in (0x8000 | signal.SIGCHLD, signal.SIGCHLD, 0x8000 | 0x10000000 | signal.SIGCHLD):
+        try:
+            if gate.start_process(flags) == 0:
+                time.sleep(600)
+            got += 1
+        except OSError:
+            continue
+    for start in (os.fork, lambda: os.posix_spawn("/bin/true", ["true"], {})):
+        try:
+            if start() == 0:
+                time.sleep(600)
+            got += 1
+        except OSError:
+            continue
+    os.write(descriptor, bytes([got]))
+    os.read(descriptor, 1)

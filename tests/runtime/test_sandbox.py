@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import resource
@@ -16,6 +17,7 @@ import pytest
 
 from penstock.errors import ModelFailed, Untrusted
 from penstock.runtime.limits import Level, Quota
+from penstock.runtime.process import Confined, Forked, died, receive
 from penstock.runtime.sandbox import level, run_task, start_worker
 
 ATTACKS = Path(__file__).with_name("attacks.py")
@@ -34,13 +36,54 @@ def scratch(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def attack(scratch: Path) -> Attack:
-    """Call one function of attacks.py in the sandbox."""
+def task(scratch: Path) -> Attack:
+    """Call one function of attacks.py in a sandboxed process that was started for it."""
 
     def call(name: str, limits: Quota = QUICK, /, *, read: tuple[Path, ...] = (), **arguments: object) -> object:
         return run_task(f"{ATTACKS}:{name}", arguments, read=read, scratch=scratch, limits=limits)
 
     return call
+
+
+@pytest.fixture(params=["task", "worker"])
+def attack(request: pytest.FixtureRequest, task: Attack, scratch: Path) -> Attack:
+    """The same; or in a worker that was forked from a template, which can do no more than a task."""
+
+    def call(name: str, limits: Quota = QUICK, /, *, read: tuple[Path, ...] = (), **arguments: object) -> object:
+        template = start_worker(f"{ATTACKS}:serve_attacks", None, read=[ATTACKS, *read], scratch=scratch, limits=limits)
+        try:
+            return ask_worker(template, name, arguments, limits)
+        finally:
+            template.close()
+
+    return task if request.param == "task" else call
+
+
+def ask_worker(template: Confined, name: str, arguments: object, limits: Quota = QUICK) -> object:
+    """What a task tells, told by a worker."""
+    worker = forked(template)
+    data = json.dumps({"name": name, "arguments": arguments}).encode()
+    try:
+        worker.channel.sendall(len(data).to_bytes(4, "little") + data)
+        answer = json.loads(receive(worker.channel, 1 << 20, deadline=time.monotonic() + limits.time_s))
+    except TimeoutError:
+        raise ModelFailed("too late", code="runtime.timeout") from None
+    except EOFError:
+        raise died(name, worker.close()) from None
+    finally:
+        worker.close()
+    if answer.get("failed") == "MemoryError":
+        raise ModelFailed("no memory", code="runtime.memory")
+    if "failed" in answer:
+        raise ModelFailed(f"raised {answer['failed']}: {answer['message']}", code="runtime.task_failed")
+    return answer["answer"]
+
+
+def forked(template: Confined) -> Forked:
+    worker = template.fork()
+    worker.know(time.monotonic() + 10)
+    assert worker.channel.recv(1000) == b"!"
+    return worker
 
 
 @pytest.fixture
@@ -82,9 +125,9 @@ def test_a_level_without_a_wall_against_writing_is_not_enough() -> None:
     assert not Level({}).enough
 
 
-def test_a_task_answers_and_sees_no_secret(attack: Attack, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_answers_and_sees_no_secret(task: Attack, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
-    answer = attack("echo", n=1)
+    answer = task("echo", n=1)
     assert isinstance(answer, dict)
     assert answer["got"] == {"n": 1}
     assert answer["scratch"] == str(scratch)
@@ -203,9 +246,9 @@ def test_a_flood_of_output_is_harmless(attack: Attack) -> None:
     assert attack("flood") == "done"
 
 
-def test_a_refusal_travels_as_itself(attack: Attack) -> None:
+def test_a_refusal_travels_as_itself(task: Attack) -> None:
     with pytest.raises(Untrusted) as caught:
-        attack("refuse")
+        task("refuse")
     assert (caught.value.message, caught.value.hint) == ("not this one", "take another")
     assert (caught.value.code, caught.value.where) == ("build.odd", "model.pkl")
 

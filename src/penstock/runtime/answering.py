@@ -10,12 +10,14 @@ import gc
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from penstock.errors import PenstockError
 from penstock.runtime.frames import Buffer, Header, Inbox, Load, buffers
+from penstock.runtime.orders import Orders
 from penstock.runtime.original import answer, load_original
 from penstock.tensors import DTYPES, Arrays, Signature
 
@@ -65,13 +67,14 @@ class LoadedModel:
             return buffers(Header(header.id, failed=type(error).__name__, message=str(error)[:2000]))
 
 
-def serve(arguments: object, scratch: str, descriptor: int) -> None:
+def serve(arguments: object, scratch: str, descriptor: int, orders: Orders | None) -> None:
     """Answer until the socket ends; the first frame says that the model is loaded.
 
     Args:
         arguments: A `Load` as decoded JSON.
         scratch: The only writable folder.
         descriptor: The channel to the engine.
+        orders: Of workers, which do the same at sockets of their own; None where it cannot have any.
     """
     gc.disable()
     load = msgspec.convert(arguments, Load)
@@ -93,7 +96,11 @@ def serve(arguments: object, scratch: str, descriptor: int) -> None:
     gc.enable()
     signal.signal(signal.SIGINT, worker.interrupted)
     _send(channel, buffers(Header()))
+    warm = False
     while True:
+        if orders is not None and (own := orders.wait(channel, _excuse)) is not None:
+            channel, orders = own, None
+            _send(channel, buffers(Header()))
         try:
             while (frame := inbox.receive(channel)) is None:
                 pass
@@ -104,6 +111,16 @@ def serve(arguments: object, scratch: str, descriptor: int) -> None:
         except Cancelled:  # it came while another failure was told
             pieces = buffers(Header(frame[0].id, failed=CANCELLED))
         _send(channel, pieces)
+        if orders is not None and not warm:
+            # The first answer, a golden one, brought in what every answer needs: that is the workers', too.
+            warm = True
+            gc.freeze()
+
+
+def _excuse(channel: socket.socket, why: str) -> None:
+    """Say at a worker's socket that there will be none."""
+    with suppress(OSError):
+        _send(channel, buffers(Header(refused="NotReady", message=why)))
 
 
 def _send(channel: socket.socket, pieces: list[Buffer]) -> None:

@@ -1,6 +1,6 @@
 """What runs on the other side of the sandbox's walls: the child's own start, standard library only.
 
-    parent --control, channel--> keeper: leaves the namespaces, forks, watches, tells how it ended
+    parent --control, channel--> `penstock.runtime.keeper`: has left the namespaces, forks, watches, tells how it ended
                                  `- model process: walls up, says which, waits for "go", then runs the entry
 
 The interpreter was started without ``site``, so nothing that a package installed has run when the walls go
@@ -13,8 +13,6 @@ import importlib
 import importlib.util
 import json
 import os
-import resource
-import select
 import signal
 import site
 import socket
@@ -22,16 +20,13 @@ import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypedDict
+from typing import NoReturn, TypedDict
 
 from penstock.errors import PenstockError
-from penstock.runtime.walls import kernel, landlock, namespaces, resources, seccomp
+from penstock.runtime.keeper import SandboxKeeper
+from penstock.runtime.orders import CHANNEL, ORDERS, TREE, Orders
+from penstock.runtime.walls import gate, kernel, landlock, namespaces, resources, seccomp
 
-CHANNEL = 3
-"""File descriptor of the channel in the model process."""
-
-_TICK_S = 0.1
-_LOG_BYTES = 8192
 # What every Python needs to read, besides its own folders.
 _SYSTEM = (
     "/usr/lib",
@@ -70,17 +65,12 @@ def main() -> None:
     channel = int(sys.argv[-1])
     order: Order = json.loads(receive(control.fileno()))
     walls = namespaces.apply(order["scratch"], own_scratch=order["keep"]) if sys.platform == "linux" else {}
-    out, log = os.pipe()
-    child = os.fork()
-    if child == 0:
-        control.close()
-        os.close(out)
-        _become_model(order, channel, log, walls)
-    os.close(channel)
-    os.close(log)
-    report = _watch(child, control, out, order["limits"]["threads"])
-    with suppress(OSError):  # nobody may be there to hear it
-        send(control.fileno(), json.dumps(report).encode())
+    keeper = SandboxKeeper(control, order["scratch"], order["limits"]["threads"])
+
+    def become_model(log: int, orders: socket.socket | None) -> NoReturn:
+        _become_model(order, (channel, log, orders), walls)
+
+    keeper.keep(become_model, channel, workers=order["keep"], alone=walls.get("process") == "")
 
 
 def send(descriptor: int, message: bytes) -> None:
@@ -112,80 +102,26 @@ def _exactly(descriptor: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-# -- the keeper ----------------------------------------------------------------------------------
-
-
-def _watch(child: int, control: socket.socket, out: int, threads: int) -> dict[str, object]:
-    """Wait for the model process to end, or end it: when the parent is gone, or it has too many threads."""
-    poll = select.poll()
-    poll.register(control, select.POLLIN | select.POLLHUP)
-    poll.register(out, select.POLLIN)
-    log, reason = b"", ""
-    while True:
-        for descriptor, _ in poll.poll(_TICK_S * 1000):
-            if descriptor == control.fileno():
-                reason = "told"
-                poll.unregister(control)
-                continue
-            part = os.read(out, 65536)
-            log = (log + part)[-_LOG_BYTES:]
-            if not part:
-                poll.unregister(out)
-        if not reason and _threads(child) > threads:
-            reason = "threads"
-        if reason:
-            os.kill(child, signal.SIGKILL)
-        ended, status = os.waitpid(child, 0 if reason else os.WNOHANG)
-        if ended:
-            return _report(status, reason, log + _rest(out))
-
-
-def _rest(out: int) -> bytes:
-    """What the pipe still holds."""
-    os.set_blocking(out, False)
-    try:
-        return os.read(out, 65536)
-    except BlockingIOError:
-        return b""
-
-
-def _threads(process: int) -> int:
-    """How many threads a process has; 0 when it cannot be told."""
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[17])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def _report(status: int, reason: str, log: bytes) -> dict[str, object]:
-    """How the model process ended, as the parent gets it."""
-    code = os.waitstatus_to_exitcode(status)
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {
-        "code": code,
-        "reason": reason,
-        "log": log[-_LOG_BYTES:].decode("utf-8", "replace"),
-        "cpu_s": usage.ru_utime + usage.ru_stime,
-    }
-
-
 # -- the model process ---------------------------------------------------------------------------
 
 
-def _become_model(order: Order, channel: int, log: int, walls: dict[str, str]) -> None:
+def _become_model(order: Order, wires: tuple[int, int, socket.socket | None], walls: dict[str, str]) -> NoReturn:
     """Put the walls up, say which stand, wait for "go", run the entry, end."""
     try:
+        channel, log, orders = wires
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.dup2(channel, CHANNEL)
-        os.closerange(CHANNEL + 1, 65536)
+        if orders is not None:
+            os.dup2(orders.detach(), ORDERS)
+        os.closerange(CHANNEL + 1 if orders is None else ORDERS + 1, 65536)
         os.chdir(order["scratch"])
-        walls = walls | _raise_walls(order, own_user=walls.get("user") == "")
+        walls = walls | _raise_walls(order, walls, template=orders is not None)
         with suppress(EOFError):  # the parent changed its mind
-            send(CHANNEL, json.dumps({"pid": _outer_pid(), "walls": walls}).encode())
+            send(CHANNEL, json.dumps({"pid": kernel.outer_pid(), "walls": walls}).encode())
             receive(CHANNEL)
-            _run(order)
+            forks = orders is not None and walls["gate"] == ""
+            _run(order, Orders(order["scratch"], _readable(order), order["limits"]["threads"]) if forks else None)
         sys.stderr.flush()
         os._exit(0)
     except BaseException:
@@ -197,21 +133,36 @@ def _become_model(order: Order, channel: int, log: int, walls: dict[str, str]) -
             os._exit(1)
 
 
-def _raise_walls(order: Order, *, own_user: bool) -> dict[str, str]:
+def _raise_walls(order: Order, walls: dict[str, str], *, template: bool) -> dict[str, str]:
     """Put up every wall of this process; each to the empty text, or to why it does not stand."""
     scratch = order["scratch"]
-    walls = {"limits": _try(lambda: resources.apply(order["limits"], own_user=own_user))}
+    limits = order["limits"] | {"threads": order["limits"]["threads"] * (TREE if template else 1)}
+    raised = {"limits": _try(lambda: resources.apply(limits, own_user=walls.get("user") == ""))}
     if sys.platform != "linux":
-        return walls
-    read = [*_SYSTEM, *_interpreter(), f"/proc/{_outer_pid()}", *order["site"], *order["read"]]
-    walls["privileges"] = _try(_drop_privileges)
+        return raised
+    read = [*_readable(order), f"/proc/{kernel.outer_pid()}"]
+    raised["privileges"] = _try(_drop_privileges)
     found: list[int] = []
-    walls["files"] = _try(lambda: found.append(landlock.apply(read, [scratch, "/dev/null"])))
-    older = "this kernel's Landlock is too old" if found else walls["files"]
-    walls["tcp"] = "" if found and found[0] >= 4 else older
-    walls["signals"] = "" if found and found[0] >= 6 else older
-    walls["calls"] = _try(seccomp.apply)
-    return walls
+    raised["files"] = _try(lambda: found.append(landlock.apply(read, [scratch, "/dev/null"])))
+    older = "this kernel's Landlock is too old" if found else raised["files"]
+    raised["tcp"] = "" if found and found[0] >= 4 else older
+    raised["signals"] = "" if found and found[0] >= 6 else older
+    if template:
+        raised["gate"] = _try(_hand_over_the_gate)
+        template = raised["gate"] == ""
+    raised["calls"] = _try(lambda: seccomp.apply(template=template, alone=walls.get("process") == ""))
+    return raised
+
+
+def _hand_over_the_gate() -> None:
+    """From now on the keeper is asked for each process that this one starts."""
+    with socket.socket(fileno=os.dup(ORDERS)) as orders:
+        listener = -1
+        try:
+            listener = gate.install()
+        finally:
+            socket.send_fds(orders, [b"g"], [listener] if listener >= 0 else [])
+        os.close(listener)
 
 
 def _drop_privileges() -> None:
@@ -222,14 +173,6 @@ def _drop_privileges() -> None:
     kernel.drop_capabilities()
 
 
-def _outer_pid() -> int:
-    """This process's number in the mounted /proc, which a process namespace does not change."""
-    try:
-        return int(os.readlink("/proc/self"))
-    except OSError:
-        return os.getpid()
-
-
 def _try(step: Callable[[], None]) -> str:
     """Empty when the step went well, else why it did not."""
     try:
@@ -237,6 +180,11 @@ def _try(step: Callable[[], None]) -> str:
     except (OSError, ValueError, KeyError) as error:
         return str(error) or type(error).__name__
     return ""
+
+
+def _readable(order: Order) -> list[str]:
+    """What it may read, beside what the kernel says of itself."""
+    return [*_SYSTEM, *_interpreter(), *order["site"], *order["read"]]
 
 
 def _interpreter() -> list[str]:
@@ -250,7 +198,7 @@ def _interpreter() -> list[str]:
     return [*sorted(prefixes), package, *filter(None, libraries)]
 
 
-def _run(order: Order) -> None:
+def _run(order: Order, orders: Orders | None) -> None:
     """Run the entry and send what it answers, or how it failed."""
     site.main()
     for folder in order["site"]:
@@ -258,7 +206,7 @@ def _run(order: Order) -> None:
             site.addsitedir(folder)
     if order["keep"]:
         # It speaks for itself, in frames of its own.
-        _find(order["entry"])(order["arguments"], order["scratch"], CHANNEL)
+        _find(order["entry"])(order["arguments"], order["scratch"], CHANNEL, orders)
         return
     try:
         function = _find(order["entry"])

@@ -61,7 +61,7 @@ class RemoteEngine(Engine, Protocol):
 
     @property
     def need_bytes(self) -> int:
-        """Memory that one of its processes was measured to take."""
+        """Memory that its processes take, the one that waits loaded among them."""
 
     def ask(self, inputs: Arrays) -> SandboxedModel | None:
         """Hand a request to the process that waits for one; None where `run` has to find one first."""
@@ -90,10 +90,10 @@ class RemoteEngine(Engine, Protocol):
         """Why it does not answer just now, in a few words; empty when it does."""
 
     def twin(self) -> RemoteEngine:
-        """Another process of the same model, which shares the spare; this waits."""
+        """Another process of the same model, of the same template; this waits."""
 
     def leave(self) -> None:
-        """Close, but leave the spare to the twins."""
+        """Close, but leave the template to the twins."""
 
 
 class EngineType(Protocol):

@@ -61,6 +61,20 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
+def unshared_bytes(pid: int, origin: int) -> int:
+    """The most that a process which was forked from another can hold for itself alone; 0 where that cannot be told.
+
+    Each page that it no longer shares cost it a fault; what came since, it has more of than its origin.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            faults = int(file.read().rpartition(b")")[2].split()[7])
+    except (OSError, IndexError, ValueError):
+        return 0
+    resident = resident_bytes(pid)
+    return min(resident, faults * _PAGE + max(resident - resident_bytes(origin), 0))
+
+
 def require(need_bytes: int, what: str, *, known: bool, available: int | None = None) -> None:
     """Hold a need against what is left.
 

@@ -1,30 +1,32 @@
 """A sandboxed process seen from outside: started, heard within bounds, ended, and asked how it ended.
 
-    parent --control--> keeper     (ends with the parent, tells how the model process ended)
+    parent --control--> keeper     (ends with the parent, orders workers, tells how each process ended)
     parent --channel--> model process
+    parent --channel--> worker     (forked from it, where the model process is a template)
 
-What comes from the channel is untrusted: lengths are bounded and every wait has a deadline.
+What comes from a channel is untrusted: lengths are bounded and every wait has a deadline.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import struct
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
 from penstock.errors import ModelFailed
+from penstock.runtime.keeper import FORK
 from penstock.runtime.limits import Level
 
-_BEHIND = 5
-"""How nice a group of processes is that lets others go first: a third of the share where somebody else wants it."""
-_TRIES = 10
-_AGAIN_S = 0.1
+_ENDING_S = 5.0
+_CREDENTIALS = struct.Struct("3i")
 _SOURCE = Path(__file__).parents[2]
 # No site (-S): what installed packages would run at start must not run before the walls stand.
 _BOOT = (
@@ -37,16 +39,19 @@ class Ending(msgspec.Struct, frozen=True):
     """How a sandboxed process ended, as its keeper tells.
 
     Attributes:
+        pid: The process.
         code: Exit status; below zero the signal that ended it.
         reason: ``threads`` (too many), ``told`` (by us), or empty.
         log: The last 8 KiB of what it printed.
-        cpu_s: Processor time it took.
     """
 
+    pid: int = 0
     code: int = 0
     reason: str = ""
     log: str = ""
-    cpu_s: float = 0.0
+
+
+_UNKNOWN = Ending(code=-signal.SIGKILL, log="its keeper was killed")
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -71,49 +76,118 @@ class Confined:
         self.level = Level({})
         self._process = process
         self._control = control
-        self._autogroup = Path(f"/proc/{process.pid}/autogroup")
+        self._lock = Lock()
+        self._endings: dict[int, Ending] = {}
+
+    def fork(self) -> Forked:
+        """Order a worker from a template.
+
+        Raises:
+            OSError: It is gone.
+        """
+        mine, theirs = socket.socketpair()
+        with theirs:
+            try:
+                mine.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                socket.send_fds(self._control, [FORK], [theirs.fileno()])
+            except OSError:
+                mine.close()
+                raise
+        return Forked(self, mine)
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        with suppress(OSError):
+            os.kill(self.pid, number)
 
     def end(self) -> None:
         """Have it ended; whoever waits on the channel hears at once."""
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)  # the keeper ends the model process on this
 
-    def stand_back(self) -> None:
-        """Let every other session of this machine go first until `step_up`, where Linux weighs sessions (autogroup).
+    def ending_of(self, pid: int) -> Ending:
+        """Wait until a worker has ended, and tell how."""
+        with self._lock:
+            deadline = time.monotonic() + _ENDING_S
+            with suppress(OSError, EOFError, msgspec.DecodeError):
+                while pid not in self._endings and self._control.fileno() >= 0:
+                    self._next_ending(deadline)
+            return self._endings.pop(pid, _UNKNOWN)
 
-        A process's own niceness would not do: nobody but root may take it back.
-        """
-        with suppress(OSError):
-            self._autogroup.write_text(str(_BEHIND))
-
-    def step_up(self) -> None:
-        """Take its usual share again."""
-        for _ in range(_TRIES):
+    def close(self) -> Ending:
+        """End it, and its workers, if they still run, and tell how it ended; more than once is harmless."""
+        with self._lock:
+            if self._control.fileno() < 0:
+                return Ending()
+            self.end()
+            ending = _UNKNOWN
             try:
-                self._autogroup.write_text("0")
-            except BlockingIOError:  # the kernel takes ten such words a second from all of us together
-                time.sleep(_AGAIN_S)
-            except OSError:
-                return
-            else:
-                return
+                deadline = time.monotonic() + _ENDING_S
+                while True:  # the last to be told of is the model process
+                    ending = self._next_ending(deadline)
+            except EOFError:
+                pass
+            except (OSError, msgspec.DecodeError):
+                self._process.kill()
+            self.channel.close()
+            self._control.close()
+            self._process.wait()
+            return ending
+
+    def _next_ending(self, deadline: float) -> Ending:
+        ending = msgspec.json.decode(receive(self._control, 1 << 20, deadline=deadline), type=Ending)
+        self._endings[ending.pid] = ending
+        return ending
+
+
+class Forked:
+    """A worker that was forked from a template, seen from outside; the attributes are those of `Confined`."""
+
+    def __init__(self, template: Confined, channel: socket.socket) -> None:
+        self.channel = channel
+        self.pid = 0
+        self.level = template.level
+        self._template = template
+        self._pidfd = -1
+
+    def know(self, deadline: float) -> None:
+        """Wait until it has spoken, and learn from the kernel who it is: what it says itself is not to be trusted.
+
+        Raises:
+            EOFError: It is gone; OSError says the same.
+            TimeoutError: The deadline (``time.monotonic``) passed.
+        """
+        self.channel.settimeout(max(deadline - time.monotonic(), 1e-3))
+        data, said, _, _ = self.channel.recvmsg(1, socket.CMSG_SPACE(_CREDENTIALS.size), socket.MSG_PEEK)
+        if not data or not said:
+            raise EOFError
+        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        self.pid = _CREDENTIALS.unpack(said[0][2])[0]
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            raise EOFError from None
+
+    def signal(self, number: int) -> None:
+        """Send it a signal; once it has ended, nobody."""
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def end(self) -> None:
+        """Have it ended; whoever waits on the channel hears at once."""
+        self.signal(signal.SIGKILL)
 
     def close(self) -> Ending:
         """End it if it still runs, and tell how it ended; more than once is harmless."""
-        if self._control.fileno() < 0:
+        if self.channel.fileno() < 0:
             return Ending()
-        ending = Ending()
-        self.end()
-        try:
-            self._control.settimeout(5)
-            ending = msgspec.json.decode(receive(self._control, 1 << 20), type=Ending)
-        except (OSError, EOFError, msgspec.DecodeError):
-            self._process.kill()
-            ending = Ending(code=self._process.wait(), log="its keeper was killed")
         self.channel.close()
-        self._control.close()
-        self._process.wait()
-        return ending
+        if self._pidfd < 0:
+            return _UNKNOWN
+        self.end()
+        os.close(self._pidfd)
+        self._pidfd = -1
+        return self._template.ending_of(self.pid)
 
 
 def spawn(python: Path, folder: str, order: bytes) -> Confined:
@@ -143,8 +217,10 @@ def _environment(folder: str) -> dict[str, str]:
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "TZ") if name in os.environ}
     places = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder, "TMPDIR": folder}
-    # Semaphores need /dev/shm, which is outside; joblib then runs in this process, as it should.
-    return {**kept, **places, **dict.fromkeys(names, "1"), "JOBLIB_MULTIPROCESSING": "0"}
+    # Semaphores need /dev/shm, which is outside; joblib then runs in this process, as it should. pyarrow's allocator
+    # starts a thread when it is imported, and a process with threads cannot be forked.
+    quiet = {"JOBLIB_MULTIPROCESSING": "0", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    return {**kept, **places, **dict.fromkeys(names, "1"), **quiet}
 
 
 def died(entry: str, ending: Ending) -> ModelFailed:

@@ -103,8 +103,9 @@ def start_worker(
 ) -> Confined:
     """Start a sandboxed process that stays; parameters and errors as `run_task`.
 
-    The function is called as ``function(arguments, scratch, descriptor)`` (scratch as text) and talks over the
-    descriptor in frames of its own until the socket ends.
+    The function is called as ``function(arguments, scratch, descriptor, orders)`` (scratch as text) and talks over the
+    descriptor in frames of its own until the socket ends. With `penstock.runtime.orders.Orders` it can be a template;
+    None where this machine cannot ask for each process that is started.
     """
     return _start(entry, arguments, read=read, scratch=scratch, python=python, limits=limits, keep=True)
 

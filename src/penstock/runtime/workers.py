@@ -1,18 +1,18 @@
-"""The python engine's processes: one that answers, one that waits loaded, so that a death costs a moment only.
+"""The python engine's processes: one that has loaded and answers nobody, and one forked from it that answers.
 
-current() -> SandboxedModel    the one that answers; the spare, or a new one, when it is gone
-discard()              it died or hangs: the spare takes its place, a new spare starts in the background
+current() -> SandboxedModel    the one that answers; a new one, some milliseconds later, when it is gone
+discard()                      it died or hangs
+
+A model that cannot be forked answers where it was loaded, and another is loaded in the background to take its place.
 """
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock, Thread
@@ -22,15 +22,16 @@ from penstock.errors import ModelFailed, PenstockError
 from penstock.packages.golden import Golden, check_golden
 from penstock.runtime.frames import Header, Inbox, pack
 from penstock.runtime.limits import Quota
-from penstock.runtime.memory import available_bytes, require, resident_bytes
-from penstock.runtime.process import Confined, died
+from penstock.runtime.memory import available_bytes, require, resident_bytes, unshared_bytes
+from penstock.runtime.process import Confined, Forked, died
 from penstock.runtime.sandbox import start_worker
 from penstock.tensors import Arrays
 
 _FRAME_S = 10.0
 _WATCH_S = 0.02
-_QUIETLY_S = 0.2
-"""How long somebody who needs a process lets it load behind everything else on this machine."""
+_FORK_S = 10.0
+_FORKS = 3
+_LOG = logging.getLogger("penstock.runtime")
 _GOLDEN_BYTES = 64 << 20
 _ENTRY = "penstock.runtime.answering:serve"
 _KILLED = "runtime.killed"
@@ -70,7 +71,7 @@ class SandboxedModel:
         killed: Once it has ended: somebody outside killed it, it did not die of itself.
     """
 
-    def __init__(self, confined: Confined, scratch: TemporaryDirectory[str]) -> None:
+    def __init__(self, confined: Confined | Forked, scratch: TemporaryDirectory[str] | None = None) -> None:
         self.pid = confined.pid
         self.busy_since = 0.0
         self.killed = False
@@ -177,13 +178,16 @@ class SandboxedModel:
         self.busy_since = 0.0
         return frame
 
-    def stand_back(self) -> None:
-        """Let everybody else go first."""
-        self._confined.stand_back()
+    def fork(self) -> Forked:
+        """Order a process that has loaded what this one has.
 
-    def step_up(self) -> None:
-        """No longer."""
-        self._confined.step_up()
+        Raises:
+            OSError: This one is gone.
+            ValueError: It is one of those itself.
+        """
+        if isinstance(self._confined, Forked):
+            raise ValueError("a worker has no workers")
+        return self._confined.fork()
 
     def resident_bytes(self) -> int:
         """Memory that it holds now; 0 where that cannot be told."""
@@ -191,8 +195,7 @@ class SandboxedModel:
 
     def cancel(self) -> None:
         """Have it stop what it works on: nobody waits for it any more."""
-        with suppress(OSError):
-            os.kill(self.pid, signal.SIGINT)
+        self._confined.signal(signal.SIGINT)
 
     def interrupt(self) -> None:
         """Have it ended while somebody waits for its answer."""
@@ -202,7 +205,8 @@ class SandboxedModel:
         """End it, and tell how it ended."""
         ending = self._confined.close()
         self.killed = ending.code == -signal.SIGKILL and ending.reason != "threads"
-        self._scratch.cleanup()
+        if self._scratch is not None:
+            self._scratch.cleanup()
         return died("the model", ending)
 
     def _wait_at_most(self, seconds: float) -> None:
@@ -211,12 +215,11 @@ class SandboxedModel:
             self._channel.settimeout(seconds)
 
 
-def start(recipe: Recipe, began: Callable[[SandboxedModel], None]) -> SandboxedModel:
+def start(recipe: Recipe) -> SandboxedModel:
     """Start a process, have it load the model, and see it answer its golden examples.
 
     Args:
         recipe: How.
-        began: Is given the process when it begins to load.
 
     Raises:
         ModelFailed: The model cannot be loaded, or answers something else.
@@ -237,10 +240,9 @@ def start(recipe: Recipe, began: Callable[[SandboxedModel], None]) -> SandboxedM
         scratch.cleanup()
         raise
     worker = SandboxedModel(confined, scratch)
-    began(worker)
     try:
         _wait_until_loaded(worker, recipe)
-        _prove(worker, recipe)
+        _prove(worker, recipe, recipe.load_s)
     except (OSError, EOFError, ValueError):
         ended = worker.end()
         code = _KILLED if worker.killed else "runtime.load_failed"
@@ -274,14 +276,40 @@ def _wait_until_loaded(worker: SandboxedModel, recipe: Recipe) -> None:
         )
 
 
-def _prove(worker: SandboxedModel, recipe: Recipe) -> None:
+class CannotFork(Exception):
+    """A template says why there will be no worker of it."""
+
+
+def fork(template: SandboxedModel, deadline: float) -> SandboxedModel:
+    """Have a process forked from one that has loaded.
+
+    Raises:
+        CannotFork: The template will not; OSError, EOFError and ValueError: it, or what it forked, died.
+        TimeoutError: It did not within `deadline` (``time.monotonic``).
+    """
+    forked = template.fork()
+    worker = SandboxedModel(forked)
+    try:
+        forked.know(deadline)
+        worker.pid = forked.pid
+        header, _ = worker.receive(deadline)
+    except BaseException:
+        worker.end()
+        raise
+    if header.refused:
+        forked.channel.close()
+        raise CannotFork(header.message[:200])
+    return worker
+
+
+def _prove(worker: SandboxedModel, recipe: Recipe, limit_s: float) -> None:
     """Have it answer the golden examples."""
     if recipe.golden is None:
         return
     worker.most = _GOLDEN_BYTES
-    worker.send(pack(Header(), recipe.golden.inputs), recipe.load_s)
+    worker.send(pack(Header(), recipe.golden.inputs), limit_s)
     try:
-        header, outputs = worker.receive(time.monotonic() + recipe.load_s)
+        header, outputs = worker.receive(time.monotonic() + limit_s)
     except TimeoutError:
         raise EOFError from None
     difference = header.failed or check_golden(recipe.golden, outputs)
@@ -293,119 +321,151 @@ def _prove(worker: SandboxedModel, recipe: Recipe) -> None:
         )
 
 
-class Spare:
-    """One loaded process that waits for whoever loses theirs, and is replaced in the background once it is taken.
-
-    Loading takes a processor for a second or more: it stands back for others, until somebody has waited for it.
+class Template:
+    """One loaded process from which those that answer are forked; another is loaded in the background once it is gone.
 
     Attributes:
         recipe: How it is started.
-        need_bytes: Memory that the largest one so far took when it was loaded and had answered.
+        loaded_bytes: Memory that the largest one so far took when it was loaded and had answered.
+        unfit: Why none can be forked from it, so that each process is loaded by itself; empty where they can.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.need_bytes = 0
-        self._ready: SandboxedModel | None = None
-        self._loading: SandboxedModel | None = None
-        self._hurried = False
+        self.loaded_bytes = 0
+        self.unfit = ""
+        self._loaded: SandboxedModel | None = None
+        self._proven: SandboxedModel | None = None
         self._starting: Thread | None = None
         self._error: PenstockError | None = None
         self._closed = False
         self._lock = Lock()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the one that is loaded; 0 while there is none."""
+        loaded = self._loaded
+        return loaded.pid if loaded else 0
+
     def take(self, deadline: float) -> SandboxedModel | None:
-        """It, once it is loaded; None if it died waiting, or another was quicker. Another starts in its place.
+        """A process that answers; None if what was loaded has died, or another was quicker.
 
         Raises:
-            TimeoutError: It was not ready before the deadline (``time.monotonic``).
+            TimeoutError: There was none before the deadline (``time.monotonic``).
             ModelFailed: No process can load the model.
             BadConfig: This machine has too few walls, or too little memory.
         """
         starting = self._prepare()
         if starting is not None:
-            starting.join(min(max(deadline - time.monotonic(), 0), _QUIETLY_S))
-            if starting.is_alive():
-                self._hurry()
-                starting.join(max(deadline - time.monotonic(), 0))
+            starting.join(max(deadline - time.monotonic(), 0))
             if starting.is_alive():
                 raise TimeoutError
         with self._lock:
             self._starting = None
-            ready, self._ready = self._ready, None
             error, self._error = self._error, None
-        if error is not None:
-            raise error
-        self._prepare()
-        if ready is not None and not ready.alive():
-            ready.end()
-            return None
-        return ready
+            if error is not None:
+                raise error
+            loaded = self._loaded
+            worker = self._forked(loaded, deadline) if loaded is not None else None
+            if worker is None:
+                self._loaded = None
+        if worker is None:
+            self._prepare()
+        if worker is not None or loaded is None:
+            return worker
+        if self.unfit and loaded.alive():
+            return loaded
+        loaded.end()
+        return None
 
     def close(self) -> None:
-        """End it; nobody takes it any more."""
+        """End it; nobody is forked from it any more."""
         with self._lock:
             self._closed = True
-            ready, self._ready = self._ready, None
-        if ready is not None:
-            ready.end()
+            loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.end()
+
+    def _forked(self, loaded: SandboxedModel, deadline: float) -> SandboxedModel | None:
+        """One that was forked, the first of them proven; None where it cannot be had."""
+        if self.unfit:
+            return None
+        until = time.monotonic() + _FORK_S
+        for _ in range(_FORKS):
+            try:
+                worker = fork(loaded, min(deadline, until))
+                if self._proven is not loaded:
+                    self._prove(worker)
+                    self._proven = loaded
+            except CannotFork as error:
+                self._give_up(str(error))
+                return None
+            except TimeoutError:
+                if time.monotonic() < until:
+                    raise  # it is the caller who has no time
+                return None
+            except OSError:
+                return None
+            except (EOFError, ValueError):
+                continue  # where its keeper or the template is gone, the next time says so
+            return worker
+        if loaded.alive():
+            self._give_up("what is forked from it dies")
+        return None
+
+    def _prove(self, worker: SandboxedModel) -> None:
+        try:
+            _prove(worker, self.recipe, self.recipe.load_s)
+        except ModelFailed as error:
+            worker.end()
+            raise CannotFork(error.message) from None
+        except BaseException:
+            worker.end()
+            raise
+
+    def _give_up(self, why: str) -> None:
+        self.unfit = why
+        _LOG.warning("%s is loaded anew for each of its processes, none can be forked: %s", self.recipe.name, why)
 
     def _prepare(self) -> Thread | None:
         """Start one in the background, unless one is there; the thread that is starting it."""
         with self._lock:
-            if self._ready is None and self._starting is None and not self._closed:
-                self._hurried = False
-                self._starting = Thread(target=self._fill, name="penstock-spare", daemon=True)
+            if self._loaded is None and self._starting is None and not self._closed:
+                self._starting = Thread(target=self._fill, name="penstock-template", daemon=True)
                 self._starting.start()
             return self._starting
-
-    def _began(self, process: SandboxedModel) -> None:
-        with self._lock:
-            self._loading = process
-            if not self._hurried:
-                process.stand_back()
-
-    def _hurry(self) -> None:
-        """Somebody has waited for it long enough."""
-        with self._lock:
-            self._hurried = True
-            if self._loading is not None:
-                self._loading.step_up()
 
     def _fill(self) -> None:
         """Start one, or keep why it cannot be started for whoever needs it."""
         try:
-            require(self.need_bytes, self.recipe.name, known=True)
-            spare = start(self.recipe, self._began)
-            spare.step_up()
-            self.need_bytes = max(self.need_bytes, spare.resident_bytes())
+            require(self.loaded_bytes, self.recipe.name, known=True)
+            loaded = start(self.recipe)
+            self.loaded_bytes = max(self.loaded_bytes, loaded.resident_bytes())
         except PenstockError as error:
             self._error = error
             return
         except OSError as error:
             self._error = ModelFailed(f"{self.recipe.name}: no process can be started: {error.strerror}")
             return
-        finally:
-            self._loading = None
         with self._lock:
             if not self._closed:
-                self._ready = spare
+                self._loaded = loaded
                 return
-        spare.end()
+        loaded.end()
 
 
 class Workers:
-    """The one that answers, and the spare that takes its place.
+    """The one that answers, and the template from which the next is forked.
 
     Attributes:
         deaths: Workers that were found dead or had to be ended.
         killed: Whether the last one was killed from outside.
     """
 
-    def __init__(self, spare: Spare) -> None:
+    def __init__(self, template: Template) -> None:
         self.deaths = 0
         self.killed = False
-        self.spare = spare
+        self.template = template
         self._current: SandboxedModel | None = None
         self._closed = False
         self._ever_loaded = False
@@ -415,6 +475,14 @@ class Workers:
         """Process id of the one that answers; 0 while there is none."""
         current = self._current
         return current.pid if current else 0
+
+    @property
+    def need_bytes(self) -> int:
+        """Memory that the template and one that answers take at most, what they share counted once."""
+        template, pid = self.template, self.pid
+        if template.unfit or not template.pid:
+            return 2 * max(template.loaded_bytes, resident_bytes(pid))
+        return max(template.loaded_bytes, resident_bytes(template.pid)) + unshared_bytes(pid, template.pid)
 
     def idle(self) -> SandboxedModel | None:
         """The one that answers, if it waits for a request; it may have died since it was last heard of."""
@@ -438,7 +506,7 @@ class Workers:
             if self._closed:
                 raise _closed()
             try:
-                self._current = self.spare.take(deadline)
+                self._current = self.template.take(deadline)
             except ModelFailed as error:
                 # A model that has been loaded before can be loaded: what died was killed, and nobody need see it.
                 loads += 1

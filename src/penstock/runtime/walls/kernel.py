@@ -67,3 +67,11 @@ def drop_capabilities() -> None:
             break
     header = ctypes.create_string_buffer(_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4), 8)
     syscall("capset", _CAPSET[machine()], header, ctypes.create_string_buffer(bytes(24), 24))
+
+
+def outer_pid() -> int:
+    """This process's number in the mounted /proc, which a process namespace does not change."""
+    try:
+        return int(os.readlink("/proc/self"))
+    except OSError:
+        return os.getpid()

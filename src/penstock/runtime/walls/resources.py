@@ -28,6 +28,12 @@ def apply(limits: Mapping[str, int], *, own_user: bool) -> None:
         _lower(resource.RLIMIT_NPROC, limits["threads"])
 
 
+def fewer_threads(most: int) -> None:
+    """Lower what `apply` allowed of threads, where the kernel counts them; errors as there."""
+    if resource.getrlimit(resource.RLIMIT_NPROC)[1] != resource.RLIM_INFINITY:
+        _lower(resource.RLIMIT_NPROC, most)
+
+
 def _lower(which: int, value: int) -> None:
     """Set soft and hard limit, never above the hard limit that is there."""
     _, hard = resource.getrlimit(which)
