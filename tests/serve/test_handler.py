@@ -169,6 +169,14 @@ def test_the_nearer_deadline_counts(handlers: dict[str, Handler]) -> None:
     assert ask("POST", PREDICT, [("x-deadline-ms", "soon")], BODY, within_s=20).status == 400
 
 
+def test_an_answer_in_events_comes_whole(handlers: dict[str, Handler]) -> None:
+    body = json.dumps({"instances": [[row, 0, 0, 0] for row in range(7)]}).encode()
+    reply = handlers["linear"].ask("POST", f"{PREDICT}?rows=2", [("accept", "text/event-stream")], body)
+    assert (reply.status, reply.content_type) == (200, b"text/event-stream")
+    pieces = [json.loads(line[6:]) for line in reply.body.splitlines() if line.startswith(b"data: {")]
+    assert [len(one["predictions"]) for one in pieces] == [2, 2, 2, 1]
+
+
 @pytest.mark.parametrize("name", ["x-request-id", "x"])
 def test_a_header_with_a_line_end_is_refused(handlers: dict[str, Handler], name: str) -> None:
     assert handlers["linear"].ask("POST", PREDICT, [(name, "a\r\nset-cookie: b")], BODY).status == 400
