@@ -86,7 +86,18 @@ def test_no_import_hides_in_a_function(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(), ids=dotted)
 def test_only_the_table_imports_adapters(path: Path) -> None:
     """An implementation is reached through ``adapters.load`` alone, or by its own folder."""
-    plural = {"formats", "engines", "checks", "stores", "strategies", "targets", "protocols", "detectors", "functions", "exports"}
+    plural = {
+        "formats",
+        "engines",
+        "checks",
+        "stores",
+        "strategies",
+        "targets",
+        "protocols",
+        "detectors",
+        "functions",
+        "exports",
+    }
     for name in imported(ast.parse(path.read_text())):
         kinds = plural & set(name.split("."))
         if kinds:
