@@ -79,7 +79,9 @@ class Journal:
         """
         if self._descriptor < 0 or self._full():
             self._rotate()
-        parts = [b"".join(pieces)] if max(map(len, pieces)) < LARGE_BYTES else pieces
+        # Of one frame in two pieces, a turn's usual write, the second is the larger one.
+        largest = len(pieces[1]) if len(pieces) == 2 else max(map(len, pieces))
+        parts = [b"".join(pieces)] if largest < LARGE_BYTES else pieces
         size = 0
         try:
             for data in parts:

@@ -54,10 +54,10 @@ class Recorder:
             payload: The pieces of their capture.
             requests: How many they are.
         """
-        if self._journal is not None:
-            self._pieces += frame(*payload)
-            self._requests += requests
+        if self._pieces:
             self.flush()
+        if self._journal is not None:
+            self._write(self._journal, frame(*payload), requests)
 
     def when_durable(self, answer: Callable[[bool], None]) -> None:
         """Call back when everything recorded so far is on disk (True), or is known to be lost (False)."""
@@ -71,15 +71,7 @@ class Recorder:
         if self._pieces and self._journal is not None:
             pieces, self._pieces = self._pieces, []
             requests, self._requests = self._requests, 0
-            try:
-                self._journal.write(pieces)
-                if self._due is None:
-                    self._due = self._loop.call_later(SYNC_S, self._sync_what_is_due)
-            except OSError:
-                self._meters.lost(requests)
-                strict, self._strict = self._strict, []
-                for answer in strict:
-                    answer(False)
+            self._write(self._journal, pieces, requests)
         if self._strict and not self._syncing:
             self._sync()
 
@@ -98,6 +90,19 @@ class Recorder:
     def _take(self, capture: Capture) -> None:
         self._pieces += frame(*pieces(capture))
         self._requests += len(capture.ids)
+
+    def _write(self, journal: Journal, pieces: Sequence[bytes], requests: int) -> None:
+        """One write; what the disk does not take is counted."""
+        try:
+            journal.write(pieces)
+        except OSError:
+            self._meters.lost(requests)
+            strict, self._strict = self._strict, []
+            for answer in strict:
+                answer(False)
+            return
+        if self._due is None:
+            self._due = self._loop.call_later(SYNC_S, self._sync_what_is_due)
 
     def _sync_what_is_due(self) -> None:
         """Sync what was written in the last second; while nobody asks, nothing wakes up for it."""
