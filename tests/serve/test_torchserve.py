@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from archives_for_tests import CLASS, FUNCTION, STEPS, archive
-from dataplane_for_tests import Answered, DataPlane, until
+from dataplane_for_tests import Answered, DataPlane, until, v2
 from packages_for_tests import linear_answers, linear_package
 
 ARCHIVER = Path(__file__).parents[2] / ".venv" / "peers" / "torchserve" / "bin" / "torch-model-archiver"
@@ -203,6 +206,42 @@ def test_a_wrong_number_of_answers_is_the_handlers_fault(open_plane: DataPlane) 
         open_plane.ask("DELETE", "/models/short")
 
 
+BATCHES = """
+import time
+def handle(data, context):
+    if data is None:
+        return None
+    time.sleep(0.03)
+    return [str(len(data))] * len(data)
+"""
+
+
+@pytest.mark.parametrize(("more", "most"), [("", 1), ("&batch_size=4", 4)])
+def test_a_handler_gets_as_many_requests_at_once_as_was_said(open_plane: DataPlane, more: str, most: int) -> None:
+    archive(open_plane.run.parent / "models" / "batches.mar", BATCHES, name="batches")
+    assert register(open_plane, "batches.mar", more).status == 200
+    try:
+        assert open_plane.ask("GET", "/models/batches").json[0]["batchSize"] == most
+        with ThreadPoolExecutor(12) as pool:
+            ask = partial(open_plane.ask, "POST", "/predictions/batches", b"x", TEXT)
+            sizes = {int(said.result().body) for said in [pool.submit(ask) for _ in range(36)]}
+        assert max(sizes) == most
+    finally:
+        open_plane.ask("DELETE", "/models/batches")
+
+
+def test_an_answer_may_be_an_image(open_plane: DataPlane) -> None:
+    source = "def handle(data, context):\n    return [bytes(one['body']) * 3 for one in data or []]"
+    archive(open_plane.run.parent / "models" / "large.mar", source, name="large")
+    assert register(open_plane, "large.mar").status == 200
+    try:
+        body = ANYTHING * 4096
+        said = open_plane.ask("POST", "/predictions/large", body, BYTES)
+        assert (said.status, said.body == body * 3) == (200, True)
+    finally:
+        open_plane.ask("DELETE", "/models/large")
+
+
 @pytest.mark.skipif(not ARCHIVER.exists(), reason="`make bench-all` sets TorchServe's environment up")
 def test_what_torch_model_archiver_makes_opens_here(open_plane: DataPlane, tmp_path: Path) -> None:
     (tmp_path / "my_handler.py").write_text(CLASS)
@@ -296,6 +335,24 @@ def test_a_renewed_key_counts_at_once_in_every_worker(keyed: DataPlane) -> None:
     for _ in range(8):
         assert keyed.ask(*PREDICT, headers=with_key(new["inference"]["key"])).status == 200
         assert keyed.ask(*PREDICT, headers=with_key(old["inference"]["key"])).status == 400
+
+
+def test_a_key_that_was_renewed_is_over_on_an_open_connection_too(keyed: DataPlane) -> None:
+    """Usual requests of one head are answered without looking the token up again; not by a key that may be renewed."""
+    old = keys(keyed)
+    headers = {**with_key(old["inference"]["key"]), **JSON}
+    connection = http.client.HTTPConnection("127.0.0.1", keyed.port, timeout=20)
+
+    def asked() -> int:
+        connection.request("POST", "/v2/models/linear/infer", v2([[1, 2, 3, 4]]), headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    assert [asked() for _ in range(5)] == [200] * 5
+    assert keyed.ask(*RENEW, headers=with_key(old["API"]["key"])).status == 200
+    assert asked() == 401
+    connection.close()
 
 
 def test_counts_in_torchserves_names(keyed: DataPlane) -> None:
