@@ -86,7 +86,7 @@ def test_every_spoil_has_a_case_or_a_property() -> None:
 def test_a_wrong_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(penstock.conformance.case, "FOLDER", tmp_path)
     case = '{"id": "a", "title": "A", "level": "required", "source": {"file": "f"}}'
-    for text, said in ((f"[{case}, {case}]", "two cases"), (f"[{case[:-1]}, \"levle\": 1}}]", "levle")):
+    for text, said in ((f"[{case}, {case}]", "two cases"), (f'[{case[:-1]}, "levle": 1}}]', "levle")):
         (tmp_path / "a.json").write_text(text)
         with pytest.raises(Corrupt, match=said):
             all_cases.__wrapped__()

@@ -96,7 +96,8 @@ def test_differences_say_where() -> None:
     ("pattern", "value", "wrong"),
     [
         ("string", "a", ""), ("string", 1, "the body is no string"), ("integer", True, "the body is no integer"),
-        ("integer|string", "3", ""), ("=m", "m", ""), ("=m", "n", "the body is not 'm'"), (True, 1, "the body is not True"),
+        ("integer|string", "3", ""), ("=m", "m", ""), ("=m", "n", "the body is not 'm'"),
+        (True, 1, "the body is not True"),
         ({"a": "string", "b?": "number"}, {"a": "x"}, ""), ({"a": "string"}, {}, "a is missing"),
         ({"b?": "number"}, {"b": None}, ""), ({"b?": "number"}, {"b": "1"}, "b is no number"),
         ([{"a": "integer"}], [{"a": 1}, {"a": "1"}], "[1].a is no integer"), (["string"], "a", "the body is no array"),

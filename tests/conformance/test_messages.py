@@ -1,4 +1,4 @@
-"""The kit's messages are compiled from its .proto files, and numbered as the specification's own clients number them."""
+"""The kit's messages are compiled from its .proto files, and numbered as other people's clients number them."""
 
 from __future__ import annotations
 

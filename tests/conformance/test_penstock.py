@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from dataplane_for_tests import DataPlane, route
 from packages_for_tests import echo_package, flights_like, linear_package, raising_package
-
 from penstock.conformance.kit import KitOptions
 from penstock.conformance.opening import open_kit
 from penstock.conformance.suite import ConformanceReport, chosen_cases, run_suite

@@ -110,7 +110,7 @@ def _tell(done: ConformanceReport, failing: CaseLevel) -> None:
     """The counts, then the verdict."""
     for count in count_levels(done):
         left = f", {count.skipped} not asked" if count.skipped else ""
-        mark = "[red]✗[/]" if count.deviating else "[green]✓[/]"
+        mark = "[red]✗[/]" if count.deviating else "[green]✓[/]" if count.kept else "–"
         out.print(f"{mark} {count.level:<12} {count.kept:>3} of {count.kept + count.deviating} kept{left}")
     who = f"{done.server['name'] or 'the server'} {done.server['version']}".strip()
     verdict = "[red]deviates[/]" if done.fails(failing) else "[green]conforms[/]"

@@ -64,7 +64,7 @@ class RestTransport(Transport):
             words += ["-H", '"Authorization: Bearer $TOKEN"']
         for name, value in sent.headers.items():
             words += ["-H", shlex.quote(f"{name}: {value}")]
-        if "content-type" not in sent.headers and sent.body:
+        if "content-type" not in sent.headers and method == "POST":
             words += ["-H", "content-type:"]
         if sent.chunked:
             words += ["-H", "'transfer-encoding: chunked'"]
