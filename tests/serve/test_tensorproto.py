@@ -151,7 +151,7 @@ def test_no_bytes_do_harm(given: object) -> None:
     [
         b"\x00",
         b"\x0b",
-        b"\x0a\x05a",
+        b"\x0a\x02a",
         b"\x08",
         b"\x08" + b"\xff" * 11,
         b"\x0d\x00",
