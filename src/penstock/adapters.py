@@ -110,6 +110,9 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "rest": Adapter("penstock.conformance.transports.rest:RestTransport"),
         "grpc": Adapter("penstock.conformance.transports.grpc:GrpcTransport", "conformance"),
     },
+    "exporter": {
+        "kserve-logger": Adapter("penstock.observe.exporters.kserve_logger:KServeLogger", "platform"),
+    },
     "detector": {
         "distribution": Adapter("penstock.observe.detectors.distribution:DistributionDetector", "platform"),
         "schema": Adapter("penstock.observe.detectors.schema:SchemaDetector", "platform"),

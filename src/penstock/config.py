@@ -14,7 +14,7 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, cast, get_type_hints
+from typing import Annotated, Literal, cast, get_type_hints
 
 import msgspec
 import yaml
@@ -66,6 +66,28 @@ class FeedbackConfig(Record, frozen=True, kw_only=True):
     retrain: tuple[str, ...] = ()
 
 
+class ExporterConfig(Record, frozen=True, kw_only=True):
+    """Who else is told what an endpoint answered.
+
+    Attributes:
+        kind: A name of the adapters' ``exporter`` table.
+        url: Where to.
+        mode: Requests, responses or both.
+        share: Part of the exchanges that is told, chosen by their ids.
+        protocol: In which of KServe's protocols bodies are written.
+        service: Name of the inference service; the endpoint's where empty.
+    """
+
+    kind: str = "kserve-logger"
+    url: str = ""
+    mode: Literal["all", "request", "response"] = "all"
+    share: float = 1.0
+    protocol: Literal["v1", "v2"] = "v2"
+    service: str = ""
+    namespace: str = "default"
+    component: str = "predictor"
+
+
 class Config(Record, frozen=True, kw_only=True):
     """All settings.
 
@@ -73,6 +95,7 @@ class Config(Record, frozen=True, kw_only=True):
         home: The folder that holds all state.
         policy: The gate's policy file; empty is the starter policy.
         approvals: Roles that must each approve a version before it is released.
+        exporters: By endpoint.
     """
 
     home: str = ".penstock"
@@ -85,6 +108,7 @@ class Config(Record, frozen=True, kw_only=True):
     monitors: dict[str, Scalar] = {}
     feedback: FeedbackConfig = FeedbackConfig()
     models: dict[str, ModelConfig] = {}
+    exporters: dict[str, ExporterConfig] = {}
 
 
 def load_config(
@@ -216,6 +240,10 @@ VARIABLES = MappingProxyType({PREFIX + path.replace(".", "_").upper(): path for 
 _SECTIONS = tuple(f"{PREFIX}{name.upper()}_" for name, kind in _slices(Config).items() if _is_slice(kind))
 
 
+_NAMED: dict[str, type[Record]] = {"models": ModelConfig, "exporters": ExporterConfig}
+"""Sections whose names are the writer's own -> what each of them is."""
+
+
 def _check_keys(tree: Tree, kind: type[Record], before: str) -> None:
     """Refuse what no field is called; the types are msgspec's matter."""
     known = _slices(kind)
@@ -226,9 +254,9 @@ def _check_keys(tree: Tree, kind: type[Record], before: str) -> None:
         if _is_slice(inner):
             tree[name] = _mapping(value, f"{before}{name}")
             _check_keys(cast("Tree", tree[name]), cast("type[Record]", inner), f"{before}{name}.")
-        elif name == "models":
-            for model, settings in _mapping(value, name).items():
-                _check_keys(_mapping(settings, f"models.{model}"), ModelConfig, f"models.{model}.")
+        elif name in _NAMED:
+            for key, settings in _mapping(value, name).items():
+                _check_keys(_mapping(settings, f"{name}.{key}"), _NAMED[name], f"{name}.{key}.")
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -288,5 +316,10 @@ def _contradictions(config: Config) -> Iterator[tuple[str, str]]:
         yield "a share lies above 0 and at most at 1", "guards.share"
     if list(guards.steps) != sorted(set(guards.steps)) or any(not 0 < share < 1 for share in guards.steps):
         yield "the shares rise from above 0 to below 1", "guards.steps"
+    for name, exporter in config.exporters.items():
+        if not re.match(r"https?://[^/?#\s]+", exporter.url):
+            yield "an address begins with http:// or https://", f"exporters.{name}.url"
+        if not 0 < exporter.share <= 1:
+            yield "a share lies above 0 and at most at 1", f"exporters.{name}.share"
     if guards.min_units < 1 or guards.latency_s <= 0 or guards.margin < 1 or guards.wait_s < 0:
         yield "a guard is below what it can be", "guards"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from penstock.log.tables import KEEP_S, compact, prune
@@ -28,10 +29,19 @@ class Compaction:
         place: ``HOME/log``.
         every_s: From the start of one to the start of the next.
         keep_s: Age at which a segment that is in the tables whole is removed.
+        held: Segments that somebody still reads, by name.
     """
 
-    def __init__(self, place: Path, *, every_s: float = EVERY_S, keep_s: float = KEEP_S) -> None:
+    def __init__(
+        self,
+        place: Path,
+        *,
+        every_s: float = EVERY_S,
+        keep_s: float = KEEP_S,
+        held: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self._place = place
+        self._held = held
         self._every_s = every_s
         self._keep_s = keep_s
         self._began_at = time.monotonic()
@@ -60,7 +70,7 @@ class Compaction:
         """One compaction; what fails is told to the log and done again the next time."""
         try:
             damaged = compact(self._place).damaged
-            for path in prune(self._place, keep_s=self._keep_s):
+            for path in prune(self._place, keep_s=self._keep_s, held=self._held()):
                 log.info("%s is in the tables whole and was removed", path.name)
         except Exception:
             log.exception("a compaction failed; the next one starts where the last good one ended")

@@ -3,7 +3,8 @@
     journals -> tail -> watchers (incidents) -> guards (measurements) -> reconcile (steps) -> events; views -> run/
 
 Everything a turn knows is rebuilt from the log and the registry, so the process around it may die at any point.
-Beside the turns, in threads of their own: journals become tables, incidents become proposals and retrainings.
+Beside the turns, in threads of their own: journals become tables, exporters are told what was answered, incidents
+become proposals and retrainings.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import cast
 from penstock.adapters import load
 from penstock.app.app import App
 from penstock.app.compaction import Compaction
+from penstock.app.deliveries import Deliveries
 from penstock.app.feedback import Feedback
 from penstock.app.incidents import news_of
 from penstock.app.views import Observed, Series, write_observed
@@ -99,7 +101,8 @@ class ControlLoop:
         self._outcomes = Tail(app.home / "log" / "outcomes", Outcome)
         self._watchers: dict[str, Watcher] = {}
         self._rollouts: dict[str, Rollout] = {}
-        self._compaction = Compaction(app.home / "log")
+        self._deliveries = Deliveries(app)
+        self._compaction = Compaction(app.home / "log", held=self._deliveries.held)
         self._feedback = Feedback(app)
         self._shown_at = 0.0
         self._reconciler = Reconciler(
@@ -124,6 +127,7 @@ class ControlLoop:
             if one.settled is not None and one.settled.outcome == "live":
                 self._crown(one.endpoint, one.revision)
         self._show()
+        self._deliveries.turn()
         self._compaction.turn()
         watermarks = {name: watcher.watermark for name, watcher in self._watchers.items() if watcher.watermark}
         self._feedback.turn(self._app.state(), watermarks)
@@ -132,6 +136,7 @@ class ControlLoop:
     def stop(self) -> None:
         """The last turn is over: finish what runs beside the turns."""
         self._feedback.finish()
+        self._deliveries.finish()
         self._compaction.finish()
 
     def _follow(self, state: State) -> None:

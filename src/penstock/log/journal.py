@@ -29,6 +29,8 @@ MAX_PAYLOAD_BYTES = 256 << 20
 _MAGIC = b"PSTKWAL\0"
 _FRAME = struct.Struct("<II")
 HEADER = _MAGIC + struct.pack("<II", FORMAT, 0)
+FRAME_BYTES = _FRAME.size
+"""What a payload takes in a segment beside its own bytes."""
 
 
 def frame(*payload: bytes) -> tuple[bytes, ...]:

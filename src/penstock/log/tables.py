@@ -13,7 +13,7 @@ import gc
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -88,14 +88,20 @@ def compact(log: Path) -> Compacted:
     return Compacted(exchanges, outcomes, damaged)
 
 
-def prune(log: Path, *, keep_s: float = KEEP_S) -> list[Path]:
-    """Remove segments that are in the tables whole and that nobody wrote to for `keep_s` seconds."""
+def prune(log: Path, *, keep_s: float = KEEP_S, held: Collection[str] = ()) -> list[Path]:
+    """Remove segments that are in the tables whole and that nobody wrote to for `keep_s` seconds.
+
+    Args:
+        log: ``HOME/log``.
+        keep_s: Since the last write.
+        held: Names of segments that somebody still reads.
+    """
     with _alone(log / "tables"):
         old = [
             *_whole(log / "journal", log / "tables" / "exchanges"),
             *_whole(log / "outcomes", log / "tables" / "outcomes"),
         ]
-        removed = [path for path in old if time.time() - path.stat().st_mtime > keep_s]
+        removed = [path for path in old if path.name not in held and time.time() - path.stat().st_mtime > keep_s]
         for path in removed:
             path.unlink()
     return removed

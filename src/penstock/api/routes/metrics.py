@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from penstock.access.permissions import READ
 from penstock.api.bodies import Acting
+from penstock.app.deliveries import DeliveryList, read_deliveries
 from penstock.app.views import EndpointView, read_observed
 from penstock.web.permissions import WebRoute
 
@@ -23,6 +24,7 @@ def get_metrics(caller: Acting) -> Response:
         for severity in ("page", "ticket", "record"):
             incidents.labels(name, severity).set(severities.count(severity))
     _observe(registry, observed.endpoints)
+    _tell_exporters(registry, read_deliveries(caller.app.home))
     return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -38,6 +40,17 @@ def _observe(registry: CollectorRegistry, endpoints: dict[str, EndpointView]) ->
         for column in view.drift:
             drift.labels(name, column.column).set(column.psi)
     _tell_quality(registry, endpoints)
+
+
+def _tell_exporters(registry: CollectorRegistry, deliveries: DeliveryList) -> None:
+    labels = ["endpoint", "exporter"]
+    behind = Gauge("penstock_export_lag_seconds", "Age of the oldest exchange not sent.", labels, registry=registry)
+    sent = Gauge("penstock_export_sent", "Exchanges sent since the start.", labels, registry=registry)
+    refused = Gauge("penstock_export_refused", "Exchanges that were never taken.", labels, registry=registry)
+    for one in deliveries.exporters:
+        behind.labels(one.endpoint, one.kind).set(one.behind_s)
+        sent.labels(one.endpoint, one.kind).set(one.sent)
+        refused.labels(one.endpoint, one.kind).set(one.refused)
 
 
 def _tell_quality(registry: CollectorRegistry, endpoints: dict[str, EndpointView]) -> None:
