@@ -1,0 +1,1 @@
+"""Other people's tools that Penstock plugs into; each file is a plugin that its tool loads by an entry point."""
