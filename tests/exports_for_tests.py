@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,8 @@ def free_port() -> int:
 
 
 class Got(NamedTuple):
+    """An answer; headers of one name are joined."""
+
     status: int
     headers: dict[str, str]
     body: bytes
@@ -57,9 +60,13 @@ def ask(url: str, body: bytes | None = None, headers: dict[str, str] | None = No
     request = urllib.request.Request(url, body, headers or {}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
-            return Got(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
+            return Got(answer.status, _joined(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
-        return Got(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+        return Got(error.code, _joined(error.headers), error.read())
+
+
+def _joined(headers: Message) -> dict[str, str]:
+    return {name.lower(): ", ".join(headers.get_all(name)) for name in headers}
 
 
 class Server:

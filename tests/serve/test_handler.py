@@ -25,6 +25,7 @@ from penstock.log.tail import Tail
 from penstock.packages.keys import load_or_create_package_key
 from penstock.records import Exchange, Limits
 from penstock.serve.handler import Handler, HandlerOptions
+from penstock.serve.pace import Pace
 from penstock.serve.protocol import Reply
 
 DIALECTS = Path(__file__).parents[1] / "contracts" / "dialects"
@@ -160,6 +161,27 @@ def test_whoever_waits_is_told_within_their_time(tmp_path: Path) -> None:
     reply = handler.ask("POST", "/v1/models/slow:predict", (), body, within_s=whole_s / 5)
     assert (reply.status, time.perf_counter() - asked < whole_s * 0.8) == (504, True)
     handler.close()
+
+
+def test_whoever_waits_is_told_even_while_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was expected to be quick runs on the event loop itself, which then hears nobody."""
+    slow_package(tmp_path / "slow", rounds=4000)
+    monkeypatch.setattr("penstock.serve.handler.measure", lambda *_, **__: Pace([(1, 1e-6)]))
+    handler = Handler(tmp_path / "slow")
+    asked = time.perf_counter()
+    assert handler.ask("POST", "/v1/models/slow:predict", (), BODY).status == 200
+    whole_s = time.perf_counter() - asked
+    asked = time.perf_counter()
+    reply = handler.ask("POST", "/v1/models/slow:predict", (), BODY, within_s=whole_s / 4)
+    assert (reply.status, time.perf_counter() - asked < whole_s * 0.8) == (504, True)
+    assert handler.ask("POST", "/v1/models/slow:predict", (), BODY).status == 200, "and the next one is answered"
+    handler.close()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_number_too_large_is_refused_and_not_warned_of(handlers: dict[str, Handler]) -> None:
+    reply = handlers["linear"].ask("POST", PREDICT, (), b'{"instances":[[1,2,1e39,4]]}')
+    assert (reply.status, b"inputs.X" in reply.body) == (400, True)
 
 
 def test_the_nearer_deadline_counts(handlers: dict[str, Handler]) -> None:

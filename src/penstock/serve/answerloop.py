@@ -78,14 +78,14 @@ class AnswerLoop:
         # What numpy does with numbers too large for their type goes by context, and calls bring their thread's.
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, over="ignore", invalid="ignore")
-        threading.Thread(target=self._loop.run_forever, name=_NAME, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=_NAME, daemon=True)
+        self._thread.start()
         atexit.register(self._clean)
         opening = asyncio.run_coroutine_threadsafe(self._open(opened, snapshot, protocols, log), self._loop)
         try:
             self._flow, self._turn, self._model = opening.result()
         except BaseException:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._clean()
+            self._end()
             raise
 
     def ask(self, call: Call, within_s: float) -> Reply:
@@ -109,9 +109,7 @@ class AnswerLoop:
     def close(self) -> None:
         """Finish what was recorded, and end the loop; the engine is closed by its lane."""
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_CLOSE_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        atexit.unregister(self._clean)
-        self._clean()
+        self._end()
 
     async def _open(
         self, opened: Opened, snapshot: Snapshot, protocols: tuple[ServingProtocol, ...], log: Path | None
@@ -133,6 +131,14 @@ class AnswerLoop:
     async def _close(self) -> None:
         self._model.close()
         self._flow.desk.recorder.close()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_CLOSE_S)
+        if not self._thread.is_alive():
+            self._loop.close()
+        atexit.unregister(self._clean)
+        self._clean()
 
     def _clean(self) -> None:
         """Remove the folder of counters, unless it is another process's."""
