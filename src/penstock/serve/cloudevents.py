@@ -1,6 +1,6 @@
 """Stage 4, serve: CloudEvents over HTTP, so that what an event bus delivers is predicted and answered as an event.
 
-    ce-* headers, the data as body          --read_event--> Event --its data--> a dialect's request
+    ce-* headers, the data as body          --read_event--> EventBody --its data--> a dialect's request
     application/cloudevents+json, one JSON object --'
     a dialect's answer --answered--> the same mode: io.kserve.inference.response from io.kserve.inference.ENDPOINT
 
@@ -33,7 +33,7 @@ _TYPE = "io.kserve.inference.response"
 _encode = msgspec.json.Encoder().encode
 
 
-class Event(NamedTuple):
+class EventBody(NamedTuple):
     """An event as it was received.
 
     Attributes:
@@ -68,7 +68,7 @@ def is_event(headers: Mapping[bytes, bytes]) -> bool:
     return kind.startswith((STRUCTURED, _BATCH)) or any(name in headers for name in _HEADERS)
 
 
-def read_event(call: Call) -> Event | None:
+def read_event(call: Call) -> EventBody | None:
     """The event that a call is; None where it is none.
 
     Raises:
@@ -81,13 +81,13 @@ def read_event(call: Call) -> Event | None:
     if kind.startswith(_BATCH):
         raise InvalidInput("batches of events are not spoken", "send one event a request", where="headers.content-type")
     if kind.startswith(STRUCTURED):
-        return Event(_unwrapped(parse(call.body, _decode)), True, call.received_at)
+        return EventBody(_unwrapped(parse(call.body, _decode)), True, call.received_at)
     attributes = {name: _text(headers, f"ce-{name}") for name in (*_REQUIRED, "time")}
     _check(attributes, "headers.ce-")
-    return Event(call.body, False, call.received_at)
+    return EventBody(call.body, False, call.received_at)
 
 
-def answered(event: Event, reply: Reply, prediction: Prediction, environment: Mapping[str, str]) -> Reply:
+def answered(event: EventBody, reply: Reply, prediction: Prediction, environment: Mapping[str, str]) -> Reply:
     """A reply as an event of the request's mode.
 
     Args:

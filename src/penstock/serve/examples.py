@@ -23,7 +23,7 @@ Example = Mapping[str, Sequence[Value]]
 _SCORES, _LABELS, _NUMBERS = ("probabilities", "scores"), ("label", "classes"), ("prediction", "outputs")
 
 
-class Scored(msgspec.Struct, frozen=True, array_like=True):
+class ClassScore(msgspec.Struct, frozen=True, array_like=True):
     """A class and how likely it is; 0 where the model says only which."""
 
     label: str
@@ -67,7 +67,7 @@ class Classes(NamedTuple):
     scores: str
     label: str
 
-    def results(self, outputs: Arrays, classes: Sequence[object]) -> list[list[Scored]]:
+    def results(self, outputs: Arrays, classes: Sequence[object]) -> list[list[ClassScore]]:
         """Each example's classes with their scores, in the order of the model's.
 
         Args:
@@ -75,12 +75,12 @@ class Classes(NamedTuple):
             classes: In the order of the probabilities; numbered where the model has told none.
         """
         if not self.scores:
-            return [[Scored(str(value), 0.0)] for value in outputs[self.label].ravel().tolist()]
+            return [[ClassScore(str(value), 0.0)] for value in outputs[self.label].ravel().tolist()]
         table = outputs[self.scores]
         names = [str(one) for one in classes]
         if len(names) != table.shape[1]:
             names = [str(place) for place in range(table.shape[1])]
-        return [[Scored(name, score) for name, score in zip(names, row, strict=True)] for row in table.tolist()]
+        return [[ClassScore(name, score) for name, score in zip(names, row, strict=True)] for row in table.tolist()]
 
 
 class Numbers(NamedTuple):

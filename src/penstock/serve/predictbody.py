@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from penstock.serve.bodyforms import Form, read_body
-from penstock.serve.cloudevents import Event, answered, read_event
+from penstock.serve.cloudevents import EventBody, answered, read_event
 from penstock.serve.instances import Instances
 from penstock.serve.protocol import Call, Manner, Prediction, Reply, Request
 from penstock.serve.rowvalues import B64
@@ -27,7 +27,7 @@ from penstock.tensors import Array, Signature
 _encode = msgspec.json.Encoder().encode
 
 
-class Asked(NamedTuple):
+class BodyForm(NamedTuple):
     """What an answer needs to know of its request.
 
     Attributes:
@@ -36,7 +36,7 @@ class Asked(NamedTuple):
     """
 
     form: Form = "rows"
-    event: Event | None = None
+    event: EventBody | None = None
 
 
 class PredictBody:
@@ -60,13 +60,13 @@ class PredictBody:
         body = event.data if event else call.body
         arrays = self._instances.typed(body, signature)
         if arrays is not None:
-            return Request(arrays, form=Asked("rows", event))
+            return Request(arrays, form=BodyForm("rows", event))
         arrays, form = read_body(body, signature)
-        return Request(arrays, form=Asked(form, event))
+        return Request(arrays, form=BodyForm(form, event))
 
     def encode(self, request: Request, prediction: Prediction) -> Reply:
         """One entry a row, one a column, or both."""
-        asked = request.form if isinstance(request.form, Asked) else Asked()
+        asked = request.form if isinstance(request.form, BodyForm) else BodyForm()
         columns = {name: _listed(name, array) for name, array in prediction.outputs.items()}
         body: dict[str, object] = {}
         if asked.form != "columns":
