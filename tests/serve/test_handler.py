@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.reliability.models_for_tests import python_package
 
 from dataplane_for_tests import DataPlane
 from packages_for_tests import flights_like, linear_package, slow_package
@@ -139,6 +140,36 @@ print("parent", ask(), flush=True)
     prefixes = {line[2][:12] for line in lines if line[0] == "child"}
     assert len(prefixes) == 2, "each process counts its predictions by a prefix of its own"
     assert [line[3] for line in lines if line[0] == "child"] == ["1", "1"]
+
+
+SANDBOXED = """
+class Doubles:
+    def predict(self, rows):
+        return rows[:, 0] * 2
+"""
+
+
+def test_a_model_in_the_sandbox_is_opened_anew_in_a_fork(tmp_path: Path) -> None:
+    python_package(tmp_path / "p", SANDBOXED, name="p")
+    code = f"""
+import json, os
+from pathlib import Path
+from penstock.serve.handler import Handler
+def ask():
+    return handler.ask("POST", "/v1/models/p:predict", (), b'{{"instances":[[3.5]]}}', within_s=20)
+handler = Handler(Path({str(tmp_path / "p")!r}))
+print("parent", json.loads(ask().body)["predictions"], flush=True)
+child = os.fork()
+if not child:
+    print("child", json.loads(ask().body)["predictions"], flush=True)
+    handler.close()
+    os._exit(0)
+os.waitpid(child, 0)
+print("parent", json.loads(ask().body)["predictions"], flush=True)
+handler.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split("\n")[:3] == ["parent [7.0]", "child [7.0]", "parent [7.0]"], done.stderr
 
 
 def test_nothing_unique_exists_before_the_first_call(tmp_path: Path) -> None:
