@@ -46,14 +46,20 @@ class Handler:
 
 
 def archive(
-    place: Path, handler: str, *, name: str = "echo", files: dict[str, str] | None = None, **model: str
+    place: Path,
+    source: str,
+    *,
+    name: str = "echo",
+    entry: str = "handler.py",
+    files: dict[str, str] | None = None,
+    **model: str,
 ) -> Path:
     """One with a handler of that source; `model` adds to what its manifest says."""
-    told = {"modelName": name, "handler": "handler.py", "modelVersion": "1.0", **model}
+    told = {"modelName": name, "handler": entry, "modelVersion": "1.0", **model}
     manifest = {"createdOn": "27/11/2026 23:35:59", "runtime": "python", "model": told, "archiverVersion": "0.12.0"}
     place.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("handler.py", handler)
+        file.writestr("handler.py", source)
         for member, text in (files or {}).items():
             file.writestr(member, text)
         file.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))

@@ -67,6 +67,7 @@ REFUSED = {
     "no end": (form((NAME, b"x"))[:-6], TYPE),
     "an end and no parts": (b"--XX--\r\n", TYPE),
     "line feeds alone": (form((NAME, b"x")).replace(b"\r\n", b"\n"), TYPE),
+    "a part right behind a boundary": (form((NAME, b"x")).replace(b"--XX\r\n", b"--XXab"), TYPE),
     "a longer boundary inside": (form((NAME, b"a\r\n--XXX\r\nb")), TYPE),
     "blanks behind a boundary": (form((NAME, b"x")).replace(b"--XX\r\n", b"--XX \r\n"), TYPE),
     "headers without an end": (b"--XX\r\n" + NAME.encode() + b"\r\n--XX--\r\n", TYPE),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from archives_for_tests import CLASS, FUNCTION, STEPS, archive
-from dataplane_for_tests import Answered, DataPlane, until, v2
+from dataplane_for_tests import Answered, DataPlane, until
 from packages_for_tests import linear_answers, linear_package
 
 ARCHIVER = Path(__file__).parents[2] / ".venv" / "peers" / "torchserve" / "bin" / "torch-model-archiver"
@@ -340,19 +340,18 @@ def test_a_renewed_key_counts_at_once_in_every_worker(keyed: DataPlane) -> None:
 def test_a_key_that_was_renewed_is_over_on_an_open_connection_too(keyed: DataPlane) -> None:
     """Usual requests of one head are answered without looking the token up again; not by a key that may be renewed."""
     old = keys(keyed)
-    headers = {**with_key(old["inference"]["key"]), **JSON}
-    connection = http.client.HTTPConnection("127.0.0.1", keyed.port, timeout=20)
+    body = json.dumps({"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [1.0, 2.0, 3.0, 4.0]}]})
+    head = f"POST /v2/models/linear/infer HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {old['inference']['key']}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+    with socket.create_connection(("127.0.0.1", keyed.port), timeout=20) as wire:
 
-    def asked() -> int:
-        connection.request("POST", "/v2/models/linear/infer", v2([[1, 2, 3, 4]]), headers)
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status
+        def asked() -> bytes:
+            wire.sendall(request)
+            return wire.recv(65536)[9:12]
 
-    assert [asked() for _ in range(5)] == [200] * 5
-    assert keyed.ask(*RENEW, headers=with_key(old["API"]["key"])).status == 200
-    assert asked() == 401
-    connection.close()
+        assert [asked() for _ in range(5)] == [b"200"] * 5
+        assert keyed.ask(*RENEW, headers=with_key(old["API"]["key"])).status == 200
+        assert asked() == b"401"
 
 
 def test_counts_in_torchserves_names(keyed: DataPlane) -> None:
