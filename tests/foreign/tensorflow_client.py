@@ -1,6 +1,7 @@
-"""Asks with TensorFlow Serving's published stubs, in their own environment: ``tensorflow_client.py TARGET``.
+"""Asks with TensorFlow Serving's published stubs, in their own environment: ``tensorflow_client.py TARGET FILE``.
 
-Prints one JSON object: what each method answered, and the status and the text of each bad request.
+Prints one JSON object: what each method answered, the status and the text of each bad request, and where our compiled
+descriptors, in that file, differ from the published ones.
 """
 
 import json
@@ -13,6 +14,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
@@ -21,8 +23,10 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
+    model_service_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_service_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
@@ -33,6 +37,14 @@ FLIGHTS = {
     "carrier": np.array([["UA"], ["B6"]], object),
     "delay": np.array([[0.5], [np.nan]]),
 }
+
+
+SERVICES = {
+    **prediction_service_pb2.DESCRIPTOR.services_by_name,
+    **model_service_pb2.DESCRIPTOR.services_by_name,
+}
+# Theirs is in a package of its own.
+ENUMS = {"tensorflow.serving.StatusProto.Code": "tensorflow.error.Code"}
 
 
 def predict(tensors: dict[str, object], name: str = "linear", **spec: object) -> predict_pb2.PredictRequest:
@@ -233,6 +245,45 @@ def bad(stub: object, models: object) -> dict[str, tuple[Callable[[object], obje
     }
 
 
+def differences(path: str) -> list[str]:
+    """Fields and values of our messages that the published ones do not have, or have in another way."""
+    with open(path, "rb") as file:
+        files = descriptor_pb2.FileDescriptorSet.FromString(file.read()).file
+    ours, theirs = descriptor_pool.DescriptorPool(), descriptor_pool.Default()
+    found: list[str] = []
+    compared = 0
+    for one in files:
+        ours.AddSerializedFile(one.SerializeToString())
+        if not one.package.startswith("tensorflow"):
+            continue
+        for message in one.message_type:
+            mine = ours.FindMessageTypeByName(f"{one.package}.{message.name}")
+            published = theirs.FindMessageTypeByName(mine.full_name)
+            for field in mine.fields:
+                compared += 1
+                other = published.fields_by_number.get(field.number)
+                if other is None or (other.name, other.type, other.is_repeated) != (
+                    field.name,
+                    field.type,
+                    field.is_repeated,
+                ):
+                    found.append(f"{mine.full_name}.{field.name}")
+            for kind in mine.enum_types:
+                values = {value.name: value.number for value in kind.values}
+                name = f"{mine.full_name}.{kind.name}"
+                wanted = theirs.FindEnumTypeByName(ENUMS.get(name, name)).values_by_name
+                found += [f"{name}.{key}" for key, number in values.items() if wanted[key].number != number]
+        for kind in one.enum_type:
+            wanted = theirs.FindEnumTypeByName(f"{one.package}.{kind.name}").values_by_name
+            found += [value.name for value in kind.value if wanted[value.name].number != value.number]
+        for service in one.service:
+            published = SERVICES[service.name]
+            same = [(m.name, m.input_type.strip("."), m.output_type.strip(".")) for m in service.method]
+            wanted = [(m.name, m.input_type.full_name, m.output_type.full_name) for m in published.methods]
+            found += [] if sorted(same) == sorted(wanted) else [service.name]
+    return found if compared > 50 else ["too little was compared"]
+
+
 def refusal(method: Callable[[object], object], request: object) -> list[str]:
     try:
         method(request)
@@ -241,7 +292,7 @@ def refusal(method: Callable[[object], object], request: object) -> list[str]:
     return ["OK", ""]
 
 
-def main(target: str) -> None:
+def main(target: str, descriptors: str) -> None:
     with grpc.insecure_channel(target) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         models = model_service_pb2_grpc.ModelServiceStub(channel)
@@ -252,7 +303,7 @@ def main(target: str) -> None:
             ("half a message", predict({"X": X}).SerializeToString()[:-3]),
         ):
             refused[name] = refusal(garbage, body)
-        print(json.dumps({**good(stub, models), "refused": refused}))
+        print(json.dumps({**good(stub, models), "refused": refused, "differences": differences(descriptors)}))
 
 
-main(sys.argv[1])
+main(*sys.argv[1:3])

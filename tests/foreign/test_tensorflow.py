@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import penstock.serve.protos
 from dataplane_for_tests import DataPlane, route
 from packages_for_tests import flights_answers, flights_like, linear_answers, linear_package, slow_package
 from penstock.records import Limits
@@ -17,6 +18,7 @@ from penstock.records import Limits
 pytestmark = pytest.mark.foreign
 PYTHON = Path(__file__).parents[2] / ".venv" / "tensorflow" / "bin" / "python"
 CLIENT = Path(__file__).with_name("tensorflow_client.py")
+DESCRIPTORS = Path(penstock.serve.protos.__file__).with_name("services.binpb")
 X = np.array([[1, 2, 3, 4], [0, 0, 0, -1]], np.float32)
 ROWS = [{"distance": 100.0, "carrier": "UA", "delay": 0.5}, {"distance": 900.0, "carrier": "B6", "delay": None}]
 NOT_FOUND = {
@@ -41,7 +43,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict]:
     own.start("--spares", "0", "--grpc-port", "0", workers=1)
     try:
         own.settled(workers=1)
-        command = [str(PYTHON), str(CLIENT), f"127.0.0.1:{own.grpc_port}"]
+        command = [str(PYTHON), str(CLIENT), f"127.0.0.1:{own.grpc_port}", str(DESCRIPTORS)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
         yield json.loads(done.stdout.splitlines()[-1])
@@ -101,3 +103,7 @@ def test_bad_requests_have_a_status_each(told: dict) -> None:
     assert len(wanted) >= 30
     assert {name: status for name, (status, _) in told["refused"].items()} == wanted
     assert all(text for _, text in told["refused"].values())
+
+
+def test_our_messages_are_numbered_and_typed_as_published(told: dict) -> None:
+    assert told["differences"] == []

@@ -11,7 +11,10 @@ from google.protobuf import descriptor_pb2
 
 import penstock.serve.protos
 from penstock.serve.protos.messages import POOL, requests, responses
+from penstock.serve.service import Service
 from penstock.serve.services.inference import NAME, InferenceService
+from penstock.serve.services.reflection import SERVED
+from penstock.serve.services.tfserving import MODEL, PREDICTION, TfServingService
 
 FOLDER = Path(penstock.serve.protos.__file__).parent
 FILES = ("inference.proto", "health.proto", "reflection.proto", "reflection_v1alpha.proto", "tensorflow_serving.proto")
@@ -26,9 +29,11 @@ def test_the_descriptors_are_compiled_from_the_files(tmp_path: Path) -> None:
     assert kept == descriptor_pb2.FileDescriptorSet.FromString(made.read_bytes())
 
 
-def test_every_method_is_answered() -> None:
-    methods = {method.name for method in POOL.FindServiceByName(NAME).methods}
-    assert {path.rpartition("/")[2] for path in InferenceService().rpcs} == methods
+@pytest.mark.parametrize(("names", "service"), [((NAME,), InferenceService), ((PREDICTION, MODEL), TfServingService)])
+def test_every_method_is_answered(names: tuple[str, ...], service: type[Service]) -> None:
+    methods = {f"/{name}/{method.name}" for name in names for method in POOL.FindServiceByName(name).methods}
+    assert set(service().rpcs) == methods
+    assert set(names) <= set(SERVED)
 
 
 def test_triton_numbers_and_types_its_fields_the_same() -> None:

@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 
 from listener_for_tests import Heard, Listener
 from packages_for_tests import echo_package, flights_like, linear_answers, linear_package
+from penstock.errors import NotReady
 from penstock.records import Limits, Route, Variant
+from penstock.serve.cards import Card
 from penstock.serve.protocol import Call, Prediction, Reply, Request
 from penstock.serve.protocols.tfs import TfsProtocol
 from penstock.serve.protos.messages import message
 from penstock.serve.service import METHOD
 from penstock.serve.tensorproto import tensor_parts
+from penstock.serve.tfcards import signature_defs, version_statuses
 
 Predict, Predicted = (message(f"tensorflow.serving.Predict{half}") for half in ("Request", "Response"))
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -233,3 +236,17 @@ def test_usual_requests_with_other_keys_or_in_events_go_the_complete_way(serving
     heard = serving.heard(path, {"instances": rows}, lines)
     assert b"ce-type: io.kserve.inference.response\r\n" in heard.head
     assert b"ce-source: io.kserve.inference.flights\r\n" in heard.head
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [("LOADING", "LOADING"), ("UNLOADING", "UNLOADING"), ("UNAVAILABLE", "END")]
+)
+def test_what_is_not_ready_says_so(state: str, told: str) -> None:
+    card = Card("m", ("1", "10", "9"), state=state, reason="unloaded", labels={"stable": "9"})
+    statuses = version_statuses(card, "")
+    assert [one["version"] for one in statuses] == ["10", "9", "1"]
+    assert {one["state"] for one in statuses} == {told}
+    assert {one["status"]["error_code"] for one in statuses} == {"UNAVAILABLE" if told == "END" else "OK"}
+    assert [one["version"] for one in version_statuses(card, "@stable")] == ["9"]
+    with pytest.raises(NotReady):
+        signature_defs(card)
