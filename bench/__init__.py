@@ -11,6 +11,7 @@
     capture.py    is every answered row logged, at 5,000 rows a second
     run.py        the rounds; appends JSON lines to results/
     ratios.py     medians of ratios, verdicts    table.py, plot.py, report.py  docs/performance.md and its picture
+    conformance.py  how four servers answer the conformance kit: reports/*.json, docs/conformance.md
     profile.py    where each microsecond of the request path goes
 
 `make bench` runs the reference set, `make bench-all` every peer.

@@ -114,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             raise Wrong(400, "the body is not JSON") from None
         values, rows = tensor(asked)
+        if self.plant == "two-rows" and rows > 2:
+            raise Wrong(400, "two rows at most")
         outputs = asked.get("outputs") or [{"name": "y"}]
         if [one.get("name") for one in outputs] != ["y"]:
             raise Wrong(400, "the model has y alone")

@@ -64,7 +64,7 @@ def test_the_example_of_a_case_is_one_and_is_kept(monkeypatch: pytest.MonkeyPatc
 
 
 def test_every_option_that_is_named_exists() -> None:
-    named = set(re.findall(r"`?(--[a-z-]+)", PAGE.partition("## Add a case")[0]))
+    named = set(re.findall(r"(--[a-z][a-z-]+)", PAGE.partition("## Add a case")[0]))
     known = {f"--{name.replace('_', '-')}" for name in run.__annotations__}
     assert named <= known
     assert {"--junit", "--report", "--level", "--example", "--seed"} <= named

@@ -14,10 +14,10 @@ from penstock.conformance.suite import ConformanceReport, chosen_cases, run_suit
 from penstock.errors import BadConfig, NotFound, TargetFailed
 
 
-def judged(url: str, *, level: str = "extension", only: str = "", timeout_s: float = 5.0) -> ConformanceReport:
-    kit = open_kit(KitOptions(url=url, timeout_s=timeout_s, level=level))
+def judged(url: str, only: str = "", **options: object) -> ConformanceReport:
+    kit = open_kit(KitOptions(**{"url": url, "timeout_s": 5.0, **options}))
     try:
-        return run_suite(kit, chosen_cases(level, only), lambda *_: None)
+        return run_suite(kit, chosen_cases("extension", only), lambda *_: None)
     finally:
         kit.close()
 
@@ -65,6 +65,14 @@ def test_a_server_that_does_not_answer_makes_its_cases_deviate(plant: str, why: 
     assert {"health.live", "metadata.model"} <= kept
     # It is given up after some silence, not asked a hundred times on.
     assert [one.reason for one in report.of("skipped")].count("the server has stopped answering") > 80
+
+
+def test_a_model_of_few_rows_is_asked_for_few() -> None:
+    with small_server("two-rows") as url:
+        many, few, one = judged(url), judged(url, most_rows=2), judged(url, rows=False)
+    assert {"infer.rows", "property.valid"} <= {one.id for one in many.of("deviates")}
+    assert few.of("deviates") == one.of("deviates") == []
+    assert "property.permuted-rows" not in {result.id for result in one.of("kept")}
 
 
 def test_one_silence_is_no_reason_to_stop() -> None:

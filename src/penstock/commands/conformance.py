@@ -31,6 +31,7 @@ def run(
     fail_at: FailAt = "required",
     example: Annotated[Path | None, typer.Option(help="A request (JSON) the model takes; values are its own.")] = None,
     no_rows: Annotated[bool, typer.Option("--no-rows", help="A free first dimension does not stand for rows.")] = False,
+    most_rows: Annotated[int, typer.Option(min=1, help="Rows of a request, at most.")] = 5,
     allow_changes: Annotated[bool, typer.Option("--allow-changes", help="Unload and load the model, too.")] = False,
     only: Annotated[str, typer.Option(help="Only cases whose id has this part.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of values and random requests.")] = 0,
@@ -59,6 +60,7 @@ def run(
                 only=only,
                 timeout_s=timeout,
                 rows=not no_rows,
+                most_rows=most_rows,
                 changes=allow_changes,
                 example=_read(example),
             )

@@ -37,6 +37,7 @@ class KitOptions(NamedTuple):
         only: Part of the ids to run; empty for all.
         timeout_s: How long an answer may take.
         rows: Whether a free first dimension stands for rows.
+        most_rows: A request's, at most.
         changes: Whether the model may be unloaded and loaded.
         example: A request that the model is known to take, as JSON; values are drawn from it.
     """
@@ -51,13 +52,14 @@ class KitOptions(NamedTuple):
     only: str = ""
     timeout_s: float = 10.0
     rows: bool = True
+    most_rows: int = 5
     changes: bool = False
     example: Mapping[str, object] | None = None
 
     @property
     def allowed(self) -> Allowed:
         """What cases may count on."""
-        return Allowed(self.changes, self.example is None)
+        return Allowed(self.changes, self.example is None, self.most_rows)
 
 
 class ServerSaid(NamedTuple):

@@ -13,6 +13,9 @@ from penstock.conformance.case import ProtocolCase
 from penstock.conformance.model import ModelUnderTest
 from penstock.tensors import DTYPES
 
+ROWS_OF_CASES = 3
+"""Rows of the cases that ask for several."""
+
 
 class Allowed(NamedTuple):
     """What a run allows.
@@ -20,10 +23,12 @@ class Allowed(NamedTuple):
     Attributes:
         changes: The model may be unloaded and loaded.
         any_values: Inputs may hold any value of their datatype.
+        rows: A request's, at most.
     """
 
     changes: bool = False
     any_values: bool = True
+    rows: int = 5
 
 
 def implied_needs(case: ProtocolCase) -> tuple[str, ...]:
@@ -48,7 +53,7 @@ def lacking(need: str, model: ModelUnderTest, allowed: Allowed) -> str:
         "inputs": (model.askable, "the metadata name no inputs that can be asked for"),
         "json": (model.in_json, "JSON has no form for the model's datatypes"),
         "versions": (bool(model.versions), "the model has no versions to ask for"),
-        "rows": (model.rows, "the model takes no rows"),
+        "rows": (model.rows and allowed.rows >= ROWS_OF_CASES, "the model takes no rows, or fewer than are asked for"),
         "many-inputs": (len(inputs) > 1, "the model has one input"),
         "one-input": (len(inputs) == 1 and -1 not in inputs[0].shape[1:], "the model has not one input of a fixed row"),
         "many-outputs": (len(model.outputs) > 1, "the model has one output"),

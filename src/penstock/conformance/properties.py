@@ -51,7 +51,7 @@ def _alike(one: str, other: str) -> Property:
 def _permuted(kit: Kit, rng: np.random.Generator, index: int) -> str:
     """Rows in another order get their answers in that order."""
     _steady(kit)
-    rows = 2 + index % 4
+    rows = min(2 + index % 4, kit.options.most_rows)
     arrays = kit.sampler.draw(rng, rows)
     order = rng.permutation(rows)
     wrong, straight = _infer(kit, arrays, _form(kit))
@@ -64,7 +64,7 @@ def _permuted(kit: Kit, rng: np.random.Generator, index: int) -> str:
 def _alone(kit: Kit, rng: np.random.Generator, index: int) -> str:
     """Rows asked together get what each gets alone."""
     _steady(kit)
-    rows = 2 + index % 3
+    rows = min(2 + index % 3, kit.options.most_rows)
     arrays = kit.sampler.draw(rng, rows)
     wrong, together = _infer(kit, arrays, _form(kit))
     if wrong:
@@ -138,7 +138,7 @@ def _infer(kit: Kit, arrays: Arrays, form: str) -> tuple[str, Arrays]:
 
 
 def _drawn(kit: Kit, rng: np.random.Generator, index: int) -> Arrays:
-    return kit.sampler.draw(rng, 1 + index % 4 if kit.model.rows else 1)
+    return kit.sampler.draw(rng, min(1 + index % 4, kit.options.most_rows) if kit.model.rows else 1)
 
 
 def _form(kit: Kit) -> str:
