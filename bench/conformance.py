@@ -217,10 +217,16 @@ def _ask(name: str, place: Place) -> ConformanceReport:
     text = msgspec.json.encode(report).decode()
     for port, word in ((place.port, "$SERVER"), (place.port + 1, "$GRPC")):
         text = text.replace(f"http://127.0.0.1:{port}", word).replace(f"127.0.0.1:{port}", word)
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    shown = msgspec.json.format(text.encode(), indent=1)
-    (REPORTS / f"{name}-{place.model}.json").write_bytes(shown + b"\n")
+    _keep(msgspec.json.decode(text, type=ConformanceReport), REPORTS / f"{name}-{place.model}.json")
     return report
+
+
+def _keep(report: ConformanceReport, path: Path) -> None:
+    """A report as a file with one line a case, so that two of them can be compared."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = msgspec.json.encode(msgspec.structs.replace(report, results=()))
+    lines = b",\n".join(msgspec.json.encode(one) for one in report.results)
+    path.write_bytes(head.replace(b'"results":[]', b'"results":[\n' + lines + b"\n]") + b"\n")
 
 
 def read_reports() -> dict[str, list[ConformanceReport]]:
