@@ -7,7 +7,8 @@
     environments.py  one environment a peer, from its locked requirements
     server.py     a process tree: start, CPU, memory    client.py  asks it    load.py  wrk and h2load
     witness.py    holds answers against the right ones while the load runs
-    running.py    one system in one stage    limits/  lines nobody can cross: no model, no server, the sandbox's hop
+    running.py    one system in one stage    limits/  lines nobody can cross: no model, no server, the sandbox's hop;
+                  limits/turns.py compares source trees by what a turn costs without a socket
     capture.py    is every answered row logged, at 5,000 rows a second
     run.py        the rounds; appends JSON lines to results/
     ratios.py     medians of ratios, verdicts    table.py, plot.py, report.py  docs/performance.md and its picture
