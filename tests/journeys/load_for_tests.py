@@ -100,12 +100,6 @@ def children(pid: int) -> list[int]:
     return sorted((one for one in found if is_running(one)), key=started_at)
 
 
-def leaf(pid: int) -> int:
-    """The last of a line of processes."""
-    below = children(pid)
-    return leaf(below[0]) if below else pid
-
-
 def started_at(pid: int) -> int:
     """In clock ticks since the machine started; 0 when it is gone."""
     return int(_stat(pid)[19]) if _stat(pid) else 0

@@ -23,7 +23,6 @@ from tests.journeys.load_for_tests import (
     children,
     descriptors,
     is_running,
-    leaf,
     note,
     resident_mib,
     traffic,
@@ -56,15 +55,18 @@ def answering(typist: Typist) -> str:
     return typist.json("release", "churn@1", "--break-glass", "the gate is another test's")["url"]
 
 
-def models_of(worker: int) -> list[int]:
-    """The sandboxed processes of a worker, the one that answers first, its spare after it."""
-    return [leaf(one) for one in children(worker)]
+def model_of(worker: int) -> int:
+    """The sandboxed process that answers for a worker: its keeper's last, after the template; 0 while there is none."""
+    for keeper in children(worker):
+        inside = children(keeper)
+        return inside[-1] if len(inside) > 2 else 0
+    return 0
 
 
 def test_killed_every_two_seconds_nobody_sees_it(typist: Typist, answering: str, figures: Figures) -> None:
     serving = workers(typist.home)
     supervisor = note(typist.home, "supervisor.json")["pid"]
-    until(lambda: all(len(models_of(worker)) == 2 for worker in serving))
+    until(lambda: all(model_of(worker) for worker in serving))
     before = {worker: (descriptors(worker), resident_mib(worker)) for worker in serving}
     kills: list[int] = []
     with traffic(answering, "churn", ROW) as clients:
@@ -72,12 +74,12 @@ def test_killed_every_two_seconds_nobody_sees_it(typist: Typist, answering: str,
         while time.monotonic() < end:
             time.sleep(EVERY_S)
             victim = serving[len(kills) % len(serving)]
-            until(lambda of=victim: bool(models_of(of)))
-            kills.append(models_of(victim)[0])
+            until(lambda of=victim: bool(model_of(of)))
+            kills.append(model_of(victim))
             os.kill(kills[-1], signal.SIGKILL)
         killed_at = sum(len(client.ids) for client in clients)
         until(lambda: sum(len(client.ids) for client in clients) > killed_at + 50)
-    until(lambda: all(len(models_of(worker)) == 2 for worker in serving))
+    until(lambda: all(model_of(worker) for worker in serving))
 
     answered = sum(len(client.ids) for client in clients)
     failures = [failure for client in clients for failure in client.failed]

@@ -26,6 +26,7 @@ FORK = b"f"
 """What the parent sends with a worker's socket."""
 
 _TICK_S = 0.1
+_AGAIN_S = 0.002
 _ORDERED_S = 5.0
 _LOG_BYTES = 8192
 _READS = 64
@@ -168,21 +169,28 @@ class SandboxKeeper:
         """
         last: tuple[int, int] | None = None
         while True:
+            if last:
+                self._end_others()
             try:
-                process, status, _ = os.wait4(-1, 0 if last else os.WNOHANG)
+                process, status, _ = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 break
-            if not process:
-                return False
             if process == self._model:
                 last = process, status
-                for other in self._children():
-                    self._end(other, "")
-            elif process != self._first:
+            elif process and process != self._first:
                 self._tell(process, status)
+            elif not process and not last:
+                return False
+            elif not process:
+                time.sleep(_AGAIN_S)
         if last:
             self._tell(*last)
         return True
+
+    def _end_others(self) -> None:
+        """Those that are left; the kernel's list may pass one over while others go, so it is asked again and again."""
+        for other in {self._first, *self._children()} - {0}:
+            self._end(other, "")
 
     def _tell(self, process: int, status: int) -> None:
         """Say how one ended, and clear up after it."""

@@ -137,7 +137,7 @@ async def test_who_comes_while_a_slow_one_is_loaded_waits_for_it(tmp_path: Path)
     package = open_package(tmp_path)
     engine = await asyncio.to_thread(open_engine, package)
     lane = open_lane(engine, package.manifest.signature, pace=QUICK)
-    os.kill(engine_of(lane).pid, signal.SIGKILL)  # its spare has only begun to load
+    os.kill(engine_of(lane)._workers.template.pid, signal.SIGKILL)  # and what was forked from it
     (first,) = submitted(lane, Asked(10.0))
     await asyncio.sleep(1.3)
     (second,) = submitted(lane, Asked(11.0))
