@@ -78,5 +78,32 @@ def plane(target: str, first: str, second: str) -> dict:
     }
 
 
+def home(name: str, model: str, data: str, label: str) -> dict:
+    """The home in PENSTOCK_HOME, where the command has deployed `name`."""
+    from mlflow.deployments import get_deploy_client
+    from mlflow.exceptions import MlflowException
+
+    client = get_deploy_client("penstock")
+    refused = {}
+    for what, attempt in {
+        "unlabelled": lambda: client.create_deployment("other", model),
+        "there": lambda: client.create_deployment(name, model, config={"data": data, "label": label}),
+        "absent": lambda: client.update_deployment("nothing", model),
+    }.items():
+        try:
+            attempt()
+        except MlflowException as error:
+            refused[what] = [error.error_code, str(error)]
+    updated = client.update_deployment(name, model, config={"break_glass": "a test of the example alone"})
+    return {
+        "refused": refused,
+        "updated": updated,
+        "listed": [one["name"] for one in client.list_deployments()],
+        "got": client.get_deployment(name),
+    }
+
+
 if __name__ == "__main__":
-    print(json.dumps({"scoring": scoring, "tensors": tensors, "plane": plane}[sys.argv[1]](*sys.argv[2:])))
+    print(
+        json.dumps({"scoring": scoring, "tensors": tensors, "plane": plane, "home": home}[sys.argv[1]](*sys.argv[2:]))
+    )

@@ -160,33 +160,36 @@ def logged(folder: Path) -> tuple[Path, LogisticRegression, pd.DataFrame]:
 
 
 @pytest.mark.serial
+@pytest.mark.timeout(900)  # each of its commands loads MLflow, and most of them Penstock's platform, too
 def test_the_deployments_command_packages_checks_and_releases(tmp_path: Path, plugin: dict[str, str]) -> None:
     folder, model, rows = logged(tmp_path / "logged")
-    rows.to_csv(tmp_path / "validation.csv", index=False)
+    data = tmp_path / "validation.csv"
+    rows.to_csv(data, index=False)
     (tmp_path / "penstock.yaml").write_text("api: {port: 0}\nserve: {port: 0, workers: 1}\n")
     environment = {**plugin, "PENSTOCK_HOME": str(tmp_path / ".penstock")}
-    mlflow = ("-m", "mlflow", "deployments")
-    on = ("-t", "penstock", "--name", "risk")
 
     def deploy(verb: str, *words: str, code: int = 0) -> str:
-        return run(*mlflow, verb, *on, *words, code=code, **environment)
+        on = ("-t", "penstock", "--name", "risk")
+        return run("-m", "mlflow", "deployments", verb, *on, *words, code=code, **environment)
 
     try:
-        assert "PENSTOCK_COMMAND" in run(*mlflow, "help", "-t", "penstock", **environment)
-        shown = deploy("create", "-m", str(folder), code=1)
-        assert "label" in shown, "an input example proves the answers, not the model"
-        data = ("-C", f"data={tmp_path / 'validation.csv'}", "-C", "label=y")
-        assert "sklearn deployment risk is created" in deploy("create", "-m", str(folder), *data)
-        assert "is created" not in deploy("create", "-m", str(folder), *data, code=1)
-        assert "risk" in run(*mlflow, "list", "-t", "penstock", **environment)
-        assert "release: 1" in deploy("get")
+        created = deploy("create", "-m", str(folder), "-C", f"data={data}", "-C", "label=y")
+        assert "sklearn deployment risk is created" in created
         asked = rows[["a", "b", "c"]][:20].reset_index(drop=True)
         asked.to_json(tmp_path / "asked.json")
         got = json.loads(deploy("predict", "-I", str(tmp_path / "asked.json")).splitlines()[-1])["predictions"]
         assert [row["label"] for row in got] == model.predict(asked).tolist()
         np.testing.assert_allclose([row["probabilities"] for row in got], model.predict_proba(asked), atol=1e-5)
-        assert "updated" in deploy("update", "-m", str(folder), "-C", "break_glass=a test of the example alone")
-        assert "release: 2" in deploy("get")
+        answer = heard("home", "risk", str(folder), str(data), "y", **environment)
+        assert {what: code for what, (code, _) in answer["refused"].items()} == {
+            "unlabelled": "PERMISSION_DENIED",
+            "there": "RESOURCE_ALREADY_EXISTS",
+            "absent": "RESOURCE_DOES_NOT_EXIST",
+        }
+        assert "label" in answer["refused"]["unlabelled"][1], "an example proves the answers, and not the model"
+        assert (answer["updated"]["version"], answer["got"]["release"]) == (2, 2)
+        assert answer["listed"] == ["risk"]
+        assert [one["name"] for one in answer["got"]["inputs"]] == ["a", "b", "c"]
         deploy("delete")
         assert "unloaded" in deploy("predict", "-I", str(tmp_path / "asked.json"), code=1)
     finally:
