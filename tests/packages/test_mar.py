@@ -12,9 +12,10 @@ import pytest
 
 from archives_for_tests import CLASS, FUNCTION, archive
 from penstock.errors import BadConfig, Untrusted
-from penstock.packages import mar
 from penstock.packages.archive import Caps
-from penstock.packages.mar import HANDLED, import_mar, read_mar
+from penstock.packages.archives import mar
+from penstock.packages.archives.mar import import_mar, read_mar
+from penstock.packages.handled import HANDLED
 from penstock.packages.read import open_package
 
 MANIFEST = "MAR-INF/MANIFEST.json"

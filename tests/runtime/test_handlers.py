@@ -11,7 +11,7 @@ import pytest
 
 from archives_for_tests import CLASS, FUNCTION, STEPS, archive
 from penstock.errors import BadConfig
-from penstock.packages.mar import MAR_MANIFEST, import_mar
+from penstock.packages.archives.mar import MAR_MANIFEST, import_mar
 from penstock.runtime.handlers import ArchivedHandler, open_handler
 
 

@@ -15,12 +15,13 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 from penstock.errors import Conflict, Untrusted
 from penstock.packages.tar import read_members as tar_members
 from penstock.packages.tree import check_name, scan
 from penstock.packages.zip import read_members as zip_members
+from penstock.records import Manifest
 
 ZIP = b"PK\x03\x04"
 
@@ -40,6 +41,33 @@ class Caps(NamedTuple):
 
 
 DEFAULT_CAPS = Caps()
+
+
+class MadePackage(NamedTuple):
+    """A package that was made of somebody else's archive."""
+
+    folder: Path
+    digest: str
+    manifest: Manifest
+
+
+class ArchiveType(Protocol):
+    """What the adapters' ``archive`` table names, by the suffix of its files: it makes packages of archives."""
+
+    def name(self, archive: Path) -> str:
+        """The model's, without unpacking it.
+
+        Raises:
+            Untrusted: It is no archive of this kind.
+        """
+
+    def make(self, archive: Path, store: Path) -> MadePackage:
+        """A package in a folder of packages by digest; the same archive gives the same one, and nothing of it is run.
+
+        Raises:
+            Untrusted: It holds anything but plain files under plain names, is too big, or contradicts itself.
+            BadConfig: It needs what is not here.
+        """
 
 
 def unpack(archive: Path, folder: Path, *, caps: Caps = DEFAULT_CAPS) -> Path:

@@ -23,7 +23,7 @@ _SCHEME = "data:"
 _BASE64 = ";base64"
 _LEGIBLE = " !\"$&'()*+,-./:;<=>?@[\\]^_`{|}~#"
 _IN_TYPE = "/;=+.-_ \"'"
-_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}(?:[ \t]*;[\x20-\x7e]*)?", re.ASCII)
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:[ \t]*;[ -~]*)?")
 
 
 def to_text(media_type: str, body: bytes) -> str:

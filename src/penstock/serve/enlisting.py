@@ -12,20 +12,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from penstock.access.files import locked
+from penstock.adapters import TABLE, load
 from penstock.errors import Conflict, Corrupt, DeadlineExceeded, Forbidden, InvalidInput, NotFound, NotReady, Refused
-from penstock.packages.digests import named, sha256_bytes
+from penstock.packages.digests import hex_of, named, sha256_bytes
 from penstock.packages.find import package_in
 from penstock.packages.manifest import MANIFEST, parse_manifest
-from penstock.packages.mar import SUFFIX, import_mar, read_mar
 from penstock.packages.publickey import VerifyingKey
 from penstock.packages.read import open_package
 from penstock.records import Limits, Route, Snapshot, Variant, decode, encode
@@ -34,6 +35,9 @@ from penstock.serve.needs import Needs
 from penstock.serve.protocol import Enlist
 from penstock.serve.resting import statuses
 from penstock.serve.snapshots import FILE, write_whole
+
+if TYPE_CHECKING:
+    from penstock.packages.archive import ArchiveType
 
 WAIT_S = 60.0
 """How long an endpoint may take to be proven by every worker."""
@@ -44,6 +48,7 @@ LOCK = "snapshot.lock"
 MEMORY = "serve.memory"
 ARCHIVES = "archives"
 """Where packages are kept that were made of archives, in the run folder."""
+_SUFFIXES = frozenset(f".{name}" for name in TABLE["archive"])
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -106,8 +111,8 @@ class Enlisting:
         """
         self._own()
         place = self._place(act.source)
-        if place.suffix == SUFFIX:
-            name = read_mar(place).model_name
+        if place.suffix in _SUFFIXES:
+            name = _reader(place).name(place)
             # A handler takes what it is written for: one request, unless somebody says more.
             return Enlistment(_checked(act.endpoint or name), act.source, place, "", name, act.rows or 1)
         folder = package_in(place)
@@ -136,6 +141,7 @@ class Enlisting:
                 back = self._change(lambda snapshot: _without(snapshot, wanted.endpoint))
                 # Until all have gone back, a second try could meet what is said of the first one.
                 await self._gone(back)
+                await asyncio.to_thread(self._tidy, wanted.digest)
             raise
 
     async def dismiss(self, endpoint: str) -> None:
@@ -147,9 +153,20 @@ class Enlisting:
             DeadlineExceeded: Not every worker has gone along yet; they go on.
         """
         self._own()
-        number = self._change(lambda snapshot: _without(snapshot, endpoint))
+        digests: set[str] = set()
+
+        def without(snapshot: Snapshot) -> Snapshot:
+            after = _without(snapshot, endpoint)
+            digests.update(
+                one.digest for route in snapshot.routes if route.endpoint == endpoint for one in route.variants
+            )
+            return after
+
+        number = self._change(without)
         if not await self._gone(number):
             raise DeadlineExceeded("not every worker has done it yet", "they go on; look at the list")
+        for digest in digests:
+            await asyncio.to_thread(self._tidy, digest)
 
     def _own(self) -> None:
         if self._terms.released:
@@ -168,14 +185,14 @@ class Enlisting:
         folder = Path(os.path.realpath(self._roots[0] / text))
         if not any(root in folder.parents for root in self._roots):
             raise Forbidden("models may not be taken from there", "put it below a folder that --models names")
-        if not (folder.is_dir() or (folder.suffix == SUFFIX and folder.is_file())):
+        if not (folder.is_dir() or (folder.suffix in _SUFFIXES and folder.is_file())):
             raise NotFound("there is no such folder or archive", "put the package there first", code="packages.none")
         return folder
 
     def _admit(self, wanted: Enlistment) -> Enlistment:
         """On a thread: everything that can be known before a worker loads it."""
         if not wanted.digest:
-            made = import_mar(wanted.folder, self._run / ARCHIVES)
+            made = _reader(wanted.folder).make(wanted.folder, self._run / ARCHIVES)
             wanted = wanted._replace(folder=made.folder, digest=made.digest)
         package = open_package(wanted.folder, keys=self._terms.keys, digest=wanted.digest)
         try:
@@ -223,6 +240,12 @@ class Enlisting:
         packages = {**snapshot.packages, wanted.digest: str(wanted.folder)}
         return msgspec.structs.replace(snapshot, routes=(*snapshot.routes, route), packages=packages)
 
+    def _tidy(self, digest: str) -> None:
+        """Remove a package that was made of an archive and that no endpoint has any more."""
+        with locked(self._run / LOCK):
+            if digest not in decode((self._run / FILE).read_bytes(), Snapshot).packages:
+                shutil.rmtree(self._run / ARCHIVES / hex_of(digest), ignore_errors=True)
+
     async def _everywhere(self, number: int, digest: str) -> None:
         """Wait until every worker that serves answers by the snapshot of that number."""
         end = time.monotonic() + WAIT_S
@@ -245,6 +268,11 @@ class Enlisting:
                 return False
             await asyncio.sleep(LOOK_S)
         return True
+
+
+def _reader(place: Path) -> ArchiveType:
+    reader: ArchiveType = load("archive", place.suffix.removeprefix("."))()
+    return reader
 
 
 def _checked(endpoint: str) -> str:

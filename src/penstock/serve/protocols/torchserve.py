@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from penstock.errors import Forbidden, InvalidInput, ModelFailed, NotFound, PenstockError
-from penstock.packages.mar import BODY, HANDLED
+from penstock.packages.handled import BODY, HANDLED
 from penstock.runtime.bodies import JSON_TYPE, from_text, to_text
 from penstock.serve.cards import Card, Catalogue
 from penstock.serve.explanations import rows_of

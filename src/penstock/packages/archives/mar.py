@@ -14,23 +14,20 @@ import shutil
 import zipfile
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from penstock.errors import BadConfig, Untrusted
-from penstock.packages.archive import Caps, unpack
+from penstock.packages.archive import Caps, MadePackage, unpack
 from penstock.packages.digests import named, sha256_bytes
 from penstock.packages.golden import GOLDEN, Golden, encode_golden
+from penstock.packages.handled import BODY, HANDLED
 from penstock.packages.manifest import FORMAT, MANIFEST
 from penstock.packages.tree import check_name, read_bytes, scan, sha256_of
 from penstock.records import FileEntry, Manifest, encode
-from penstock.tensors import Signature, TensorSpec
 
 KIND = "mar"
-SUFFIX = ".mar"
-BODY = "body"
 MAR_MANIFEST = "MAR-INF/MANIFEST.json"
 MAR_CAPS = Caps(files=4096, total_bytes=8 << 30, ratio=200)
 MOST_MANIFEST_BYTES = 1 << 20
@@ -39,10 +36,6 @@ _MODEL = "model"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,119}\.py(?::[A-Za-z_][A-Za-z0-9_]{0,119})?")
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,119}(?::[A-Za-z_][A-Za-z0-9_]{0,119})?")
-
-_SPEC = TensorSpec(name=BODY, datatype="BYTES", shape=(-1,))
-HANDLED = Signature(inputs=(_SPEC,), outputs=(_SPEC,))
-"""The signature of every handler: the body of a request in, the body of its answer out."""
 
 
 class MarModel(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,12 +62,16 @@ class _MarManifest(msgspec.Struct, frozen=True, rename="camel"):
     runtime: str = "python"
 
 
-class ImportedMar(NamedTuple):
-    """A package made of an archive."""
+class MarArchive:
+    """What the adapters' ``archive`` table names."""
 
-    folder: Path
-    digest: str
-    manifest: Manifest
+    def name(self, archive: Path) -> str:
+        """The model's, as the archive says; errors as `read_mar`."""
+        return read_mar(archive).model_name
+
+    def make(self, archive: Path, store: Path) -> MadePackage:
+        """A package; errors as `import_mar`."""
+        return import_mar(archive, store)
 
 
 def read_mar(archive: Path) -> MarModel:
@@ -94,7 +91,7 @@ def read_mar(archive: Path) -> MarModel:
         ) from error
 
 
-def import_mar(archive: Path, store: Path) -> ImportedMar:
+def import_mar(archive: Path, store: Path) -> MadePackage:
     """Make a package of an archive; the same archive gives the same package.
 
     Args:
@@ -118,7 +115,7 @@ def import_mar(archive: Path, store: Path) -> ImportedMar:
         if not place.exists():
             fresh.chmod(0o755)
             fresh.rename(place)
-        return ImportedMar(place, digest, manifest)
+        return MadePackage(place, digest, manifest)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

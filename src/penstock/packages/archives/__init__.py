@@ -1,0 +1,1 @@
+"""Other people's archives, one file a kind: what makes a package of each."""
