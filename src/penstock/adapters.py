@@ -69,6 +69,9 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "v2.grpc": Adapter("penstock.serve.rowcodecs.v2grpc:V2GrpcRows"),
         "v1.json": Adapter("penstock.serve.rowcodecs.v1json:V1JsonRows"),
     },
+    "archive": {
+        "mar": Adapter("penstock.packages.archives.mar:MarArchive"),
+    },
     "reader": {
         "large-json": Adapter("penstock.serve.readers.largejson:LargeJson", "simd"),
         "parquet": Adapter("penstock.serve.readers.parquet:ParquetRows", "platform"),
