@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from listener_for_tests import Heard, Listener
 from packages_for_tests import echo_package, flights_like, linear_answers, linear_package
-from penstock.errors import NotReady
+from penstock.errors import InvalidInput, NotReady
 from penstock.records import Limits, Route, Variant
 from penstock.serve.cards import Card
 from penstock.serve.protocol import Call, Prediction, Reply, Request
@@ -25,6 +25,7 @@ from penstock.serve.protos.messages import message
 from penstock.serve.service import METHOD
 from penstock.serve.tensorproto import tensor_parts
 from penstock.serve.tfcards import signature_defs, version_statuses
+from penstock.tensors import Signature, TensorSpec, conform
 
 Predict, Predicted = (message(f"tensorflow.serving.Predict{half}") for half in ("Request", "Response"))
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -250,3 +251,46 @@ def test_what_is_not_ready_says_so(state: str, told: str) -> None:
     assert [one["version"] for one in version_statuses(card, "@stable")] == ["9"]
     with pytest.raises(NotReady):
         signature_defs(card)
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=3)
+JSON = st.recursive(
+    SCALARS | st.sampled_from([{"b64": "VUE="}, {"b64": "?"}, {"b64": 1}]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "c", "b64"]), inner),
+    max_leaves=8,
+)
+SIGNATURES = [
+    Signature(
+        inputs=tuple(TensorSpec(name=name, datatype=kind, shape=shape, nullable=True) for name, kind, shape in inputs),
+        outputs=(
+            TensorSpec(name="label", datatype="INT64", shape=(-1,)),
+            TensorSpec(name="prediction", datatype="FP32", shape=(-1,)),
+        ),
+    )
+    for inputs in (
+        [("a", "FP32", (-1, 2))],
+        [("a", "BYTES", (-1, 1)), ("b", "FP64", (-1, 1)), ("c", "BOOL", (-1,))],
+        [("a", "BYTES", (-1, 2, 1))],
+        [("a", "INT8", (-1, -1, -1))],
+        [("a", "UINT64", (-1,)), ("b", "FP16", (-1, 3))],
+    )
+]
+
+
+@settings(max_examples=500)
+@given(
+    bodies=st.dictionaries(st.sampled_from(["instances", "inputs", "examples", "context", "signature_name"]), JSON),
+    signature=st.sampled_from(SIGNATURES),
+    verb=st.sampled_from(["predict", "classify", "regress"]),
+    event=st.booleans(),
+)
+def test_no_json_does_harm(bodies: dict, signature: Signature, verb: str, event: bool) -> None:
+    headers: dict[bytes, bytes] = {}
+    if event:
+        headers = {b"content-type": b"application/cloudevents+json"}
+        bodies = {"specversion": "1.0", "id": "1", "source": "/", "type": "t", "data": bodies}
+    call = Call("POST", f"/v1/models/m:{verb}", headers, json.dumps(bodies).encode(), 0.0, 0.0)
+    try:
+        conform(signature, TfsProtocol().decode(call, signature).arrays)
+    except InvalidInput:
+        return
