@@ -103,6 +103,11 @@ def test_another_dialect_asks_the_same_handler(echo: DataPlane) -> None:
     assert said.json["outputs"][0]["data"] == ["hello"]
 
 
+def test_a_handler_cannot_be_explained(echo: DataPlane) -> None:
+    said = echo.ask("POST", "/explanations/echo", b"hello", TEXT)
+    assert (said.status, said.json["type"]) == (501, "NotImplementedException")
+
+
 def test_what_is_said_of_a_handler(echo: DataPlane) -> None:
     (told,) = echo.ask("GET", "/models/echo").json
     assert (told["modelUrl"], told["runtime"], told["batchSize"]) == ("echo.mar", "python", 1)
@@ -127,9 +132,12 @@ def test_classes_steps_and_packages(open_plane: DataPlane) -> None:
         assert probabilities == pytest.approx(wanted.tolist(), abs=1e-6)
         names = [one["modelName"] for one in open_plane.ask("GET", "/models").json["models"]]
         assert names == ["lengths", "linear", "sums"]
+        assert len(list((open_plane.run / "archives").iterdir())) == 2
     finally:
         for name in ("sums", "lengths", "linear"):
             open_plane.ask("DELETE", f"/models/{name}")
+    assert list((open_plane.run / "archives").iterdir()) == []
+    assert (open_plane.run.parent / "models" / "linear" / "manifest.json").exists()
 
 
 REFUSED = {

@@ -220,10 +220,11 @@ def _completed(limits: Limits) -> Batching:
 
 
 def background_of(package: Package) -> Arrays:
-    """The first golden inputs; fewer where rows are large."""
-    inputs = package.golden().inputs
+    """The first golden inputs; fewer where rows are large, none where there are no examples."""
+    golden = package.golden()
+    inputs = golden.inputs
     row_bytes = sum(array.nbytes // max(len(array), 1) for array in inputs.values())
-    rows = min(BACKGROUND_ROWS, BACKGROUND_BYTES // max(row_bytes, 1))
+    rows = min(BACKGROUND_ROWS, golden.rows, BACKGROUND_BYTES // max(row_bytes, 1))
     # A copy: a view would keep all of them in memory.
     return {name: array[:rows].copy() for name, array in inputs.items()} if rows else {}
 
