@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from listener_for_tests import Heard, Listener
 from packages_for_tests import echo_package, flights_like, linear_answers, linear_package
-from penstock.errors import InvalidInput, NotReady
+from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError
 from penstock.records import Limits, Route, Variant
-from penstock.serve.cards import Card
+from penstock.serve.cards import Card, Catalogue
 from penstock.serve.protocol import Call, Prediction, Reply, Request
 from penstock.serve.protocols.tfs import TfsProtocol
 from penstock.serve.protos.messages import message
 from penstock.serve.service import METHOD
+from penstock.serve.services.tfserving import TfServingService
 from penstock.serve.tensorproto import tensor_parts
 from penstock.serve.tfcards import signature_defs, version_statuses
 from penstock.tensors import Signature, TensorSpec, conform
@@ -294,3 +295,58 @@ def test_no_json_does_harm(bodies: dict, signature: Signature, verb: str, event:
         conform(signature, TfsProtocol().decode(call, signature).arrays)
     except InvalidInput:
         return
+
+
+def whole_messages() -> dict[str, bytes]:
+    """A good request of each method."""
+    spec = {"name": "m", "version": {"value": 1}, "signature_name": "serving_default"}
+    examples = message("tensorflow.serving.Input")()
+    features = examples.example_list_with_context.examples.add().features.feature
+    features["a"].float_list.value.extend([1, 2])
+    examples.example_list_with_context.context.features.feature["b"].bytes_list.value.append(b"x")
+    predict = Predict(model_spec=spec, output_filter=["label"])
+    predict.inputs["a"].ParseFromString(tensor(np.ones((2, 2), np.float32), content=True))
+    task = {"model_spec": spec, "method_name": "tensorflow/serving/classify"}
+    made = {
+        "PredictionService/Predict": predict,
+        "PredictionService/Classify": asked_kind("Classification")(model_spec=spec, input=examples),
+        "PredictionService/Regress": asked_kind("Regression")(model_spec=spec, input=examples),
+        "PredictionService/MultiInference": asked_kind("MultiInference")(tasks=[task, task], input=examples),
+        "PredictionService/GetModelMetadata": asked_kind("GetModelMetadata")(
+            model_spec=spec, metadata_field=["signature_def"]
+        ),
+        "ModelService/GetModelStatus": asked_kind("GetModelStatus")(model_spec=spec),
+        "ModelService/HandleReloadConfigRequest": asked_kind("ReloadConfig")(),
+    }
+    return {f"/tensorflow.serving.{path}": one.SerializeToString() for path, one in made.items()}
+
+
+def asked_kind(name: str) -> type:
+    return message(f"tensorflow.serving.{name}Request")
+
+
+WHOLE = whole_messages()
+
+
+@settings(max_examples=600)
+@given(path=st.sampled_from(sorted(WHOLE)), signature=st.sampled_from(SIGNATURES), data=st.data())
+def test_no_message_does_harm(path: str, signature: Signature, data: st.DataObject) -> None:
+    body = bytearray(WHOLE[path])
+    for _ in range(data.draw(st.integers(0, 3)) if body else 0):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    service, catalogue = TfServingService(), Catalogue({"m": Card("m", ("1",), signature=signature)}, ready=True)
+    whole = bytes(body[: len(body) - data.draw(st.integers(0, 2))])
+    asked = service.rpcs[path].path(whole)
+    operation = service.match(METHOD, asked)
+    assert operation is not None
+    call = Call(METHOD, asked, {}, whole, 0.0, 0.0)
+    try:
+        if operation.verb == "predict":
+            service.decode(call, signature)
+        else:
+            service.describe(operation, catalogue, call)
+    except (InvalidInput, NotFound):
+        return
+    except PenstockError as error:
+        if error.code != "serve.unsupported":
+            raise
