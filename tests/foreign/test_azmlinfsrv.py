@@ -14,6 +14,7 @@ from exports_for_tests import BIAS, Server, ask, export, free_port, make_home, p
 from packages_for_tests import linear_answers
 
 PYTHON = python_of("azure")
+DRIVES = {"azureml": "Azure ML's inference server"}
 pytestmark = [
     pytest.mark.foreign,
     pytest.mark.skipif(not PYTHON.exists(), reason="make test sets its environment up"),
