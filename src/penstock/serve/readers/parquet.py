@@ -18,6 +18,8 @@ from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpe
 WHERE = "body"
 MOST_BYTES = 256 << 20
 """Of all columns, unpacked: a small file can hold one value very often."""
+CELL_BYTES = 8
+"""What a value takes at least once it is here, however short it is in the file."""
 
 
 class ParquetRows:
@@ -53,7 +55,7 @@ def _hold(metadata: parquet.FileMetaData) -> None:
     """Refuse a file that is larger unpacked than any body may be."""
     groups = range(metadata.num_row_groups)
     size = sum(metadata.row_group(at).total_byte_size for at in groups)
-    if max(size, metadata.num_rows * max(metadata.num_columns, 1)) > MOST_BYTES:
+    if max(size, CELL_BYTES * metadata.num_rows * metadata.num_columns) > MOST_BYTES:
         raise InvalidInput("the file is too large unpacked", "send fewer rows", code="serve.too_large", where=WHERE)
 
 
