@@ -14,7 +14,7 @@ from archives_for_tests import CLASS, FUNCTION, archive
 from penstock.errors import BadConfig, Untrusted
 from penstock.packages.archive import Caps
 from penstock.packages.archives import mar
-from penstock.packages.archives.mar import import_mar, read_mar
+from penstock.packages.archives.mar import MarArchive, import_mar, read_mar
 from penstock.packages.handled import HANDLED
 from penstock.packages.read import open_package
 
@@ -127,6 +127,16 @@ def test_looking_at_one_breaks_nothing(tmp_path: Path, what: str) -> None:
         assert read_mar(tmp_path / "a.mar").handler
     except (Untrusted, BadConfig):
         return
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [("1.0", 1), ("2.0", 2), ("17", 17), ("03.1", 3), ("0", 1), ("", 1), ("v2", 1), ("1" * 12, 1)],
+)
+def test_a_version_is_a_whole_number_here(tmp_path: Path, said: str, number: int) -> None:
+    place = archive(tmp_path / "a.mar", FUNCTION, modelVersion=said)
+    assert MarArchive().named(place) == ("echo", number)
+    assert MarArchive().make(place, tmp_path / "store").manifest.parameters == {"modelVersion": said}
 
 
 def test_takes_what_is_not_spoiled(tmp_path: Path) -> None:

@@ -238,6 +238,17 @@ def test_a_handler_gets_as_many_requests_at_once_as_was_said(open_plane: DataPla
         open_plane.ask("DELETE", "/models/batches")
 
 
+def test_an_archives_version_is_the_endpoints(open_plane: DataPlane) -> None:
+    archive(open_plane.run.parent / "models" / "second.mar", FUNCTION, name="second", modelVersion="2.0")
+    said = register(open_plane, "second.mar")
+    assert said.json == {"status": 'Model "second" Version: 2 registered with 1 initial workers'}
+    try:
+        assert open_plane.ask("POST", "/predictions/second/2.0", b"x", TEXT).body == b"x"
+        assert open_plane.ask("POST", "/predictions/second/1.0", b"x", TEXT).status == 404
+    finally:
+        assert open_plane.ask("DELETE", "/models/second/2.0").status == 200
+
+
 def test_an_answer_may_be_an_image(open_plane: DataPlane) -> None:
     source = "def handle(data, context):\n    return [bytes(one['body']) * 3 for one in data or []]"
     archive(open_plane.run.parent / "models" / "large.mar", source, name="large")

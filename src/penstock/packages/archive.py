@@ -54,8 +54,8 @@ class MadePackage(NamedTuple):
 class ArchiveType(Protocol):
     """What the adapters' ``archive`` table names, by the suffix of its files: it makes packages of archives."""
 
-    def name(self, archive: Path) -> str:
-        """The model's, without unpacking it.
+    def named(self, archive: Path) -> tuple[str, int]:
+        """Name and version of its model, without unpacking it.
 
         Raises:
             Untrusted: It is no archive of this kind.

@@ -77,6 +77,7 @@ class Enlistment(NamedTuple):
         digest: Empty until then.
         model: The manifest's name of it.
         rows: In one run; 0 leaves it to what is measured.
+        version: As an archive says.
     """
 
     endpoint: str
@@ -85,6 +86,7 @@ class Enlistment(NamedTuple):
     digest: str
     model: str
     rows: int = 0
+    version: int = 1
 
 
 class Enlisting:
@@ -112,9 +114,9 @@ class Enlisting:
         self._own()
         place = self._place(act.source)
         if place.suffix in _SUFFIXES:
-            name = _reader(place).name(place)
+            name, version = _reader(place).named(place)
             # A handler takes what it is written for: one request, unless somebody says more.
-            return Enlistment(_checked(act.endpoint or name), act.source, place, "", name, act.rows or 1)
+            return Enlistment(_checked(act.endpoint or name), act.source, place, "", name, act.rows or 1, version)
         folder = package_in(place)
         data = (folder / MANIFEST).read_bytes()
         manifest = parse_manifest(data)
@@ -232,7 +234,7 @@ class Enlisting:
             endpoint=wanted.endpoint,
             # Another one than that of any endpoint before it: an unload holds for one release.
             release=snapshot.number + 1,
-            variants=(Variant(name="stable", model=wanted.model, version=1, digest=wanted.digest),),
+            variants=(Variant(name="stable", model=wanted.model, version=wanted.version, digest=wanted.digest),),
             public=not snapshot.grants,
             limits=limits,
             source=wanted.source,

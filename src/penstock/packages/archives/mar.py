@@ -34,7 +34,7 @@ MOST_MANIFEST_BYTES = 1 << 20
 LOCK = "requirements.lock"
 _MODEL = "model"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,119}\.py(?::[A-Za-z_][A-Za-z0-9_]{0,119})?")
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,119}\.py(?::[A-Za-z_][A-Za-z0-9_]{0,119})?")
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,119}(?::[A-Za-z_][A-Za-z0-9_]{0,119})?")
 
 
@@ -56,6 +56,12 @@ class MarModel(msgspec.Struct, frozen=True, rename="camel"):
     requirements_file: str = ""
     config_file: str = ""
 
+    @property
+    def number(self) -> int:
+        """Of the version: the whole part of ``2.0``; 1 where it has none."""
+        found = re.match(r"0*([1-9][0-9]{0,8})(?![0-9])", self.model_version)
+        return int(found[1]) if found else 1
+
 
 class _MarManifest(msgspec.Struct, frozen=True, rename="camel"):
     model: MarModel
@@ -65,9 +71,10 @@ class _MarManifest(msgspec.Struct, frozen=True, rename="camel"):
 class MarArchive:
     """What the adapters' ``archive`` table names."""
 
-    def name(self, archive: Path) -> str:
-        """The model's, as the archive says; errors as `read_mar`."""
-        return read_mar(archive).model_name
+    def named(self, archive: Path) -> tuple[str, int]:
+        """Name and version, as the archive says; errors as `read_mar`."""
+        model = read_mar(archive)
+        return model.model_name, model.number
 
     def make(self, archive: Path, store: Path) -> MadePackage:
         """A package; errors as `import_mar`."""
