@@ -52,7 +52,7 @@ _SUFFIXES = frozenset(f".{name}" for name in TABLE["archive"])
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class EnlistingTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Whether endpoints may come at run time, and from where.
 
     Attributes:
@@ -97,7 +97,7 @@ class Enlisting:
         terms: What is allowed here.
     """
 
-    def __init__(self, run: Path, terms: Terms) -> None:
+    def __init__(self, run: Path, terms: EnlistingTerms) -> None:
         self._run = run
         self._terms = terms
         self._roots = [Path(os.path.realpath(folder)) for folder in terms.models]

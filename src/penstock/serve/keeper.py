@@ -26,7 +26,7 @@ from penstock.serve import resting
 from penstock.serve.board import Board, unauthenticated
 from penstock.serve.cards import Catalogue, unknown_endpoint
 from penstock.serve.catalogue import catalogue
-from penstock.serve.enlisting import Enlisting, Terms
+from penstock.serve.enlisting import Enlisting, EnlistingTerms
 from penstock.serve.protocol import (
     Act,
     Call,
@@ -66,7 +66,7 @@ class Keeper:
 
     def __init__(self, board: Board, run: Path) -> None:
         self.regions = Regions(run)
-        self.enlisting = Enlisting(run, Terms())
+        self.enlisting = Enlisting(run, EnlistingTerms())
         self._board = board
         self._run = run
         self._tasks: set[asyncio.Task[None]] = set()

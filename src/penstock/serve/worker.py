@@ -31,7 +31,7 @@ from penstock.serve.board import Board
 from penstock.serve.busypoll import BusyPoll
 from penstock.serve.channel import Message, hear, say
 from penstock.serve.deferring import Deferring
-from penstock.serve.enlisting import Enlisting, Terms
+from penstock.serve.enlisting import Enlisting, EnlistingTerms
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.doors import Doors, dialects
 from penstock.serve.listeners.limits import HttpLimits
@@ -164,7 +164,7 @@ class Worker:
         self._desk = Desk(recorder, meters, poll)
         self._shelf.count(meters)
         flow = Flow(self._board, self._desk, dialects(self._sockets, Manner(options.compat, dict(os.environ))))
-        terms = Terms(models=options.models, released=options.released, keys=self._keys, limits=options.limits)
+        terms = EnlistingTerms(models=options.models, released=options.released, keys=self._keys, limits=options.limits)
         flow.keeper.enlisting = Enlisting(self._run, terms)
         if options.jobs:
             flow.deferring = Deferring(Path(options.jobs), self._board, flow.resume)
