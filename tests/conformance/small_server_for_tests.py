@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-MODEL = re.compile(r"/v2/models/twice(?:/versions/1)?(/ready|/infer|/stats)?")
+MODEL = re.compile(r"/v2/models/twice(?:/versions/1)?(/ready|/infer|/stats|/config)?")
 DATATYPES = [
     "BOOL",
     "UINT8",
@@ -65,11 +65,15 @@ class Handler(BaseHTTPRequestHandler):
         elif path in ("/v2/health/live", "/v2/health/ready"):
             self.say(200, {path.rpartition("/")[2]: True})
         elif path == "/v2":
-            self.say(200, {"name": "small", "version": "1", "extensions": ["statistics"]})
+            more = ["model_configuration"] if self.plant == "configured" else []
+            self.say(200, {"name": "small", "version": "1", "extensions": ["statistics", *more]})
         elif path == "/v2/models":
             self.say(200, {"models": ["twice"]})
         elif path == "/v2/models/stats" or (found and found[1] == "/stats"):
             self.say(200, {"model_stats": [self.statistics()]})
+        elif found and found[1] == "/config":
+            io = {"input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [2]}], "output": [{"name": "y"}]}
+            self.say(200, {"name": "twice", "max_batch_size": 2, **io})
         elif found and found[1] == "/ready":
             self.say(200, {"name": "twice", "ready": True})
         elif found and found[1] == "/infer":
@@ -114,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         except ValueError:
             raise Wrong(400, "the body is not JSON") from None
         values, rows = tensor(asked)
-        if self.plant == "two-rows" and rows > 2:
+        if self.plant in ("two-rows", "configured") and rows > 2:
             raise Wrong(400, "two rows at most")
         outputs = asked.get("outputs") or [{"name": "y"}]
         if [one.get("name") for one in outputs] != ["y"]:

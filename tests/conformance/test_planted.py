@@ -75,6 +75,13 @@ def test_a_model_of_few_rows_is_asked_for_few() -> None:
     assert "property.permuted-rows" not in {result.id for result in one.of("kept")}
 
 
+def test_rows_that_the_configuration_allows_are_asked_for() -> None:
+    with small_server("configured") as url:
+        report = judged(url)
+    assert report.of("deviates") == []
+    assert {"configuration.model", "property.permuted-rows"} <= {one.id for one in report.of("kept")}
+
+
 def test_one_silence_is_no_reason_to_stop() -> None:
     with small_server("closes-ready") as url:
         report = judged(url, only="health")

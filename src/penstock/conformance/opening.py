@@ -17,6 +17,9 @@ from penstock.conformance.template import Filler
 from penstock.conformance.transport import Sent, Transport, Unheard
 from penstock.errors import BadConfig, NotFound, TargetFailed
 
+MANY = 1_000_000
+"""More rows than any case asks for."""
+
 
 def open_kit(options: KitOptions) -> Kit:
     """Reach the server and read what it says of itself and of the model.
@@ -58,11 +61,7 @@ def _opened(transports: dict[str, Transport], first: str, options: KitOptions) -
     rest = first == "rest"
     server = _server(_object(transports[first], Sent("GET /v2" if rest else "ServerMetadata")))
     name = options.model or _first_model(transports[first], rest=rest)
-    filled = Filler(read_model(name, {}), Sampler(read_model(name, {}), {}, 0))
-    asked = filled.fill(
-        Asked(path="/v2/models/{model}") if rest else Asked(rpc="ModelMetadata", message={"name": name})
-    )
-    heard = transports[first].ask(asked)
+    heard = transports[first].ask(_about(name, "/v2/models/{model}", "ModelMetadata", rest=rest))
     if heard.refused:
         raise NotFound(
             f"the server says {heard.status or heard.code} to the metadata of the model",
@@ -73,7 +72,25 @@ def _opened(transports: dict[str, Transport], first: str, options: KitOptions) -
         said = heard.json()
     except ValueError:
         said = None
-    return Kit(transports, server, read_model(name, said, rows=options.rows), options)
+    most = min(options.most_rows, _most_rows(transports[first], server, name, rest=rest))
+    return Kit(transports, server, read_model(name, said, rows=options.rows), options._replace(most_rows=most))
+
+
+def _most_rows(transport: Transport, server: ServerSaid, name: str, *, rest: bool) -> int:
+    """Rows that the model takes by its configuration, where the server has Triton's extension for that."""
+    if "model_configuration" not in server.extensions:
+        return MANY
+    said = _answered(transport, _about(name, "/v2/models/{model}/config", "ModelConfig", rest=rest))
+    config = said.get("config", said) if isinstance(said, Mapping) else {}
+    most = config.get("max_batch_size") if isinstance(config, Mapping) else None
+    return most if isinstance(most, int) and most > 0 else MANY
+
+
+def _about(name: str, path: str, rpc: str, *, rest: bool) -> Sent:
+    """A request about a model of which nothing is known but its name."""
+    model = read_model(name, {})
+    filler = Filler(model, Sampler(model, {}, 0))
+    return filler.fill(Asked(path=path) if rest else Asked(rpc=rpc, message={"name": name}))
 
 
 def _first_model(transport: Transport, *, rest: bool) -> str:
