@@ -20,7 +20,7 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.errors import InvalidInput
-from penstock.serve.protocol import Call, Prediction, Reply
+from penstock.serve.protocol import Call, Explanation, Prediction, Reply
 from penstock.serve.tensordata import parse
 
 STRUCTURED = b"application/cloudevents+json"
@@ -87,19 +87,19 @@ def read_event(call: Call) -> EventBody | None:
     return EventBody(call.body, False, call.received_at)
 
 
-def answered(event: EventBody, reply: Reply, prediction: Prediction, environment: Mapping[str, str]) -> Reply:
+def answered(event: EventBody, reply: Reply, answer: Prediction | Explanation, environment: Mapping[str, str]) -> Reply:
     """A reply as an event of the request's mode.
 
     Args:
         event: The request's.
         reply: The dialect's answer, in JSON.
-        prediction: Whose id and endpoint the event tells.
+        answer: Whose id and endpoint the event tells.
         environment: ``CE_TYPE`` and ``CE_SOURCE`` stand for the usual words, as in KServe.
     """
     attributes = {
         "specversion": "1.0",
-        "id": prediction.id,
-        "source": environment.get("CE_SOURCE") or f"io.kserve.inference.{prediction.endpoint}",
+        "id": answer.id,
+        "source": environment.get("CE_SOURCE") or f"io.kserve.inference.{answer.endpoint}",
         "type": environment.get("CE_TYPE") or _TYPE,
         "time": datetime.fromtimestamp(event.received_at, UTC).isoformat(),
     }

@@ -20,7 +20,7 @@ import numpy as np
 from penstock.serve.bodyforms import Form, read_body
 from penstock.serve.cloudevents import EventBody, answered, read_event
 from penstock.serve.instances import Instances
-from penstock.serve.protocol import Call, Manner, Prediction, Reply, Request
+from penstock.serve.protocol import Call, Explanation, Manner, Prediction, Reply, Request
 from penstock.serve.rowvalues import B64
 from penstock.tensors import Array, Signature
 
@@ -75,8 +75,12 @@ class PredictBody:
             body["outputs"] = columns if len(columns) != 1 else next(iter(columns.values()))
         body["prediction_id"] = prediction.id
         body["model_version"] = prediction.version
-        reply = Reply(200, written(body, nan_tokens=prediction.nan_tokens))
-        return answered(asked.event, reply, prediction, self._environment) if asked.event else reply
+        return self.enveloped(request, Reply(200, written(body, nan_tokens=prediction.nan_tokens)), prediction)
+
+    def enveloped(self, request: Request, reply: Reply, answer: Prediction | Explanation) -> Reply:
+        """The reply, as an event where the request was one."""
+        event = request.form.event if isinstance(request.form, BodyForm) else None
+        return answered(event, reply, answer, self._environment) if event else reply
 
 
 def written(body: object, *, nan_tokens: bool) -> bytes:

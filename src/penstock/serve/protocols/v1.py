@@ -8,15 +8,15 @@ value itself for a model of one column; or TensorFlow Serving's ``{"inputs": ...
 
 from __future__ import annotations
 
-import json
 import re
 
 import msgspec
 
 from penstock.serve.cards import Catalogue
+from penstock.serve.cloudevents import read_event
 from penstock.serve.explanations import aim_in, rows_of
-from penstock.serve.predictbody import PredictBody
 from penstock.serve.openaicards import listed, model_list
+from penstock.serve.predictbody import PredictBody, written
 from penstock.serve.protocol import (
     STRICT,
     Aim,
@@ -74,7 +74,8 @@ class V1Protocol(ServingProtocol):
 
     def aim(self, call: Call) -> Aim:
         """``{"parameters": {"output", "class"}}`` beside the rows."""
-        return aim_in(call.body)
+        event = read_event(call)
+        return aim_in(event.data if event else call.body)
 
     def explain(self, request: Request, explanation: Explanation) -> Reply:
         """One entry a row."""
@@ -85,9 +86,7 @@ class V1Protocol(ServingProtocol):
             "method": explanation.method,
             "background_rows": explanation.background_rows,
         }
-        if explanation.nan_tokens:
-            return Reply(200, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
-        return Reply(200, _encode(body))
+        return self._body.enveloped(request, Reply(200, written(body, nan_tokens=explanation.nan_tokens)), explanation)
 
     def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:
         """Life; list and status, which are OpenAI's, too."""
