@@ -6,7 +6,8 @@ import errno
 
 import pytest
 
-from penstock.runtime.walls.seccomp import program
+from penstock.runtime.walls import gate
+from penstock.runtime.walls.seccomp import Instruction, program
 from penstock.runtime.walls.syscalls import CONDITIONAL, DENIED, LAST_KNOWN
 
 ARCHITECTURE = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -15,12 +16,14 @@ ALLOW, REFUSE, UNKNOWN, KILL = 0x7FFF0000, 0x50000 | errno.EPERM, 0x50000 | errn
 PID = 4711
 
 
-def answer(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+def answer(
+    machine: str, number: int, *arguments: int, architecture: int | None = None, of: list[Instruction] | None = None
+) -> int:
     """Classic BPF, as far as the filter uses it."""
     words = [number, ARCHITECTURE[machine] if architecture is None else architecture, 0, 0]
     for argument in (*arguments, *[0] * (6 - len(arguments))):
         words += [argument & 0xFFFFFFFF, argument >> 32]
-    lines, at, held = program(machine, PID), 0, 0
+    lines, at, held = of or program(machine, PID), 0, 0
     while True:
         code, true, false, operand = lines[at]
         at += 1
@@ -104,3 +107,40 @@ def test_side_doors_are_shut(
         assert answer(machine, call, *[0] * place, value) == REFUSE
     for value in allowed:
         assert answer(machine, call, *[0] * place, value) == ALLOW
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_template_may_do_little_more_than_a_worker(machine: str, alone: bool) -> None:
+    lines = program(machine, PID, template=True, alone=alone)
+    opened = {DENIED["reach other machines and processes"]["recvmsg"][COLUMN[machine]]}
+    decided = {pair[COLUMN[machine]] for pair in CONDITIONAL.values()}
+    for call in set(range(LAST_KNOWN + 1)) - decided - opened:
+        assert answer(machine, call, of=lines) == answer(machine, call), call
+    clone, prctl = number(machine, "clone"), number(machine, "prctl")
+    assert answer(machine, clone, 0x3D0F00, of=lines) == ALLOW, "a thread"
+    assert answer(machine, clone, 0x8011, of=lines) == ALLOW, "a process that is its parent's child"
+    assert answer(machine, clone, 0x1200011, of=lines) == REFUSE, "a process of its own"
+    assert answer(machine, clone, 0x8011 | 0x10000000, of=lines) == REFUSE, "a user namespace"
+    assert answer(machine, prctl, 1, 9, of=lines) == ALLOW
+    for words in ((1, 0), (1, 15), (4, 1), (35, 1), (0x59616D61, 1)):
+        assert answer(machine, prctl, *words, of=lines) == REFUSE
+    assert answer(machine, prctl, 22, 2, of=lines) == ALLOW
+    for name in ("kill", "tgkill"):
+        assert answer(machine, number(machine, name), PID, 9, of=lines) == ALLOW
+        assert answer(machine, number(machine, name), PID + 1, 9, of=lines) == (ALLOW if alone else REFUSE)
+    for name, words in (
+        ("fcntl", (3, 8)),
+        ("ioctl", (3, 0x5412)),
+        ("prlimit64", (PID + 1,)),
+        ("sendto", (3, 1, 1, 0, 1)),
+    ):
+        assert answer(machine, number(machine, name), *words, of=lines) == REFUSE
+
+
+def test_the_gate_asks_for_processes_and_for_nothing_else(machine: str) -> None:
+    lines = gate.program(machine)
+    clone = number(machine, "clone")
+    assert answer(machine, clone, 0x3D0F00, of=lines) == ALLOW, "a thread"
+    for flags in (0x8011, 0x11, 0x1200011, 0x4111):
+        assert answer(machine, clone, flags, of=lines) == 0x7FC00000
+    assert all(answer(machine, call, of=lines) == ALLOW for call in range(LAST_KNOWN + 1) if call != clone)
