@@ -15,6 +15,7 @@ import pytest
 from penstock.errors import DeadlineExceeded, ModelFailed, NotReady
 from penstock.packages.golden import Golden
 from penstock.packages.read import Package
+from penstock.runtime import workers
 from penstock.runtime.engine import prove
 from penstock.tensors import TensorSpec
 
@@ -159,6 +160,8 @@ class {name}:
             return rows[:, 0] * 3
         if "{name}" == "Dying" and os.getpid() != self.loaded_in:
             os._exit(3)
+        if "{name}" == "Hanging" and os.getpid() != self.loaded_in:
+            time.sleep(600)
         return rows[:, 0] * 2
 """
 
@@ -170,13 +173,15 @@ class {name}:
         ("Holding", "it holds files open"),
         ("Unlike", "golden examples"),
         ("Dying", "what is forked from it dies"),
+        ("Hanging", "what is forked from it does not answer"),
     ],
 )
 def test_a_model_that_cannot_be_forked_is_loaded_for_each_process(
-    make_package, opened, caplog: pytest.LogCaptureFixture, name: str, why: str
+    make_package, opened, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str, why: str
 ) -> None:
     import cloudpickle
 
+    monkeypatch.setattr(workers, "_FORK_S", 3.0)
     space: dict[str, type] = {"__name__": "__main__"}
     exec(STUBBORN.format(name=name), space)
     golden = Golden(inputs=ask(4), outputs={"prediction": np.array([8.0])})
