@@ -26,7 +26,7 @@ from penstock.serve.tensordata import parse
 STRUCTURED = b"application/cloudevents+json"
 _BATCH = b"application/cloudevents-batch"
 _REQUIRED = ("specversion", "id", "source", "type")
-_HEADERS = tuple(f"ce-{name}".encode() for name in _REQUIRED)
+_HEADERS = frozenset(f"ce-{name}".encode() for name in _REQUIRED)
 _VERSIONS = frozenset({"1.0", "0.3"})
 _PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _TYPE = "io.kserve.inference.response"
@@ -64,8 +64,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 def is_event(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a call's headers say that it is an event, a malformed one included."""
-    kind = headers.get(b"content-type", b"").lower()
-    return kind.startswith((STRUCTURED, _BATCH)) or any(name in headers for name in _HEADERS)
+    return not _HEADERS.isdisjoint(headers) or _kind(headers).startswith((STRUCTURED, _BATCH))
 
 
 def read_event(call: Call) -> EventBody | None:
@@ -77,7 +76,7 @@ def read_event(call: Call) -> EventBody | None:
     headers = call.headers
     if not is_event(headers):
         return None
-    kind = headers.get(b"content-type", b"").lower()
+    kind = _kind(headers)
     if kind.startswith(_BATCH):
         raise InvalidInput("batches of events are not spoken", "send one event a request", where="headers.content-type")
     if kind.startswith(STRUCTURED):
@@ -143,6 +142,10 @@ def _check(attributes: Mapping[str, str], where: str) -> None:
             datetime.fromisoformat(attributes["time"])
         except ValueError:
             raise InvalidInput("this is not a time", "send RFC 3339, or none", where=f"{where}time") from None
+
+
+def _kind(headers: Mapping[bytes, bytes]) -> bytes:
+    return headers.get(b"content-type", b"").lower()
 
 
 def _text(headers: Mapping[bytes, bytes], name: str) -> str:
