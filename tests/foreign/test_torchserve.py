@@ -36,18 +36,18 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("java") is None, reason="TorchServe needs Java: apt-get install openjdk-17-jre"),
 ]
 FIELDS = """
+def text(value):
+    return value.decode() if isinstance(value, (bytes, bytearray)) else value
 def handle(data, context):
     if data is None:
         return None
-    texts = lambda value: value.decode() if isinstance(value, (bytes, bytearray)) else value
-    return [{name: texts(value) for name, value in one.items()} for one in data]
-"""
-RAISES = """
-def handle(data, context):
-    if data is not None:
+    if data[0].get("body") == "raise":
         raise ValueError("no")
+    if data[0].get("body") == "short":
+        return []
+    return [{name: text(value) for name, value in one.items()} for one in data]
 """
-SHORT = "def handle(data, context): return []"
+MODELS = {"echo": FUNCTION, "fields": FIELDS}
 PROPERTIES = """
 inference_address=http://127.0.0.1:{inference}
 management_address=http://127.0.0.1:{management}
@@ -107,9 +107,9 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def store(folder: Path) -> Path:
-    for name, source in (("echo", FUNCTION), ("fields", FIELDS), ("raises", RAISES), ("short", SHORT)):
-        archive(folder / f"{name}.mar", source, name=name)
+def store(folder: Path, *names: str) -> Path:
+    for name in names:
+        archive(folder / f"{name}.mar", MODELS[name], name=name)
     return folder
 
 
@@ -118,7 +118,8 @@ def their_server(home: Path, models: Path, *options: str) -> Iterator[Server]:
     home.mkdir()
     (home / "config.properties").write_text(PROPERTIES.format(**ports))
     command = [str(BIN / "torchserve"), "--start", "--foreground", "--ncs", "--model-store", str(models)]
-    command += ["--models", *(f"{one.stem}={one.name}" for one in sorted(models.glob("*.mar")))]
+    names = [one.stem for one in sorted(models.glob("*.mar"))]
+    command += ["--models", *(f"{name}={name}.mar" for name in names)]
     command += ["--ts-config", str(home / "config.properties"), *options]
     places = {"TMPDIR": str(home), "LOG_LOCATION": str(home), "METRICS_LOCATION": str(home)}
     environment = {**os.environ, **places, "PATH": f"{BIN}:{os.environ['PATH']}"}
@@ -126,7 +127,7 @@ def their_server(home: Path, models: Path, *options: str) -> Iterator[Server]:
         process = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log, start_new_session=True)
         server = Server(ports, home / "key_file.json")
         try:
-            for name in ("echo", "fields", "raises", "short"):
+            for name in names:
                 until(lambda: loaded(server, name), seconds=240)  # noqa: B023
             yield server
         finally:
@@ -165,7 +166,7 @@ def our_server(home: Path, models: Path, *options: str) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     home = tmp_path_factory.mktemp("both")
-    models = store(home / "models")
+    models = store(home / "models", "echo", "fields")
     for theirs in their_server(home / "theirs", models, "--disable-token-auth", "--enable-model-api"):
         for ours in our_server(home / "ours", models, "--allow", "load"):
             yield theirs, ours
@@ -174,7 +175,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Ser
 @pytest.fixture(scope="module")
 def both_keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     home = tmp_path_factory.mktemp("keyed")
-    models = store(home / "models")
+    models = store(home / "models", "echo")
     for theirs in their_server(home / "theirs", models):
         for ours in our_server(home / "ours", models, "--torchserve-keys"):
             yield theirs, ours
