@@ -88,8 +88,6 @@ def _asked(options: KitOptions, *, json: bool) -> ConformanceReport:
 
             def told(result: CaseResult, number: int, of: int) -> None:
                 step(f"{number} of {of}  {result.id}")
-                if result.outcome == "deviates" and not json:
-                    _tell_one(result)
 
             return run_suite(kit, cases, told)
     finally:
@@ -97,7 +95,7 @@ def _asked(options: KitOptions, *, json: bool) -> ConformanceReport:
 
 
 def _tell_one(result: CaseResult) -> None:
-    """A deviation as it is found."""
+    """A deviation: what was expected, what came, where it is written, and a line that shows it."""
     colour = "red" if result.level == "required" else "yellow"
     out.print(f"[{colour}]✗ {result.level}[/]  [bold]{_plain(result.title)}[/]  [dim]{result.id}[/]")
     out.print(f"    but:     {_plain(result.reason)}")
@@ -109,7 +107,9 @@ def _tell_one(result: CaseResult) -> None:
 
 
 def _tell(done: ConformanceReport, failing: CaseLevel) -> None:
-    """The counts, then the verdict."""
+    """The deviations, then the counts, then the verdict."""
+    for result in done.of("deviates"):
+        _tell_one(result)
     for count in count_levels(done):
         left = f", {count.skipped} not asked" if count.skipped else ""
         mark = "[red]✗[/]" if count.deviating else "[green]✓[/]" if count.kept else "–"
