@@ -25,7 +25,7 @@ from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
 from penstock.serve.queue import LOWEST
-from penstock.serve.streaming import EVENTS, Stream, event_rows
+from penstock.serve.streaming import EVENTS, EventStream, event_rows
 from penstock.serve.torchkeys import SUBJECT
 from penstock.serve.visit import Answer, Desk, Visit
 from penstock.tensors import nothing
@@ -176,7 +176,7 @@ class Flow:
         except PenstockError as error:
             visit.finish(error)
             return None
-        stream = Stream(visit, way[0], answer, self._ids.new, self._left)
+        stream = EventStream(visit, way[0], answer, self._ids.new, self._left)
         stream.begin(rows)
         return None if stream.finished else stream
 

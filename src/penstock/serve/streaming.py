@@ -22,7 +22,7 @@ EVENTS = b"text/event-stream"
 """Who accepts this and nothing else is answered in events, in any dialect."""
 
 
-class Stream(Job):
+class EventStream(Job):
     """A request whose answer is a stream of events.
 
     Args:
