@@ -94,14 +94,15 @@ class SagemakerProtocol(ServingProtocol):
             raise PenstockError("sessions are not spoken here", "leave them out", code="serve.unsupported")
         kind = media_type(call.headers.get(b"content-type", b""))
         if kind.name == _TRITON or (kind.name in (JSON, "application/octet-stream") and is_v2(call.body)):
-            return self._v2.decode(call, kind, signature, _echo(call))
-        accept = invocations.accept_of(call.headers.get(b"accept", b""), self._usual)
-        form = invocations.AcceptForm(accept, _echo(call))
-        if kind.name == JSON and call.body.lstrip()[:1] == b"[":
-            request = Request(_bare_rows(call.body, signature))
+            request = self._v2.decode(call, kind, signature, _echo(call))
         else:
-            request = invocations.read(call.body, kind, signature)
-        return msgspec.structs.replace(request, client_id=_header(call, b"inference-id"), form=form)
+            accept = invocations.accept_of(call.headers.get(b"accept", b""), self._usual)
+            if kind.name == JSON and call.body.lstrip()[:1] == b"[":
+                request = Request(_bare_rows(call.body, signature))
+            else:
+                request = invocations.read(call.body, kind, signature)
+            request = msgspec.structs.replace(request, form=invocations.AcceptForm(accept, _echo(call)))
+        return msgspec.structs.replace(request, client_id=request.client_id or _header(call, b"inference-id"))
 
     def encode(self, request: Request, prediction: Prediction) -> Reply:
         """In the form of the request."""
