@@ -33,6 +33,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "xgboost": Adapter("penstock.build.formats.xgboost:XgboostFormat", "xgboost"),
         "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
         "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
+        "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
     },
     "engine": {
         "onnxruntime": Adapter("penstock.runtime.engines.onnxruntime:OnnxRuntimeEngine"),

@@ -22,6 +22,7 @@ import msgspec
 
 from penstock.adapters import load
 from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Task
+from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
 from penstock.build.lock import NAME as LOCK
 from penstock.build.lock import lock
@@ -52,7 +53,7 @@ def build(model: object, request: BuildRequest) -> Package:
     """Make a package.
 
     Args:
-        model: A fitted estimator or pipeline, or the `pathlib.Path` of a model's file.
+        model: A fitted estimator or pipeline, or the `pathlib.Path` of a model's file, or of an encoder's folder.
         request: What to make of it.
 
     Returns:
@@ -114,6 +115,8 @@ def _model_file(model: object, place: Path) -> Path:
     file = place / "given" / "model"
     if not isinstance(model, Path):
         joblib.dump(model, file)
+    elif model.is_dir():
+        archive_folder(model, file)
     elif model.is_file():
         shutil.copyfile(model, file)
     else:

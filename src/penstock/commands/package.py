@@ -18,7 +18,7 @@ def run(
     model: Annotated[Path, typer.Argument(help="The trained model: joblib, pickle, skops, ONNX, a native booster.")],
     name: Annotated[str, typer.Option(help="The model's name in the registry.")],
     data: Annotated[list[str], typer.Option(help="One file, or train=F validation=F test=F (CSV or Parquet).")],
-    label: Annotated[str, typer.Option(help="The column that holds the truth.")],
+    label: Annotated[str, typer.Option(help="The column that holds the truth; an encoder has none.")] = "",
     time: Annotated[str, typer.Option(help="Column that says when; tests then respect whole days.")] = "",
     group: Annotated[str, typer.Option(help="Column that says who; tests then respect whole groups.")] = "",
     allow_code: Annotated[

@@ -73,8 +73,9 @@ def load_original(path: Path, kind: str) -> object:
 
     Returns:
         A scikit-learn style model: ``predict``, and ``predict_proba`` or ``decision_function`` where it has one. A
-        booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``, an
-        archive's manifest a `penstock.runtime.handlers.ArchivedHandler`.
+        booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``, a
+        Hugging Face folder a `penstock.runtime.encoder.TextEncoder`, an archive's manifest a
+        `penstock.runtime.handlers.ArchivedHandler`.
 
     Raises:
         BadConfig: No original is ever loaded from this kind of file, or the file holds no model.
@@ -82,6 +83,9 @@ def load_original(path: Path, kind: str) -> object:
     if kind == "mar":
         handler: object = import_module("penstock.runtime.handlers").open_handler(path)
         return handler
+    if kind == "huggingface":
+        encoder: object = import_module("penstock.runtime.encoder").open_encoder(path)
+        return encoder
     if kind == "skops":
         skops = import_module("skops.io")
         model: object = skops.load(path, trusted=skops.get_untrusted_types(file=path))

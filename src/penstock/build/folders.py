@@ -1,0 +1,30 @@
+"""A model that is a folder becomes one file, so that what is examined is what is packaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import ZIP_STORED, ZipFile, ZipInfo
+
+from penstock.errors import InvalidInput
+from penstock.runtime.encoder import FILES
+
+
+def archive_folder(folder: Path, place: Path) -> None:
+    """Put the files of a folder that are read into one archive; equal folders make equal archives.
+
+    Raises:
+        InvalidInput: It is no folder of an encoder, or one of them is a link.
+    """
+    there = [name for name in FILES if (folder / name).is_file()]
+    lacking = [name for name in FILES[:-1] if name not in there]
+    if lacking:
+        raise InvalidInput(
+            f"the folder lacks {lacking[0]}",
+            "folders of sentence encoders are known: those that sentence-transformers saves",
+            code="build.unknown_format",
+        )
+    with ZipFile(place, "w", ZIP_STORED) as archive:
+        for name in there:
+            if (folder / name).is_symlink():
+                raise InvalidInput("a file of the folder is a link", "copy the folder with what it points to")
+            archive.writestr(ZipInfo(name), (folder / name).read_bytes())

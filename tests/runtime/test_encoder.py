@@ -1,0 +1,117 @@
+"""A sentence encoder answers as its framework does, from a folder to a client; what it cannot compute it refuses.
+
+``golden/encoder`` and what transformers answers to it were made by ``golden/make_encoder.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dataplane_for_tests import DataPlane, route
+from penstock.build.assemble import build
+from penstock.build.folders import archive_folder
+from penstock.build.request import BuildRequest
+from penstock.errors import BadConfig, Corrupt, InvalidInput, PenstockError
+from penstock.runtime.encoder import FILES, TextEncoder, open_encoder
+from penstock.runtime.wordpiece import WordPiece
+
+FOLDER = Path(__file__).parents[1] / "golden" / "encoder"
+EXPECTED = json.loads((FOLDER / "expected.json").read_text())
+CONTENTS = {name: (FOLDER / name).read_bytes() for name in FILES}
+
+
+def changed(name: str, **values: object) -> dict[str, bytes]:
+    return CONTENTS | {name: json.dumps(json.loads(CONTENTS[name]) | values).encode()}
+
+
+@pytest.mark.parametrize("case", EXPECTED, ids=lambda case: repr(case["text"][:12]))
+def test_it_answers_as_the_framework_does(case: dict) -> None:
+    assert WordPiece(CONTENTS["tokenizer.json"], 10).ids(case["text"]) == case["ids"]
+    found = TextEncoder(CONTENTS).answer_arrays({"text": np.array([[case["text"]]], object)})
+    np.testing.assert_allclose(found["prediction"], [case["vector"]], atol=1e-6)
+    assert found["tokens"].tolist() == [len(case["ids"])]
+
+
+def test_a_text_is_answered_the_same_whoever_else_asks() -> None:
+    texts = np.array([case["text"] for case in EXPECTED], object)
+    encoder = TextEncoder(CONTENTS)
+    together = encoder.predict(texts)
+    for text, vector in zip(texts, together, strict=True):
+        assert encoder.predict(np.array([text], object))[0].tobytes() == vector.tobytes()
+
+
+def test_the_first_token_and_any_length_where_the_folder_says_so() -> None:
+    files = changed("1_Pooling/config.json", pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
+    files["modules.json"] = json.dumps(json.loads(CONTENTS["modules.json"])[:2]).encode()
+    vector = TextEncoder(files).predict(np.array(["river"], object))[0]
+    assert np.linalg.norm(vector) > 1.5
+    assert not np.allclose(vector / np.linalg.norm(vector), EXPECTED[0]["vector"], atol=1e-3)
+
+
+BAD = {
+    "another architecture": changed("config.json", model_type="t5"),
+    "another activation": changed("config.json", hidden_act="relu"),
+    "relative positions": changed("config.json", position_embedding_type="relative_key"),
+    "two poolings": changed("1_Pooling/config.json", pooling_mode_max_tokens=True),
+    "another pooling": changed("1_Pooling/config.json", pooling_mode_max_tokens=True, pooling_mode_mean_tokens=False),
+    "a further module": CONTENTS | {"modules.json": b'[{"type": "a.Transformer"}, {"type": "a.Dense"}]'},
+    "modules that are none": CONTENTS | {"modules.json": b"3"},
+    "no size": changed("config.json", hidden_size=0),
+    "another size": changed("config.json", hidden_size=32),
+    "more layers": changed("config.json", num_hidden_layers=3),
+    "another tokenizer": changed("tokenizer.json", model={"type": "BPE"}),
+    "no JSON": CONTENTS | {"config.json": b"{"},
+    "no weights": CONTENTS | {"model.safetensors": b"x"},
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_it_cannot_compute_it_refuses(what: str) -> None:
+    with pytest.raises((BadConfig, InvalidInput, Corrupt)):
+        TextEncoder(BAD[what])
+
+
+def test_a_folder_becomes_the_same_archive_each_time(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        archive_folder(FOLDER, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert open_encoder(tmp_path / "a").size == 16
+    (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:5000])
+    with pytest.raises(PenstockError):
+        open_encoder(tmp_path / "a")
+
+
+def test_other_folders_and_links_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(FOLDER, folder)
+    (folder / "modules.json").unlink()
+    with pytest.raises(InvalidInput, match=r"lacks modules\.json"):
+        archive_folder(folder, tmp_path / "archive")
+    (folder / "modules.json").symlink_to(FOLDER / "modules.json")
+    with pytest.raises(InvalidInput, match="link"):
+        archive_folder(folder, tmp_path / "archive")
+
+
+def test_from_a_folder_to_openais_dialect(tmp_path: Path) -> None:
+    package = build(FOLDER, BuildRequest(name="encoder", out=tmp_path / "out", lock=False))
+    assert (package.manifest.kind, package.manifest.engine) == ("huggingface", "python")
+    plane = DataPlane(tmp_path)
+    plane.packages[package.digest] = str(package.folder)
+    plane.write(route("encoder", package.digest))
+    plane.start("--spares", "0", workers=1)
+    try:
+        plane.settled(workers=1)
+        texts = [case["text"] for case in EXPECTED if case["text"]]
+        answer = plane.ask("POST", "/v1/embeddings", json.dumps({"model": "encoder", "input": texts}))
+        assert answer.status == 200, answer.body
+        vectors = [entry["embedding"] for entry in answer.json["data"]]
+        np.testing.assert_allclose(vectors, [case["vector"] for case in EXPECTED if case["text"]], atol=1e-6)
+        tokens = sum(len(case["ids"]) for case in EXPECTED if case["text"])
+        assert answer.json["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens, "estimated": False}
+    finally:
+        plane.stop()
