@@ -9,6 +9,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,9 @@ import pytest
 from archives_for_tests import CLASS, FUNCTION, STEPS, archive
 from dataplane_for_tests import Answered, DataPlane, until
 from packages_for_tests import linear_answers, linear_package
+from penstock.errors import Untrusted
+from penstock.serve.enlisting import Enlisting, Terms
+from penstock.serve.protocol import Enlist
 
 ARCHIVER = Path(__file__).parents[2] / ".venv" / "peers" / "torchserve" / "bin" / "torch-model-archiver"
 JSON = {"Content-Type": "application/json"}
@@ -171,6 +175,14 @@ def test_only_what_lies_below_the_folder_is_taken(open_plane: DataPlane, url: st
     said = register(open_plane, url)
     assert said.status in (400, 403, 404), said.body
     assert said.json["type"].endswith("Exception")
+
+
+def test_an_archive_is_refused_where_packages_must_be_signed(tmp_path: Path) -> None:
+    archive(tmp_path / "models" / "echo.mar", FUNCTION)
+    for keys, refused in (([], True), (None, False)):
+        enlisting = Enlisting(tmp_path, Terms(models=(str(tmp_path / "models"),), released=False, keys=keys))
+        with pytest.raises(Untrusted, match="must be signed") if refused else nullcontext():
+            assert enlisting.plan(Enlist("", "echo.mar")).endpoint == "echo"
 
 
 HOSTILE = """

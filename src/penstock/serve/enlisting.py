@@ -23,7 +23,17 @@ import msgspec
 
 from penstock.access.files import locked
 from penstock.adapters import TABLE, load
-from penstock.errors import Conflict, Corrupt, DeadlineExceeded, Forbidden, InvalidInput, NotFound, NotReady, Refused
+from penstock.errors import (
+    Conflict,
+    Corrupt,
+    DeadlineExceeded,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    NotReady,
+    Refused,
+    Untrusted,
+)
 from penstock.packages.digests import hex_of, named, sha256_bytes
 from penstock.packages.find import package_in
 from penstock.packages.manifest import MANIFEST, parse_manifest
@@ -109,11 +119,14 @@ class Enlisting:
             Conflict: What answers here comes with releases.
             Forbidden: The folder is not below one that models may be taken from.
             NotFound: There is no package in it.
+            Untrusted: It is an archive where packages must be signed, or none that can be read.
             InvalidInput: The name is no name.
         """
         self._own()
         place = self._place(act.source)
         if place.suffix in _SUFFIXES:
+            if self._terms.keys is not None:
+                raise Untrusted("packages must be signed here, and an archive is not", "serve without --keys")
             name, version = _reader(place).named(place)
             # A handler takes what it is written for: one request, unless somebody says more.
             return Enlistment(_checked(act.endpoint or name), act.source, place, "", name, act.rows or 1, version)
