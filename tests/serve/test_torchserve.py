@@ -19,7 +19,7 @@ from archives_for_tests import CLASS, FUNCTION, STEPS, archive
 from dataplane_for_tests import Answered, DataPlane, until
 from packages_for_tests import linear_answers, linear_package
 from penstock.errors import Untrusted
-from penstock.serve.enlisting import Enlisting, Terms
+from penstock.serve.enlisting import Enlisting, EnlistingTerms
 from penstock.serve.protocol import Enlist
 
 ARCHIVER = Path(__file__).parents[2] / ".venv" / "peers" / "torchserve" / "bin" / "torch-model-archiver"
@@ -180,7 +180,8 @@ def test_only_what_lies_below_the_folder_is_taken(open_plane: DataPlane, url: st
 def test_an_archive_is_refused_where_packages_must_be_signed(tmp_path: Path) -> None:
     archive(tmp_path / "models" / "echo.mar", FUNCTION)
     for keys, refused in (([], True), (None, False)):
-        enlisting = Enlisting(tmp_path, Terms(models=(str(tmp_path / "models"),), released=False, keys=keys))
+        terms = EnlistingTerms(models=(str(tmp_path / "models"),), released=False, keys=keys)
+        enlisting = Enlisting(tmp_path, terms)
         with pytest.raises(Untrusted, match="must be signed") if refused else nullcontext():
             assert enlisting.plan(Enlist("", "echo.mar")).endpoint == "echo"
 
