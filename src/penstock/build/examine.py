@@ -204,7 +204,7 @@ def _golden(rows: Rows, outputs: Specs) -> bytes:
         if array.dtype.kind == "f":
             finite &= ~np.isinf(array).reshape(len(array), -1).any(axis=1)
     plain = np.array([origin.endswith(OF_THE_DATA) for origin in rows.origins])
-    width = sum(array[0].size for array in (*rows.arrays.values(), *expected.values()))
+    width = sum(array.size // len(array) for array in (*rows.arrays.values(), *expected.values()))
     most = max(min(GOLDEN_ROWS, GOLDEN_VALUES // max(width, 1)), 2) // 2
     hard = np.flatnonzero(finite & ~plain)
     chosen = np.concatenate([_spread(np.flatnonzero(finite & plain), most), _spread(hard, most)])
