@@ -170,8 +170,9 @@ class Forked:
 
     def signal(self, number: int) -> None:
         """Send it a signal; once it has ended, nobody."""
-        with suppress(OSError):
-            signal.pidfd_send_signal(self._pidfd, number)
+        if self._pidfd >= 0:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def end(self) -> None:
         """Have it ended; whoever waits on the channel hears at once."""
@@ -181,10 +182,10 @@ class Forked:
         """End it if it still runs, and tell how it ended; more than once is harmless."""
         if self.channel.fileno() < 0:
             return Ending()
+        self.end()  # before its socket ends, of which it might end by itself
         self.channel.close()
         if self._pidfd < 0:
             return _UNKNOWN
-        self.end()
         os.close(self._pidfd)
         self._pidfd = -1
         return self._template.ending_of(self.pid)
