@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dataplane_for_tests import Answered, DataPlane, route, until
-from packages_for_tests import flights_like, linear_answers, linear_package
+from packages_for_tests import flights_like, linear_answers, linear_package, slow_package
 from penstock.packages.keys import load_or_create_package_key
 from penstock.packages.publickey import PUBLIC
 
@@ -191,6 +191,24 @@ def test_several_at_once(store: Store) -> None:
     with ThreadPoolExecutor(3) as pool:
         assert set(pool.map(lambda name: store.dismiss(name).status, ("l", "f", "same"))) == {200}
     assert store.names() == set()
+
+
+def test_while_one_is_being_loaded_the_others_answer_and_the_server_is_ready(store: Store) -> None:
+    linear_package(store.models / "quick")
+    slow_package(store.models / "slow", rounds=1_000)
+    assert store.enlist("quick", "quick").status == 200
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(store.enlist, "slow", "slow")
+        until(lambda: b'"slow"' in (store.run / "snapshot.json").read_bytes())
+        met = set()
+        while not waiting.done():
+            probes = [store.ask("GET", path).status for path in ("/ping", "/v2/health/ready")]
+            met.add((*probes, store.invoke("quick").status, tuple(sorted(store.names()))))
+        assert waiting.result().status == 200
+    assert (200, 200, 200, ("quick",)) in met, "it took no time: nothing was shown"
+    assert {one[:3] for one in met} == {(200, 200, 200)}
+    assert store.names() == {"quick", "slow"}
+    assert store.dismiss("quick").status == store.dismiss("slow").status == 200
 
 
 def test_a_page_in_a_browser_may_not(store: Store) -> None:

@@ -81,6 +81,7 @@ class Board:
         self.rested = 0
         self.resting: frozenset[str] = frozenset()
         self._public: frozenset[str] = frozenset()
+        self._lasting: frozenset[str] = frozenset()
         self.loopback = loopback
         self.fronted = False
         self.keys: TorchKeys | None = None
@@ -92,6 +93,8 @@ class Board:
         self.grants = {grant.token_sha256: grant for grant in snapshot.grants}
         self.routes = {route.endpoint: route for route in snapshot.routes}
         self.expected = frozenset(self.routes)
+        # One that was added at run time is not there before it is proven: only who added it waits for it.
+        self._lasting = frozenset(route.endpoint for route in snapshot.routes if not route.source)
         self._public = frozenset(route.endpoint for route in snapshot.routes if route.public)
         self.epoch = object()
 
@@ -125,12 +128,12 @@ class Board:
 
     def ready(self) -> bool:
         """Whether this worker takes requests and every endpoint it should have answers."""
-        due = self.expected if self._strict else self.expected - self.resting
+        due = self._lasting if self._strict else self._lasting - self.resting
         return self.settled and not self.draining and due <= self.endpoints.keys()
 
     def answers(self) -> bool:
         """Whether every endpoint of this worker's snapshot answers just now, those included that were unloaded."""
-        there = self.settled and not self.draining and self.expected <= self.endpoints.keys()
+        there = self.settled and not self.draining and not self.asleep and self._lasting <= self.endpoints.keys()
         return there and not any(arm.model.lane.trouble() for one in self.endpoints.values() for arm in one.arms)
 
     @property

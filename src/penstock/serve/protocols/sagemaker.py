@@ -125,7 +125,8 @@ class SagemakerProtocol(ServingProtocol):
         if verb == "server":
             return Reply(200, _encode(self._batch()))
         if verb == "list":
-            return Reply(200, _encode({"models": [_model(card) for card in catalogue.cards.values()]}))
+            loaded = [_model(card) for card in catalogue.cards.values() if card.state != "LOADING"]
+            return Reply(200, _encode({"models": loaded}))
         if verb == "model":
             return Reply(200, _encode(_model(catalogue.card(operation.endpoint))))
         return Reply(200, b"{}")
