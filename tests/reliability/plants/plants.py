@@ -54,8 +54,8 @@ PLANTS = (
         "answers leave before they are in the log",
         "answered and not logged",
         "serve/recorder.py",
-        "                self._journal.write(pieces)",
-        "                self._journal.write(pieces[2:] or [b''])",
+        "            journal.write(pieces)",
+        "            journal.write(pieces[2:] or [b''])",
         G + "test_g02_kills.py::test_workers_killed_every_two_seconds",
     ),
     Plant(
