@@ -29,6 +29,8 @@ def test_hard_answers_score_themselves() -> None:
 
 def test_a_regression_is_itself() -> None:
     assert answers.scores_of({"prediction": np.array([[1.5], [2.5]])}).tolist() == [1.5, 2.5]
+    assert answers.scores_of({"prediction": [[1.5, 7.0], [2.5, 8.0]]}).tolist() == [1.5, 2.5], "the first of several"
+    assert answers.scores_of({"prediction": np.empty((0, 3))}).tolist() == []
     assert answers.labels_of([2, "3.5"], ["", ""]).tolist() == [2.0, 3.5]
 
 

@@ -40,11 +40,15 @@ def columns_of(inputs: Mapping[str, Array], names: Mapping[str, Sequence[str]] |
 def scores_of(outputs: Mapping[str, Array], classes: Sequence[Scalar] = ()) -> Floats:
     """One number per row: a regression's prediction, a classification's chance of its positive class.
 
+    Of a regression of several numbers it is the first.
     With two classes the positive one is the second; with more, the answered one. A classifier that gives no
     probabilities scores 1 where it answers the positive class (always, with more than two) and 0 elsewhere.
     """
     if "prediction" in outputs:
-        return np.asarray(outputs["prediction"], float).reshape(-1)
+        predicted = np.asarray(outputs["prediction"], float)
+        while predicted.ndim > 1:
+            predicted = predicted[:, 0]
+        return predicted
     if "probabilities" in outputs:
         chances = np.asarray(outputs["probabilities"], float)
         chances = chances.reshape(len(chances), -1)
