@@ -113,5 +113,11 @@ def test_from_a_folder_to_openais_dialect(tmp_path: Path) -> None:
         np.testing.assert_allclose(vectors, [case["vector"] for case in EXPECTED if case["text"]], atol=1e-6)
         tokens = sum(len(case["ids"]) for case in EXPECTED if case["text"])
         assert answer.json["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens, "estimated": False}
+        asked = {"instances": ["river", "the gate"], "parameters": {"class": "3"}}
+        explained = plane.ask("POST", "/v1/models/encoder:explain", json.dumps(asked))
+        assert explained.status == 200, explained.body
+        for one, vector in zip(explained.json["explanations"], (EXPECTED[0]["vector"], None), strict=True):
+            assert one["base"] + one["values"]["text"] == pytest.approx(one["answer"])
+            assert vector is None or one["answer"] == pytest.approx(vector[3], abs=1e-6)
     finally:
         plane.stop()
