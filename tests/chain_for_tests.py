@@ -22,6 +22,7 @@ from penstock.records import (
     Release,
     Settled,
     Step,
+    Transfer,
     Variant,
     Verdict,
     Version,
@@ -94,6 +95,9 @@ def write_history(registry: Registry, folder: Path, *, datasets: int = 7) -> dic
         put(registry, "dataset.registered", Dataset(name=f"d{n % 7}", digest=DIGEST, rows=n), by=ann)
     put(registry, "policy.set", PolicySet(name="gate", digest=DIGEST, text="checks: []"), by=who["root"])
     put(registry, "version.registered", version(1, digest=digest), by=ann)
+    moved = Transfer(model="m", version=1, digest=digest, place="oci://localhost/m:1", artifact=DIGEST)
+    put(registry, "package.pushed", moved, by=ann)
+    put(registry, "package.pulled", moved, by=ann)
     put(registry, "verdict.given", verdict(1, digest=digest, report=report), by=ann)
     put(registry, "approval.given", approval(1, digest=digest), by=bob)
     put(registry, "release.requested", release(1, variant(digest=digest)), by=ann)

@@ -28,6 +28,8 @@ VERBS = {
     "tune": ("tune", "Measure how an endpoint is served best: workers, threads, batches."),
     "serve": ("serve", "Answer predictions from one package folder, with no control plane."),
     "export": ("export", "Write a version as a folder for AWS Lambda, Google Cloud or Azure ML."),
+    "push": ("push", "Send a version to an OCI registry, signature and all."),
+    "pull": ("pull", "Fetch a package from an OCI registry, check it, register it."),
     "trace": ("trace", "From one prediction back to package, data, code, gate report and approval."),
     "verify": ("verify", "Walk the chain of evidence with nothing but the public key."),
     "token": ("token", "Give an identity a token, or take it back."),

@@ -258,6 +258,22 @@ class KeyRecord(Record, frozen=True, kw_only=True):
     pem: str
 
 
+class Transfer(Record, frozen=True, kw_only=True):
+    """A version's package went to another registry, or came from there.
+
+    Attributes:
+        digest: The package's.
+        place: ``oci://HOST/REPOSITORY:TAG``.
+        artifact: Digest of the artifact's manifest there.
+    """
+
+    model: str
+    version: int
+    digest: str
+    place: str
+    artifact: str
+
+
 class SignedHead(Record, frozen=True, kw_only=True):
     """Where the chain stood at a time, signed; kept outside the home folder it finds a whole store rolled back.
 

@@ -13,6 +13,7 @@ from penstock.packages.keys import PrivateKey, load_or_create_package_key
 from penstock.packages.read import Package, open_package
 from penstock.registry.registry import Registry
 from penstock.registry.state import State, VersionState
+from penstock.registry.trust import package_keys
 
 
 @dataclass(frozen=True)
@@ -43,5 +44,5 @@ class App:
         return OutcomeLog(self.home / "log" / "outcomes")
 
     def open_package(self, digest: str) -> Package:
-        """A package of this home, verified from the bytes on disk, signed by this home."""
-        return open_package(self.registry.packages.path(digest), digest=digest, keys=[self.package_key.public_key()])
+        """A package of this home, verified from the bytes on disk, signed by one whom its chain trusts."""
+        return open_package(self.registry.packages.path(digest), digest=digest, keys=package_keys(self.state()))

@@ -19,6 +19,7 @@ from penstock.app.app import App
 from penstock.errors import BadConfig, Conflict
 from penstock.packages.publickey import PUBLIC
 from penstock.packages.read import Package
+from penstock.registry.trust import signer_of
 from penstock.release.export import ExportSource, PackageExport
 from penstock.serve.openapi import swagger
 
@@ -70,7 +71,7 @@ def export_version(app: App, ref: str, kind: str, folder: Path, *, dry_run: bool
     source = _source(package, found.version.version)
     files = dict(exporter.files(source))
     place = Path(exporter.package)
-    files[(place.parent / PUBLIC).as_posix()] = app.package_key.public_key().pem.decode()
+    files[(place.parent / PUBLIC).as_posix()] = signer_of(package, app.state()).pem.decode()
     if not dry_run:
         _write(folder, files, package, exporter.package)
     return Exported(found.version.ref, kind, package.digest, folder, tuple(sorted(files)))

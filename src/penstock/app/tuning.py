@@ -13,7 +13,7 @@ from penstock.app.app import App
 from penstock.app.plane import look
 from penstock.app.releasing import ReleaseRequest, release
 from penstock.errors import Conflict, NotReady
-from penstock.packages.publickey import PUBLIC
+from penstock.packages.keyring import TRUSTED
 from penstock.records import Record, Release
 from penstock.tuning.search import Tell
 from penstock.tuning.settings import limits_with
@@ -114,6 +114,6 @@ def _tuned(app: App, digest: str, order: TuningGoal, tell: Tell) -> Tuned:
         app.open_package(digest),
         order,
         environments=app.home / "environments",
-        keys=app.home / "keys" / PUBLIC,
+        keys=app.home / "keys" / TRUSTED,
         tell=tell,
     )

@@ -11,8 +11,8 @@ import typer
 
 from penstock.app.opening import open_app
 from penstock.commands.screen import DEFAULT_HOME, As, Home, Json, answering, show
+from penstock.packages.keyring import TRUSTED
 from penstock.packages.manifest import MANIFEST
-from penstock.packages.publickey import PUBLIC
 
 MODULE = "penstock.serve"
 
@@ -76,7 +76,7 @@ def run(
 
 
 def _source(package: str, home: Path, token: str) -> list[str]:
-    """Where the package lies, and whose signature it must bear: a home's own packages bear that home's.
+    """Where the package lies, and whose signature it must bear: a key's that the home's chain trusts.
 
     Raises:
         NotFound: It is neither a package's folder nor a version of the home.
@@ -90,7 +90,7 @@ def _source(package: str, home: Path, token: str) -> list[str]:
         "--package",
         str(folder),
         "--keys",
-        str(app.home / "keys" / PUBLIC),
+        str(app.home / "keys" / TRUSTED),
         "--environments",
         str(app.home / "environments"),
     ]

@@ -29,6 +29,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 MAX_SIGNATURE_BYTES = 8 << 20
+UNKNOWN_SIGNER = "packages.unknown_signer"
 
 T = TypeVar("T")
 
@@ -186,7 +187,10 @@ def _signer(hint: str, keys: Sequence[VerifyingKey]) -> VerifyingKey:
         if key.hint == hint:
             return key
     raise Untrusted(
-        "the package is signed by a key that is not trusted here", "add the signer's package.pub", where=SIGNATURE
+        "the package is signed by a key that is not trusted here",
+        "add the signer's package.pub",
+        code=UNKNOWN_SIGNER,
+        where=SIGNATURE,
     )
 
 

@@ -12,6 +12,7 @@ from penstock.access.identities import LOCAL_ADMIN, SYSTEM_NAME, Identity
 from penstock.access.keys import LOCK_FILE
 from penstock.access.roles import ADMIN_ROLE, SYSTEM_ROLE
 from penstock.access.tokens import new_token, token_sha256
+from penstock.packages.keyring import TRUSTED
 from penstock.packages.keys import load_or_create_package_key
 from penstock.packages.publickey import PUBLIC
 from penstock.records import Event, IdentityRecord, KeyRecord, Record, TokenRecord
@@ -68,6 +69,20 @@ def _trust_package_key(home: Home, chain: Chain, admin: Identity) -> None:
             write_whole(place, pem, mode=0o644)
     if not known:
         _append(chain, "key.added", record, by=admin)
+    write_trusted(home, chain.state())
+
+
+def write_trusted(home: Home, state: State) -> None:
+    """Write the keys that the chain trusts with packages to where the data plane reads them.
+
+    Raises:
+        OSError: It cannot be written; what was there still is.
+    """
+    pems = "".join(record.pem for record in state.keys.get(PACKAGES, ())).encode("ascii")
+    place = home.keys / TRUSTED
+    with locked(home.keys / LOCK_FILE):
+        if not place.exists() or place.read_bytes() != pems:
+            write_whole(place, pems, mode=0o644)
 
 
 def _local_token(home: Home) -> str:

@@ -31,6 +31,7 @@ from penstock.records import (
     Step,
     TokenRecord,
     TokenRevoked,
+    Transfer,
     Verdict,
     Version,
 )
@@ -88,6 +89,10 @@ def _dataset_registered(state: State, record: Dataset) -> State:
 def _version_registered(state: State, record: Version) -> State:
     model = state.models.get(record.model, ModelState())
     return _with_model(state, record.model, versions=(*model.versions, VersionState(version=record)))
+
+
+def _transferred(state: State, record: Transfer) -> State:
+    return state  # it is on record, and changes nothing here
 
 
 def _alias_moved(state: State, record: AliasMove) -> State:
@@ -161,6 +166,8 @@ FOLDS: MappingProxyType[str, Callable[[State, Any], State]] = MappingProxyType(
         "policy.set": _policy_set,
         "dataset.registered": _dataset_registered,
         "version.registered": _version_registered,
+        "package.pushed": _transferred,
+        "package.pulled": _transferred,
         "alias.moved": _alias_moved,
         "verdict.given": _verdict_given,
         "approval.given": _approval_given,

@@ -30,6 +30,7 @@ from penstock.records import (
     Step,
     TokenRecord,
     TokenRevoked,
+    Transfer,
     Variant,
     Verdict,
     Version,
@@ -123,6 +124,11 @@ def _version_registered(record: Version, case: Case) -> None:
     following = len(model.versions) + 1 if model else 1
     if record.version != following:
         raise Conflict(f"the model's next version is {following}", _READ_AGAIN)
+
+
+def _transferred(record: Transfer, case: Case) -> None:
+    _same_digest(case.state, record.model, record.version, record.digest)
+    _check_digest(record.artifact)
 
 
 def _alias_moved(record: AliasMove, case: Case) -> None:
@@ -251,6 +257,8 @@ RULES: MappingProxyType[str, Callable[[Any, Case], None]] = MappingProxyType(
         "token.revoked": _token_revoked,
         "policy.set": _policy_set,
         "version.registered": _version_registered,
+        "package.pushed": _transferred,
+        "package.pulled": _transferred,
         "alias.moved": _alias_moved,
         "verdict.given": _verdict_given,
         "approval.given": _approval_given,

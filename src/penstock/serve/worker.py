@@ -24,7 +24,7 @@ import uvloop
 
 from penstock.errors import PenstockError
 from penstock.log.journal import Journal
-from penstock.packages.publickey import load_public_key
+from penstock.packages.keyring import KeyRing
 from penstock.records import Limits, Snapshot, WorkerStatus, encode
 from penstock.runtime.processors import cpu_quota
 from penstock.serve.board import Board
@@ -101,7 +101,7 @@ class Worker:
         self._control = control
         self._run = Path(options.run)
         self._file = SnapshotFile(self._run)
-        keys = self._keys = [load_public_key(Path(options.key))] if options.key else None
+        keys = self._keys = KeyRing(Path(options.key)) if options.key else None
         environments = Path(options.environments) if options.environments else None
         self._shelf = Shelf(keys, environments, self._run / "needs")
         allow = frozenset(filter(None, options.allow.split(",")))

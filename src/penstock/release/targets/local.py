@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from penstock.access.files import locked, make_folder, write_whole
 from penstock.errors import Conflict, Corrupt, TargetFailed
-from penstock.packages.publickey import PUBLIC
+from penstock.packages.keyring import TRUSTED
 from penstock.records import Record, Snapshot, WorkerStatus, decode, encode
 from penstock.release.target import TargetStatus, Wish
 
@@ -203,7 +203,7 @@ class LocalTarget:
         }
         command = [sys.executable, "-m", MODULE]
         command += [str(word) for pair in arguments.items() for word in pair]
-        keys = self._home / "keys" / PUBLIC
+        keys = self._home / "keys" / TRUSTED
         return [*command, *(("--keys", str(keys)) if keys.exists() else ()), *self._options]
 
     @staticmethod

@@ -1,0 +1,207 @@
+"""Fetch a package from an OCI registry and register it, as it was signed where it was built.
+
+reference --> manifest --> signature (whose key? refused before anything large is fetched) --> files --> keep --> events
+
+The registry is not trusted with anything: what is kept is what a key signed that this home's chain trusts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from penstock.access.identities import require
+from penstock.access.permissions import ADMIN, PACKAGE
+from penstock.app.app import App
+from penstock.app.transferring import Step, TransferPace, Transferred, open_repository
+from penstock.errors import InvalidInput, NotReady, Untrusted
+from penstock.packages.digests import hex_of
+from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
+from penstock.packages.publickey import VerifyingKey, load_public_key
+from penstock.packages.read import Package, open_package
+from penstock.packages.signature import MAX_SIGNATURE_BYTES, UNKNOWN_SIGNER, signed_digests
+from penstock.packages.tree import read_bytes
+from penstock.records import KeyRecord, Transfer, Version, encode
+from penstock.registry.bootstrap import PACKAGES, write_trusted
+from penstock.registry.modelpack import Layer, ModelPack, unpack
+from penstock.registry.oci import OciRepository
+from penstock.registry.oci_reference import LATEST, parse_reference
+from penstock.registry.trust import keep_package, package_keys
+
+_CHANGED = "do not use it; ask whoever pushed it"
+
+
+class _Wanted(NamedTuple):
+    """What is fetched, from where, by whose word."""
+
+    repository: OciRepository
+    artifact: ModelPack
+    keys: tuple[VerifyingKey, ...]
+    on_step: Step
+
+
+def pull(
+    app: App,
+    source: str,
+    *,
+    trust: Path | None = None,
+    plain_http: bool = False,
+    dry_run: bool = False,
+    on_step: Step = lambda step: None,
+) -> Transferred:
+    """Register a package of a registry as the next version of its model; one that is here already stays what it is.
+
+    Args:
+        app: Who pulls, to where.
+        source: ``oci://HOST/REPOSITORY[:TAG|@sha256:HEX]``; the tag is ``latest`` where none is named.
+        trust: A signer's public key (PEM); this home trusts it from now on, if the package bears its signature.
+        plain_http: Speak HTTP without TLS to hosts other than this machine.
+        dry_run: Fetch manifest and signature, judge them, keep nothing.
+        on_step: Told how far it is.
+
+    Raises:
+        NotFound: The registry has no such artifact.
+        Untrusted: A digest, size or name does not hold, or no trusted key signed it.
+        Forbidden: The registry does not let us, or only an administrator may trust a key.
+        NotReady: It is not there, or not now.
+        Conflict: Somebody else registered a version meanwhile.
+    """
+    require(app.identity, PACKAGE)
+    keys = package_keys(app.state())
+    if trust is not None:
+        require(app.identity, ADMIN)
+        keys = (*keys, load_public_key(trust))
+    reference = parse_reference(source)
+    if reference.tag and reference.digest:
+        raise InvalidInput("a tag and a digest name two things", "leave the tag out", where="tag", code="oci.reference")
+    if not reference.digest:
+        reference = reference._replace(tag=reference.tag or LATEST)
+    repository = open_repository(reference, app.home, scope="pull", plain_http=plain_http)
+    on_step("looking at what is there")
+    artifact = unpack(repository.get_manifest(reference.pinned))
+    wanted = _Wanted(repository, artifact, keys, on_step)
+    with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
+        folder = Path(scratch) / "package"
+        folder.mkdir()
+        digest, model = _judged(wanted, folder)
+        known = _known(app, model, digest)
+        moved: list[Layer] = []
+        if known is None and not dry_run:
+            moved = _fetch(wanted, folder)
+            open_package(folder, keys=keys, digest=digest)
+            if trust is not None:
+                _trust(app, load_public_key(trust))
+            on_step("keeping and registering it")
+            known = _register(app, keep_package(folder, app.registry.packages, app.state()))
+        elif known is None:
+            moved = list(artifact.layers)
+    news = bool(moved)
+    if known is not None and not dry_run:
+        _record(app, known, str(reference._replace(digest="")), artifact.digest)
+    return Transferred(
+        ref=known.ref if known else "",
+        digest=digest,
+        place=str(reference),
+        artifact=artifact.digest,
+        files=len(artifact.layers),
+        moved=len(moved),
+        moved_bytes=sum(layer.size for layer in moved),
+        news=news,
+    )
+
+
+def _judged(wanted: _Wanted, folder: Path) -> tuple[str, str]:
+    """The package's digest and its model's name, once a trusted key vouches for every file that the artifact names."""
+    artifact = wanted.artifact
+    found = {layer.name: layer for layer in artifact.layers}
+    for name, limit in ((MANIFEST, MAX_MANIFEST_BYTES), (SIGNATURE, MAX_SIGNATURE_BYTES)):
+        layer = found[name]
+        if layer.size > limit:
+            raise Untrusted(f"the file is longer than {limit} bytes", _CHANGED, where=name)
+        wanted.repository.get_blob(layer.digest, layer.size, folder / name)
+    signed = _signed(folder, wanted.keys)
+    for name in sorted(signed.keys() | found.keys() - {SIGNATURE}):
+        if name not in found or name not in signed or hex_of(found[name].digest) != signed[name]:
+            raise Untrusted("a file of the artifact is not what was signed", _CHANGED, where=name)
+    digest = found[MANIFEST].digest
+    if artifact.package not in ("", digest):
+        raise Untrusted("the artifact claims to be another package than it holds", _CHANGED, where="manifest")
+    return digest, parse_manifest(read_bytes(folder, MANIFEST, limit=MAX_MANIFEST_BYTES)).name
+
+
+def _signed(folder: Path, keys: tuple[VerifyingKey, ...]) -> dict[str, str]:
+    """Hex digest by name, of what a trusted key signed."""
+    try:
+        return signed_digests(read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES), keys)
+    except Untrusted as error:
+        if error.code != UNKNOWN_SIGNER:
+            raise
+        raise Untrusted(
+            error.message,
+            "get the signer's keys/package.pub another way than from this registry, then add --trust package.pub",
+            code=error.code,
+            where=error.where,
+        ) from error
+
+
+def _fetch(wanted: _Wanted, folder: Path) -> list[Layer]:
+    """The other files, and the configuration, which nothing here reads but which must be what it says."""
+    artifact = wanted.artifact
+    if shutil.disk_usage(folder).free < 2 * artifact.size:
+        raise NotReady("there is not enough space for the package", "make some, twice its size", code="oci.space")
+    for number, layer in enumerate(artifact.layers, 1):
+        if layer.name in (MANIFEST, SIGNATURE):
+            continue
+        what = f"file {number} of {len(artifact.layers)}, {layer.name}"
+        wanted.on_step(what)
+        place = folder / layer.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        wanted.repository.get_blob(layer.digest, layer.size, place, TransferPace(wanted.on_step, what, layer.size))
+    with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
+        wanted.repository.get_blob(artifact.config_digest, artifact.config_size, Path(scratch) / "config.json")
+    return list(artifact.layers)
+
+
+def _trust(app: App, key: VerifyingKey) -> None:
+    """Put the key into the chain, and where the data plane reads it."""
+    record = KeyRecord(name=PACKAGES, pem=key.pem.decode("ascii"))
+    if record not in app.state().keys.get(PACKAGES, ()):
+        app.registry.append("key.added", f"key/{PACKAGES}", record, by=app.identity)
+    write_trusted(app.registry.home, app.state())
+
+
+def _known(app: App, model: str, digest: str) -> Version | None:
+    """The version of that package that is registered here."""
+    found = app.state().models.get(model)
+    return next((one.version for one in found.versions if one.version.digest == digest), None) if found else None
+
+
+def _register(app: App, package: Package) -> Version:
+    manifest, state = package.manifest, app.state()
+    known = state.models.get(manifest.name)
+    version = Version(
+        model=manifest.name,
+        version=1 + (len(known.versions) if known else 0),
+        digest=package.digest,
+        author=app.identity.name,
+        created_at=manifest.created_at,
+        engine=manifest.engine,
+        parent=manifest.parent,
+        datasets=manifest.datasets,
+    )
+    subject = f"model/{manifest.name}"
+    app.registry.append("version.registered", subject, version, by=app.identity, expect=state.generation(subject))
+    return version
+
+
+def _record(app: App, version: Version, place: str, artifact: str) -> None:
+    """Say where it came from, once for each place."""
+    record = Transfer(
+        model=version.model, version=version.version, digest=version.digest, place=place, artifact=artifact
+    )
+    subject = f"transfer/{version.model}"
+    body = encode(record).decode()
+    if not any(event.body == body for event in app.registry.events(kind="package.pulled", subject=subject)):
+        app.registry.append("package.pulled", subject, record, by=app.identity)
