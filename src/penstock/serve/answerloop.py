@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +70,7 @@ class AnswerLoop:
     """
 
     def __init__(
-        self, opened: Opened, snapshot: Snapshot, protocols: tuple[ServingProtocol, ...], log: Path | None
+        self, opened: Opened, snapshot: Snapshot, protocols: Iterable[ServingProtocol], log: Path | None
     ) -> None:
         self.process = os.getpid()
         self._scratch = Path(tempfile.mkdtemp(prefix="penstock-"))
@@ -112,7 +112,7 @@ class AnswerLoop:
         self._end()
 
     async def _open(
-        self, opened: Opened, snapshot: Snapshot, protocols: tuple[ServingProtocol, ...], log: Path | None
+        self, opened: Opened, snapshot: Snapshot, protocols: Iterable[ServingProtocol], log: Path | None
     ) -> tuple[Flow, LoopTurn, Model]:
         """Everything that belongs to the event loop."""
         meters = Meters(self._scratch / "meters" / f"{_NAME}.meter")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 
 import msgspec
 
@@ -48,13 +49,13 @@ class Flow:
     Args:
         board: What is live.
         desk: What all requests share.
-        protocols: In the order in which they are asked for a path.
+        protocols: In the order in which they are asked for a path; gone through again for each new path.
 
     Attributes:
         deferring: Accepts what is answered later; None where there is no folder that lasts.
     """
 
-    def __init__(self, board: Board, desk: Desk, protocols: tuple[ServingProtocol, ...]) -> None:
+    def __init__(self, board: Board, desk: Desk, protocols: Iterable[ServingProtocol]) -> None:
         self.board = board
         self.desk = desk
         self.keeper = Keeper(board, desk.meters.folder.parent)

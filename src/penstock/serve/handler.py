@@ -31,6 +31,7 @@ from penstock.runtime.engine import open_engine, prove
 from penstock.runtime.memory import require
 from penstock.serve.answerloop import AnswerLoop, Opened
 from penstock.serve.board import PREDICT, READ
+from penstock.serve.dialects import Dialects
 from penstock.serve.encodings import decompressed
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.models import background_of
@@ -87,7 +88,7 @@ class Handler:
         self._folder = folder
         self._opened = _open(folder, self.options)
         self._opener = os.getpid()
-        self._dialects = tuple(load("protocol", name) for name in TABLE["protocol"])
+        load("protocol", next(iter(TABLE["protocol"])))
         for kind in ("inline", "thread"):
             load("lane", kind)
         self._lock = threading.Lock()
@@ -161,8 +162,7 @@ class Handler:
             if loop is None or loop.process != os.getpid():
                 if self._opener != os.getpid() and not self._opened.engine.inline:
                     self._opened, self._opener = _open(self._folder, self.options), os.getpid()
-                manner = Manner(environment=self.options.environment)
-                protocols = tuple(dialect(manner) for dialect in self._dialects)
+                protocols = Dialects(Manner(environment=self.options.environment))
                 snapshot = _snapshot(self._opened.package, self.options)
                 loop = self._loop = AnswerLoop(self._opened, snapshot, protocols, self.options.log)
             return loop

@@ -1,6 +1,6 @@
 """Stage 4, serve: an endpoint as OpenAI lists a model, for every dialect whose list of models is also OpenAI's.
 
-Comes in: a card. Goes out: ``{"id", "object", "created", "owned_by"}``; when it was made is not known to what serves it.
+Comes in: a card. Goes out: ``{"id", "object", "created", "owned_by"}``; when it was made, what serves it does not know.
 """
 
 from __future__ import annotations

@@ -157,8 +157,7 @@ def _serve(options: Namespace, engine: str, *, loopback: bool) -> None:
     worker = import_module(WORKER)
     load("engine", engine)
     load("lane", "inline")
-    for name in TABLE["protocol"]:
-        load("protocol", name)
+    load("protocol", next(iter(TABLE["protocol"])))
     if sockets.grpc:
         load("listener", "grpc")
         for name in TABLE["service"]:

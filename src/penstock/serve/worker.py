@@ -31,9 +31,10 @@ from penstock.serve.board import Board
 from penstock.serve.busypoll import BusyPoll
 from penstock.serve.channel import Message, hear, say
 from penstock.serve.deferring import Deferring
+from penstock.serve.dialects import Dialects
 from penstock.serve.enlisting import Enlisting, EnlistingTerms
 from penstock.serve.flow import Flow
-from penstock.serve.listeners.doors import Doors, dialects
+from penstock.serve.listeners.doors import Doors
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
 from penstock.serve.models import Shelf
@@ -163,7 +164,8 @@ class Worker:
         poll = BusyPoll(asyncio.get_running_loop()) if cpu_quota() is None else None
         self._desk = Desk(recorder, meters, poll)
         self._shelf.count(meters)
-        flow = Flow(self._board, self._desk, dialects(self._sockets, Manner(options.compat, dict(os.environ))))
+        manner = Manner(options.compat, dict(os.environ))
+        flow = Flow(self._board, self._desk, Dialects(manner, grpc=self._sockets.grpc is not None))
         terms = EnlistingTerms(models=options.models, released=options.released, keys=self._keys, limits=options.limits)
         flow.keeper.enlisting = Enlisting(self._run, terms)
         if options.jobs:

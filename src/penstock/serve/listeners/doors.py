@@ -8,20 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-from penstock.adapters import TABLE, load
+from penstock.adapters import load
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.door import Door
 from penstock.serve.listeners.http import HttpState
 from penstock.serve.listeners.limits import HttpLimits
-from penstock.serve.protocol import Manner, ServingProtocol
 from penstock.serve.sockets import Sockets
 from penstock.serve.turn import LoopTurn
-
-
-def dialects(sockets: Sockets, manner: Manner) -> tuple[ServingProtocol, ...]:
-    """What the flow has to know: every protocol, and the gRPC services where somebody can call them."""
-    kinds = ("protocol", "service") if sockets.grpc else ("protocol",)
-    return tuple(load(kind, name)(manner) for kind in kinds for name in TABLE[kind])
 
 
 class Doors:
