@@ -78,9 +78,10 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "parquet": Adapter("penstock.serve.readers.parquet:ParquetRows", "platform"),
     },
     "protocol": {
-        # First: its routes are those that its platform names, whosever else they are.
-        "vertex": Adapter("penstock.serve.protocols.vertex:VertexProtocol"),
+        # First, because whoever asks for one loads those before it: most speak this one, and no other has its paths.
         "v2": Adapter("penstock.serve.protocols.v2:V2Protocol"),
+        # Before all others: its routes are those that its platform names, whosever else they are.
+        "vertex": Adapter("penstock.serve.protocols.vertex:VertexProtocol"),
         # Before V1, whose ``GET /`` is Azure ML's where Azure ML runs this.
         "azureml": Adapter("penstock.serve.protocols.azureml:AzuremlProtocol"),
         "v1": Adapter("penstock.serve.protocols.v1:V1Protocol"),
