@@ -21,6 +21,7 @@ from exports_for_tests import BIAS, export, make_home, python_of, variables
 from packages_for_tests import linear_answers
 
 PYTHON = python_of("functions")
+DRIVES = {"v1": "AWS's Lambda runtime client"}
 pytestmark = [
     pytest.mark.foreign,
     pytest.mark.skipif(not PYTHON.exists(), reason="make test sets its environment up"),

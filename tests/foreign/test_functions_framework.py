@@ -14,6 +14,7 @@ import pytest
 from exports_for_tests import BIAS, Server, ask, export, free_port, make_home, python_of, variables
 from packages_for_tests import linear_answers
 
+DRIVES = {"v1": "Google's functions-framework"}
 pytestmark = [
     pytest.mark.foreign,
     pytest.mark.skipif(not python_of("functions").exists(), reason="make test sets its environment up"),

@@ -22,6 +22,7 @@ from penstock.access.tokens import token_sha256
 from penstock.records import Batching, Grant, Limits
 from penstock.serve.protos.messages import message
 
+DRIVES = {"inference": "grpcio", "health": "grpcio's health client", "reflection": "grpcio's reflection client"}
 pytestmark = pytest.mark.foreign
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 Request, Response = (message(f"inference.ModelInfer{half}") for half in ("Request", "Response"))

@@ -10,6 +10,7 @@ import pytest
 
 from dataplane_for_tests import DataPlane
 
+DRIVES = {"v2": "kserve", "v1": "kserve"}
 pytestmark = pytest.mark.foreign
 CLIENT = Path(__file__).parent / "kserve_client.py"
 PYTHON = Path(__file__).parents[2] / ".venv" / "kserve" / "bin" / "python"

@@ -12,6 +12,7 @@ import pytest
 from dataplane_for_tests import DataPlane
 from packages_for_tests import linear_answers
 
+DRIVES = {"inference": "kserve"}
 pytestmark = pytest.mark.foreign
 KSERVE = Path(__file__).parents[2] / ".venv" / "kserve" / "bin" / "python"
 

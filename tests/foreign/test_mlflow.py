@@ -22,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from dataplane_for_tests import DataPlane, route, until
 from packages_for_tests import flights_answers, flights_like, linear_answers, linear_package
 
+DRIVES = {"mlflow": "MLflow's scoring client, deployments client and command"}
 pytestmark = pytest.mark.foreign
 ROOT = Path(__file__).parents[2]
 CLIENT = Path(__file__).parent / "mlflow_client.py"

@@ -16,6 +16,7 @@ import pytest
 from dataplane_for_tests import DataPlane, route, until
 from packages_for_tests import flights_like
 
+DRIVES = {"mlflow": "beside MLflow's own server"}
 pytestmark = pytest.mark.foreign
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv" / "mlflow" / "bin" / "python"

@@ -17,6 +17,7 @@ from penstock.records import Grant
 
 CLIENT = Path(__file__).parent / "openai_client.py"
 PYTHON = Path(__file__).parents[2] / ".venv" / "openai" / "bin" / "python"
+DRIVES = {"openai": "openai"}
 pytestmark = [
     pytest.mark.foreign,
     pytest.mark.skipif(not PYTHON.exists(), reason="make test sets its environment up"),

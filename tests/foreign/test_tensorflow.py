@@ -15,6 +15,7 @@ from dataplane_for_tests import DataPlane, route
 from packages_for_tests import flights_answers, flights_like, linear_answers, linear_package, slow_package
 from penstock.records import Limits
 
+DRIVES = {"tfserving": "tensorflow-serving-api"}
 pytestmark = pytest.mark.foreign
 PYTHON = Path(__file__).parents[2] / ".venv" / "tensorflow" / "bin" / "python"
 CLIENT = Path(__file__).with_name("tensorflow_client.py")

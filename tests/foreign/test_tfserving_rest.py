@@ -16,6 +16,7 @@ import pytest
 from dataplane_for_tests import DataPlane, route
 from packages_for_tests import flights_like, half_plus_two_package
 
+DRIVES = {"tfs": "TensorFlow Serving's documented requests"}
 pytestmark = pytest.mark.foreign
 MODEL = "/v1/models/half_plus_two"
 DOCUMENTED = {

@@ -30,6 +30,7 @@ from dataplane_for_tests import DataPlane, until
 HERE = Path(__file__).parent
 BIN = HERE.parents[1] / ".venv" / "peers" / "torchserve" / "bin"
 DIFFERENCES = json.loads((HERE / "torchserve_differences.json").read_text())
+DRIVES = {"torchserve": "beside TorchServe itself"}
 pytestmark = [
     pytest.mark.foreign,
     pytest.mark.skipif(not (BIN / "torchserve").exists(), reason="`make bench-all` sets TorchServe's environment up"),

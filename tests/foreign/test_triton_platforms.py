@@ -22,6 +22,7 @@ import pytest
 from dataplane_for_tests import DataPlane, route, until
 from packages_for_tests import linear_answers, linear_package
 
+DRIVES = {"sagemaker": "beside Triton's front end", "vertex": "beside Triton's front end"}
 pytestmark = [pytest.mark.foreign, pytest.mark.serial]
 PEER = Path(__file__).parents[2] / ".venv" / "peers" / "triton"
 SITES = sorted(PEER.glob("lib/python3*/site-packages/pytriton/tritonserver"))

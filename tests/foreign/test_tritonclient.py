@@ -11,6 +11,7 @@ import pytest
 from dataplane_for_tests import DataPlane, route
 from packages_for_tests import linear_answers, linear_package
 
+DRIVES = {"v2": "tritonclient"}
 pytestmark = pytest.mark.foreign
 triton = pytest.importorskip("tritonclient.http")
 

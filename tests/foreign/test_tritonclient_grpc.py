@@ -12,6 +12,7 @@ import pytest
 from dataplane_for_tests import DataPlane, route
 from packages_for_tests import linear_answers, linear_package
 
+DRIVES = {"inference": "tritonclient"}
 pytestmark = pytest.mark.foreign
 triton = pytest.importorskip("tritonclient.grpc")
 aio = pytest.importorskip("tritonclient.grpc.aio")
