@@ -17,6 +17,7 @@ from pyarrow import parquet
 
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve import invocations
+from penstock.serve.cells import MOST_ROWS
 from penstock.serve.csvtable import read_csv, write_csv
 from penstock.serve.mediatypes import CSV, JSON, LINES, NPY, PARQUET, MediaType, accepted, media_type
 from penstock.serve.npyarray import read_npy, write_npy
@@ -137,6 +138,40 @@ def test_a_small_file_of_very_many_rows_is_not_unpacked() -> None:
     with pytest.raises(InvalidInput) as error:
         read(bomb, PARQUET, NAMED)
     assert error.value.code == "serve.too_large"
+
+
+def test_a_text_that_is_in_the_file_once_is_not_written_out_for_every_row() -> None:
+    rows = 1000
+    once = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array(np.zeros(rows, np.int32)), pyarrow.array(["x" * 1_000_000])
+    )
+    bomb = columns(n=range(rows), ok=[True] * rows, t=once)
+    assert len(bomb) < 1 << 20
+    with pytest.raises(InvalidInput) as error:
+        read(bomb, PARQUET, MIXED)
+    assert error.value.code == "serve.too_large"
+    file = io.BytesIO()
+    prefixed = {"use_dictionary": False, "column_encoding": {"t": "DELTA_BYTE_ARRAY"}}
+    parquet.write_table(pyarrow.table({"n": [1, 2], "ok": [True, True], "t": ["aa", "ab"]}), file, **prefixed)
+    with pytest.raises(InvalidInput):
+        read(file.getvalue(), PARQUET, MIXED)
+
+
+def test_a_header_that_claims_texts_of_no_length_makes_no_rows() -> None:
+    file = io.BytesIO()
+    claimed = {"descr": "<U0", "fortran_order": False, "shape": (50_000_000, 1)}
+    np.lib.format.write_array_header_1_0(file, claimed)
+    one = Signature(inputs=(TensorSpec(name="t", datatype="BYTES", shape=(-1, 1)),), outputs=())
+    with pytest.raises(InvalidInput):
+        read_npy(file.getvalue(), one)
+
+
+@pytest.mark.parametrize("kind", [CSV, LINES])
+def test_rows_of_two_bytes_are_not_read_one_by_one_without_end(kind: str) -> None:
+    assert len(read(b"1\n" * 1000, kind, FLAT)["i"]) == 1000
+    with pytest.raises(InvalidInput) as error:
+        read(b"1\n" * (MOST_ROWS + 1), kind, FLAT)
+    assert error.value.message == "the request has too many rows"
 
 
 @given(arrays(np.float32, st.tuples(st.integers(1, 5), st.just(2)), elements=st.floats(-(2.0**99), 2.0**99, width=32)))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
+from itertools import islice
 
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock.serve.cells import columns_of, from_cells
+from penstock.serve.cells import MOST_ROWS, columns_of, from_cells, too_many_rows
 from penstock.tensors import Arrays, Signature
 
 WHERE = "rows"
@@ -31,7 +32,8 @@ def read_csv(body: bytes, signature: Signature, *, header: bool | None = None) -
     """
     try:
         text = body.decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+        lines = (row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row)
+        rows = list(islice(lines, MOST_ROWS + 2))
     except UnicodeDecodeError:
         raise InvalidInput("the body is not UTF-8", "send CSV in UTF-8", where="body") from None
     except csv.Error:
@@ -39,6 +41,8 @@ def read_csv(body: bytes, signature: Signature, *, header: bool | None = None) -
     if not rows:
         raise InvalidInput("there are no rows", "send a line for each", where=WHERE)
     named = _is_header(rows[0], signature) if header is None else header
+    if len(rows) - named > MOST_ROWS:
+        raise too_many_rows(WHERE)
     return from_cells([name.strip() for name in rows[0]] if named else None, rows[named:], signature, WHERE)
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from penstock import adapters
 from penstock.errors import InvalidInput, PenstockError
+from penstock.serve.cells import MOST_ROWS, too_many_rows
 from penstock.serve.csvtable import read_csv, write_csv
 from penstock.serve.dataframes import read_frame
 from penstock.serve.mediatypes import CSV, JSON, LINES, NPY, PARQUET, MediaType, accepted, unsupported
@@ -132,7 +133,9 @@ def rows_of(outputs: Arrays) -> list[object]:
 
 def _read_lines(body: bytes, signature: Signature) -> Arrays:
     """A row a line: a list, an object by column, or the value alone."""
-    lines = [line for line in body.splitlines() if line.strip()]
+    if body.count(b"\n") > MOST_ROWS:
+        raise too_many_rows("rows")
+    lines = [line for line in body.split(b"\n") if line.strip()]
     if not lines:
         raise InvalidInput("there are no rows", "send a line for each", where="rows")
     if is_matrix(signature) and len(signature.inputs[0].shape) > 2:

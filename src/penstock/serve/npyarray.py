@@ -72,7 +72,8 @@ def _opened(body: bytes) -> Array:
         raise InvalidInput(
             "the body is no array in numpy's format", "send what numpy.save writes", where=WHERE
         ) from None
-    if dtype.kind not in "biufU":
+    # Texts of no length take no bytes, so that any number of them would fit into a body.
+    if dtype.kind not in "biufU" or not dtype.itemsize:
         raise InvalidInput("the array holds neither numbers nor texts", "send numbers or texts", where=WHERE)
     data = body[file.tell() :]
     if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize != len(data):

@@ -20,6 +20,8 @@ MOST_BYTES = 256 << 20
 """Of all columns, unpacked: a small file can hold one value very often."""
 CELL_BYTES = 8
 """What a value takes at least once it is here, however short it is in the file."""
+_PREFIXED = "DELTA_BYTE_ARRAY"
+"""An encoding that writes a long text as how much of the last one it repeats."""
 
 
 class ParquetRows:
@@ -37,6 +39,9 @@ class ParquetRows:
             header = file.schema_arrow.names
             order = places_of(header, columns_of(signature), WHERE)
             _hold(file.metadata)
+            # A text that is in the file once, and meant very often, must not be written out before it is counted.
+            texts = [header[at] for at in order if _is_text(file.schema_arrow.field(at).type)]
+            file = parquet.ParquetFile(pyarrow.BufferReader(body), read_dictionary=texts)
             table = file.read(columns=[header[at] for at in order], use_threads=False)
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError):
             raise InvalidInput("the body is no Parquet file", "send it whole", where=WHERE) from None
@@ -53,21 +58,44 @@ class ParquetRows:
 
 def _hold(metadata: parquet.FileMetaData) -> None:
     """Refuse a file that is larger unpacked than any body may be."""
-    groups = range(metadata.num_row_groups)
-    size = sum(metadata.row_group(at).total_byte_size for at in groups)
+    groups = [metadata.row_group(at) for at in range(metadata.num_row_groups)]
+    size = sum(group.total_byte_size for group in groups)
     if max(size, CELL_BYTES * metadata.num_rows * metadata.num_columns) > MOST_BYTES:
-        raise InvalidInput("the file is too large unpacked", "send fewer rows", code="serve.too_large", where=WHERE)
+        raise _too_large()
+    if any(_PREFIXED in group.column(at).encodings for group in groups for at in range(group.num_columns)):
+        raise InvalidInput("the file has texts in an encoding that is not read", "write them plain", where=WHERE)
+
+
+def _too_large() -> InvalidInput:
+    return InvalidInput("the file is too large unpacked", "send fewer rows", code="serve.too_large", where=WHERE)
+
+
+def _is_text(kind: pyarrow.DataType) -> bool:
+    return pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+
+
+def _texts(column: pyarrow.ChunkedArray) -> Array:
+    """Texts by their dictionary, so that one that is there often is in memory once."""
+    parts: list[Array] = [np.empty(0, object)]
+    size = 0
+    for chunk in column.chunks:
+        words = np.array([*chunk.dictionary.to_pylist(), None], object)
+        lengths = np.array([len(word or "") for word in words])
+        places = chunk.indices.fill_null(len(words) - 1).to_numpy()
+        size += int(lengths[places].sum())
+        if size > MOST_BYTES:
+            raise _too_large()
+        parts.append(words[places])
+    return np.concatenate(parts)
 
 
 def _values(column: pyarrow.ChunkedArray, spec: TensorSpec, name: str) -> Array:
     """A column in the signature's datatype, where that is a matter of width alone."""
     kind, where = column.type, f"{WHERE}.{name}"
     if spec.datatype == "BYTES":
-        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+        if not (pyarrow.types.is_dictionary(kind) and _is_text(kind.value_type)):
             raise _misfit(spec, where)
-        texts = np.empty(len(column), object)
-        texts[:] = column.to_pylist()
-        return texts
+        return _texts(column)
     whole = pyarrow.types.is_integer(kind)
     fits = {
         "BOOL": pyarrow.types.is_boolean(kind),
