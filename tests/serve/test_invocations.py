@@ -17,11 +17,11 @@ from pyarrow import parquet
 
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve import invocations
-from penstock.serve.cells import MOST_ROWS
 from penstock.serve.csvtable import read_csv, write_csv
 from penstock.serve.mediatypes import CSV, JSON, LINES, NPY, PARQUET, MediaType, accepted, media_type
 from penstock.serve.npyarray import read_npy, write_npy
 from penstock.serve.protocol import Prediction
+from penstock.serve.rowvalues import MOST_ROWS
 from penstock.tensors import Signature, TensorSpec, conform
 
 MATRIX = Signature(inputs=(TensorSpec(name="X", datatype="FP32", shape=(-1, 2)),), outputs=())
@@ -164,6 +164,15 @@ def test_a_header_that_claims_texts_of_no_length_makes_no_rows() -> None:
     one = Signature(inputs=(TensorSpec(name="t", datatype="BYTES", shape=(-1, 1)),), outputs=())
     with pytest.raises(InvalidInput):
         read_npy(file.getvalue(), one)
+
+
+@pytest.mark.parametrize("form", ["instances", "dataframe_split"])
+def test_json_rows_that_are_looked_at_one_by_one_are_not_without_end(form: str) -> None:
+    rows = "[1]," * MOST_ROWS + "[1.0]"
+    body = f'{{"instances": [{rows}]}}' if form == "instances" else f'{{"dataframe_split": {{"data": [{rows}]}}}}'
+    with pytest.raises(InvalidInput) as error:
+        read(body.encode(), JSON, FLAT)
+    assert error.value.message == "the request has too many rows"
 
 
 @pytest.mark.parametrize("kind", [CSV, LINES])

@@ -321,6 +321,35 @@ def whole_messages() -> dict[str, bytes]:
     return {f"/tensorflow.serving.{path}": one.SerializeToString() for path, one in made.items()}
 
 
+def test_a_context_and_tasks_do_not_multiply_without_end() -> None:
+    examples = message("tensorflow.serving.Input")()
+    part = examples.example_list_with_context
+    part.context.features.feature["a"].float_list.value.extend([0.0] * 1000)
+    part.examples.extend([message("tensorflow.Example")()] * 20_000)
+    wide = Signature(inputs=(TensorSpec(name="a", datatype="FP32", shape=(-1, 1000)),), outputs=SIGNATURES[0].outputs)
+    spec = {"name": "m"}
+    asked = asked_kind("Classification")(model_spec=spec, input=examples)
+    assert len(asked.SerializeToString()) < 1 << 20
+    with pytest.raises(InvalidInput) as error:
+        told(asked, "Classify", wide)
+    assert "too many values" in error.value.message
+    context = {f"f{at}": 1 for at in range(10_000)}
+    body = json.dumps({"context": context, "examples": [{}] * 10_000}).encode()
+    with pytest.raises(InvalidInput) as error:
+        TfsProtocol().decode(Call("POST", "/v1/models/m:classify", {}, body, 0.0, 0.0), wide)
+    assert "too many values" in error.value.message
+    task = {"model_spec": spec, "method_name": "tensorflow/serving/classify"}
+    with pytest.raises(InvalidInput) as error:
+        told(asked_kind("MultiInference")(tasks=[task] * 10_000, input=examples), "MultiInference", wide)
+    assert error.value.where == "tasks"
+
+
+def told(asked: object, method: str, signature: Signature) -> Request:
+    body = asked.SerializeToString()
+    path = TfServingService().rpcs[f"/tensorflow.serving.PredictionService/{method}"].path(body)
+    return TfServingService().decode(Call(METHOD, path, {}, body, 0.0, 0.0), signature)
+
+
 def asked_kind(name: str) -> type:
     return message(f"tensorflow.serving.{name}Request")
 

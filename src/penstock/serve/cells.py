@@ -17,8 +17,6 @@ from penstock.serve.rowvalues import is_matrix
 from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpec
 
 Cells = Sequence[Sequence[str]]
-MOST_ROWS = 1 << 18
-"""Rows of one body whose rows may be two bytes long: reading them one by one keeps everybody else from being answered."""
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -54,11 +52,6 @@ def from_cells(header: Sequence[str] | None, rows: Cells, signature: Signature, 
     parsed = [_parsed([row[at] for row in rows], spec, where, str(place)) for place, at in enumerate(order)]
     table: Array = np.stack(parsed, axis=1) if parsed else np.empty((len(rows), 0), DTYPES[spec.datatype])
     return {spec.name: shaped_rows(table, spec)}
-
-
-def too_many_rows(where: str) -> InvalidInput:
-    """The refusal of more rows than are read one by one."""
-    return InvalidInput("the request has too many rows", f"send at most {MOST_ROWS} at once", where=where)
 
 
 def columns_of(signature: Signature) -> list[str]:

@@ -13,7 +13,8 @@ from itertools import islice
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock.serve.cells import MOST_ROWS, columns_of, from_cells, too_many_rows
+from penstock.serve.cells import columns_of, from_cells
+from penstock.serve.rowvalues import MOST_ROWS, too_many_rows
 from penstock.tensors import Arrays, Signature
 
 WHERE = "rows"

@@ -9,16 +9,18 @@ Serving's ``classification.proto`` and ``regression.proto``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import NamedTuple
 
 import msgspec
 
 from penstock.errors import InvalidInput
-from penstock.serve.rowvalues import Value, column, is_matrix
+from penstock.serve.rowvalues import MOST_ROWS, Value, column, is_matrix, too_many_rows
 from penstock.tensors import FLOATS, Array, Arrays, Signature, TensorSpec
 
+MOST_VALUES = 1 << 24
+"""Of all examples: what the context says of all is in the message once."""
 Example = Mapping[str, Sequence[Value]]
 _SCORES, _LABELS, _NUMBERS = ("probabilities", "scores"), ("label", "classes"), ("prediction", "outputs")
 
@@ -54,6 +56,25 @@ def read_examples(examples: Sequence[Example], signature: Signature, where: str)
                     where=f"{where}[{i}][{position}]",
                 )
     return {spec.name: _feature(examples, spec, where) for spec in signature.inputs}
+
+
+def in_context(context: Example, examples: Iterable[Example], number: int, where: str) -> list[Example]:
+    """Examples, each with what the context says of all.
+
+    Args:
+        context: What it does not say itself.
+        examples: As they came; looked at when it is known that there are not too many.
+        number: How many there are.
+        where: Path of them, for errors.
+
+    Raises:
+        InvalidInput: They are too many.
+    """
+    if number > MOST_ROWS:
+        raise too_many_rows(where)
+    if number * len(context) > MOST_VALUES:
+        raise _too_many_values(where)
+    return [{**context, **one} for one in examples]
 
 
 class Classes(NamedTuple):
@@ -121,6 +142,10 @@ def numbers_of(signature: Signature, where: str) -> Numbers:
     return Numbers(output)
 
 
+def _too_many_values(where: str) -> InvalidInput:
+    return InvalidInput("the examples have too many values together", "send fewer at once", where=where)
+
+
 def _together(example: Example, spec: TensorSpec, where: str) -> Example:
     """An example by the matrix's columns as one by its name."""
     values: list[Value] = []
@@ -137,20 +162,27 @@ def _feature(examples: Sequence[Example], spec: TensorSpec, where: str) -> Array
     """A feature of all examples."""
     shape = _shape(examples, spec, where)
     size = prod(shape)
+    if len(examples) * size > MOST_VALUES:
+        raise _too_many_values(where)
     values: list[Value] = []
-    places: list[str] = []
+
+    def place(at: int) -> str:
+        return f"{where}[{at // size}].{spec.name}"
+
     for i, example in enumerate(examples):
-        place = f"{where}[{i}].{spec.name}"
         given = example.get(spec.name)
         if given is None:
             if not spec.nullable:
-                raise InvalidInput("the feature is missing", "send every input of the model", where=place)
+                raise InvalidInput(
+                    "the feature is missing", "send every input of the model", where=f"{where}[{i}].{spec.name}"
+                )
             given = [None] * size
         if len(given) != size:
-            raise InvalidInput(f"the feature has {len(given)} values and the model wants {size}", where=place)
+            raise InvalidInput(
+                f"the feature has {len(given)} values and the model wants {size}", where=f"{where}[{i}].{spec.name}"
+            )
         values += given
-        places += [place] * size
-    return column(values, spec, places, where).reshape(len(examples), *shape)
+    return column(values, spec, place, where).reshape(len(examples), *shape)
 
 
 def _shape(examples: Sequence[Example], spec: TensorSpec, where: str) -> tuple[int, ...]:

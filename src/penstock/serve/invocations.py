@@ -16,7 +16,6 @@ import msgspec
 
 from penstock import adapters
 from penstock.errors import InvalidInput, PenstockError
-from penstock.serve.cells import MOST_ROWS, too_many_rows
 from penstock.serve.csvtable import read_csv, write_csv
 from penstock.serve.dataframes import read_frame
 from penstock.serve.mediatypes import CSV, JSON, LINES, NPY, PARQUET, MediaType, accepted, unsupported
@@ -24,7 +23,7 @@ from penstock.serve.npyarray import read_npy, write_npy
 from penstock.serve.predictbody import written
 from penstock.serve.predictparams import wanted, with_parameters
 from penstock.serve.protocol import Prediction, Reply, Request, refuse
-from penstock.serve.rowvalues import Row, from_rows, is_matrix, read_rows
+from penstock.serve.rowvalues import MOST_ROWS, Row, from_rows, is_matrix, read_rows, too_many_rows
 from penstock.serve.tensordata import parse
 from penstock.tensors import Arrays, Signature
 

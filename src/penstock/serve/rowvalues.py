@@ -28,6 +28,8 @@ Value = str | int | float | bool | None | dict[str, str]
 """The last is base64."""
 Row = str | int | float | bool | None | list[Value] | dict[str, Value]
 B64 = "b64"
+MOST_ROWS = 1 << 18
+"""Rows of a body that is read value by value: each may have two bytes, and everybody else waits meanwhile."""
 
 _decode_rows = msgspec.json.Decoder(list[Row]).decode
 _decode_named = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
@@ -59,15 +61,22 @@ def from_rows(rows: Sequence[Row], signature: Signature, where: str) -> Arrays:
     Raises:
         InvalidInput: With the value's path.
     """
+    if len(rows) > MOST_ROWS:
+        raise too_many_rows(where)
     if is_matrix(signature):
         return _matrix(rows, signature.inputs[0], where)
     columns = [spec.name for spec in signature.inputs]
     table = [_row(row, columns, where=f"{where}[{i}]") for i, row in enumerate(rows)]
     arrays: Arrays = {}
     for at, spec in enumerate(signature.inputs):
-        places = [f"{where}[{i}].{spec.name}" for i in range(len(rows))]
-        arrays[spec.name] = column([row[at] for row in table], spec, places, where).reshape(-1, 1)
+        found = column([row[at] for row in table], spec, lambda i, name=spec.name: f"{where}[{i}].{name}", where)
+        arrays[spec.name] = found.reshape(-1, 1)
     return arrays
+
+
+def too_many_rows(where: str) -> InvalidInput:
+    """The refusal of more rows than are read value by value."""
+    return InvalidInput("the request has too many rows", f"send at most {MOST_ROWS} at once", where=where)
 
 
 def is_matrix(signature: Signature) -> bool:
@@ -89,24 +98,25 @@ def within(data: msgspec.Raw, decode: Callable[[bytes], T], where: str) -> T:
         raise bad_json(msgspec.DecodeError(), where) from None
 
 
-def column(values: Sequence[Value], spec: TensorSpec, places: Sequence[str], where: str) -> Array:
+def column(values: Sequence[Value], spec: TensorSpec, place: Callable[[int], str], where: str) -> Array:
     """Values of one input as its array.
 
     Args:
         values: Of all rows.
         spec: The input's.
-        places: Path of each value, for errors.
+        place: Path of the value that stands there, for errors.
         where: Path of them all.
 
     Raises:
         InvalidInput: With the value's path.
     """
     fits = _fits(spec.datatype)
-    for value, place in zip(values, places, strict=True):
-        if type(value) not in fits:
-            raise InvalidInput(f"the value is not {spec.datatype}", "look at the model's metadata", where=place)
-    if spec.datatype == "BYTES":
-        values = [text_of(value, place) for value, place in zip(values, places, strict=True)]
+    kinds = set(map(type, values))
+    if not kinds.issubset(fits):
+        wrong = next(at for at, value in enumerate(values) if type(value) not in fits)
+        raise InvalidInput(f"the value is not {spec.datatype}", "look at the model's metadata", where=place(wrong))
+    if dict in kinds:
+        values = [text_of(value, place(at)) if isinstance(value, dict) else value for at, value in enumerate(values)]
     try:
         return np.array(values, DTYPES[spec.datatype])
     except (ValueError, OverflowError):
@@ -240,9 +250,12 @@ def _matrix(rows: Sequence[Row], spec: TensorSpec, where: str) -> Arrays:
         names = [str(i) for i in range(len(rows[0]))]
     table = [_row(row, names, where=f"{where}[{i}]") for i, row in enumerate(rows)]
     flat = [value for row in table for value in row]
-    places = [f"{where}[{i}][{j}]" for i in range(len(rows)) for j in range(len(names))]
     shape = (len(rows), len(names)) if len(spec.shape) > 1 else (len(rows),)
-    return {spec.name: column(flat, spec, places, where).reshape(shape)}
+
+    def place(at: int) -> str:
+        return f"{where}[{at // len(names)}][{at % len(names)}]"
+
+    return {spec.name: column(flat, spec, place, where).reshape(shape)}
 
 
 def _fits(datatype: str) -> tuple[type, ...]:

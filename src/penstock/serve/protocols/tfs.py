@@ -13,7 +13,7 @@ import msgspec
 
 from penstock.serve.bodyforms import SIGNATURE_NAME, no_such_signature
 from penstock.serve.cards import LABEL, Catalogue
-from penstock.serve.examples import Classes, Example, Numbers, classes_of, numbers_of, read_examples
+from penstock.serve.examples import Classes, Example, Numbers, classes_of, in_context, numbers_of, read_examples
 from penstock.serve.predictbody import PredictBody, written
 from penstock.serve.protocol import (
     STRICT,
@@ -82,9 +82,9 @@ class TfsProtocol(ServingProtocol):
         body = parse(call.body, _decode_body)
         if body.signature_name not in ("", SIGNATURE_NAME):
             raise no_such_signature("signature_name")
-        context = body.context or {}
-        examples = [_features({**context, **one}) for one in body.examples]
-        return Request(read_examples(examples, signature, "examples"), form=plan)
+        context, examples = _features(body.context or {}), map(_features, body.examples)
+        together = in_context(context, examples, len(body.examples), "examples")
+        return Request(read_examples(together, signature, "examples"), form=plan)
 
     def encode(self, request: Request, prediction: Prediction) -> Reply:
         """``{"results": [...]}`` for examples, else as the request had it."""

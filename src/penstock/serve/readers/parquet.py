@@ -71,7 +71,7 @@ def _too_large() -> InvalidInput:
 
 
 def _is_text(kind: pyarrow.DataType) -> bool:
-    return pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+    return bool(pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
 
 
 def _texts(column: pyarrow.ChunkedArray) -> Array:

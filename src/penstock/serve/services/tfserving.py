@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.bodyforms import SIGNATURE_NAME
 from penstock.serve.cards import LABEL, Card, Catalogue
-from penstock.serve.examples import Classes, Example, Numbers, classes_of, numbers_of, read_examples
+from penstock.serve.examples import Classes, Example, Numbers, classes_of, in_context, numbers_of, read_examples
 from penstock.serve.predictmessage import check_signature, read_predict, write_predict
 from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request, Verb
 from penstock.serve.protos.messages import Message, message, requests
@@ -38,6 +38,8 @@ _VERBS: dict[str, Verb] = {
 }
 _METHODS = {f"tensorflow/serving/{name}": name for name in ("classify", "regress")}
 _SIGNATURE_DEFS = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+MOST_TASKS = 16
+"""Of one request: each is answered with all of its examples."""
 _SPEC = 1
 _Spec = message(f"{_SERVING}ModelSpec")
 _SignatureDefMap = message(f"{_SERVING}SignatureDefMap")
@@ -161,6 +163,8 @@ def _unreadable(name: str, body: bytes) -> PenstockError:
 
 def _plans(tasks: Sequence[Message], signature: Signature) -> tuple[_Plan, ...]:
     """What each task wants of the one run that answers them all."""
+    if len(tasks) > MOST_TASKS:
+        raise InvalidInput("there are too many tasks", f"send at most {MOST_TASKS}", where="tasks")
     plans: list[_Plan] = []
     first = tasks[0].model_spec
     for position, task in enumerate(tasks):
@@ -188,10 +192,8 @@ def _read_input(given: Message, signature: Signature) -> Arrays:
     where = f"input.{kind}.examples"
     part = getattr(given, kind)
     context = _features(part.context, signature, "input.context") if kind == "example_list_with_context" else {}
-    examples = [
-        {**context, **_features(one, signature, f"{where}[{position}]")} for position, one in enumerate(part.examples)
-    ]
-    return read_examples(examples, signature, where)
+    examples = (_features(one, signature, f"{where}[{position}]") for position, one in enumerate(part.examples))
+    return read_examples(in_context(context, examples, len(part.examples), where), signature, where)
 
 
 def _features(example: Message, signature: Signature, where: str) -> Example:
