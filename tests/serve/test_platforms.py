@@ -38,7 +38,7 @@ LABELS = linear_answers(ROWS)["label"].tolist()
         ({"AIP_HTTP_PORT": "7080", "AIP_STORAGE_URI": "/mnt/m"}, Hosting("Vertex AI", 7080, package="/mnt/m")),
         ({"AIP_STORAGE_URI": "file:///mnt/m"}, Hosting("Vertex AI", 8080, package="/mnt/m")),
         ({"AIP_HTTP_PORT": "8080"}, Hosting("Vertex AI", 8080)),
-        ({"K_SERVICE": "m", "PORT": "9090"}, Hosting("Cloud Run", 9090)),
+        ({"K_SERVICE": "m", "PORT": "9090"}, Hosting("Cloud Run", 9090, knows=False)),
         ({"AZUREML_MODEL_DIR": "/m/none"}, Hosting("Azure ML", 5001, package="/m/none")),
     ],
 )
@@ -150,11 +150,26 @@ def test_vertex_names_port_and_routes(tmp_path: Path) -> None:
 def test_cloud_run_names_the_port(tmp_path: Path) -> None:
     linear_package(tmp_path / "linear")
     port = free_port()
-    words = ("-m", "penstock", "serve", str(tmp_path / "linear"))
+    words = ("-m", "penstock", "serve", str(tmp_path / "linear"), "--behind", "platform")
     with started(*words, K_SERVICE="m", K_REVISION="m-1", PORT=str(port)) as said:
         assert f"0.0.0.0:{port} behind Cloud Run" in said
         until(lambda: ask(port, "/v2/health/ready")[0] == 200)
         assert ask(port, "/v1/models/linear:predict", {"instances": ROWS})[0] == 200
+
+
+def test_knative_looks_like_cloud_run_and_lets_everybody_through(tmp_path: Path) -> None:
+    linear_package(tmp_path / "linear")
+    port = free_port()
+    words = ("-m", "penstock.serve", "--package", str(tmp_path / "linear"))
+    own = {**os.environ, "K_SERVICE": "m", "PORT": str(port)}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, env=own, timeout=60)
+    assert done.returncode == 1
+    assert "nobody says who may ask" in done.stderr
+    (tmp_path / "token").write_text("pst_known")
+    with started(*words, "--token-file", str(tmp_path / "token"), K_SERVICE="m", PORT=str(port)) as said:
+        assert said.strip() == f"serving on http://0.0.0.0:{port}"
+        until(lambda: ask(port, "/v2/health/ready")[0] == 200)
+        assert ask(port, "/v1/models/linear:predict", {"instances": ROWS})[0] == 401
 
 
 def test_azure_ml_names_the_folder_above_the_package(tmp_path: Path) -> None:

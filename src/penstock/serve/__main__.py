@@ -16,7 +16,7 @@ import sys
 from importlib import import_module
 
 from penstock.errors import BadConfig, PenstockError
-from penstock.serve.platforms import hosting
+from penstock.serve.platforms import Hosting, hosting
 
 PLANE = "penstock.serve.plane"
 COMPAT = ("strict", "triton", "kserve", "mlserver")
@@ -84,16 +84,35 @@ def _look_around(options: argparse.Namespace) -> None:
     """
     said = options.models or options.run_dir
     found = None if said else hosting(os.environ, given=bool(options.package))
-    options.platform = found.platform if found else ""
+    options.platform = ""
     if found:
         options.package = options.package or found.package
         options.models = [found.models] if found.models else []
         options.allow = options.allow or ("load" if found.models else "")
+        # Who chose an address of this machine alone needs nobody who asks.
+        if found.knows or not options.host:
+            options.behind = options.behind or _front(found, asks=bool(options.token_file or options.torchserve_keys))
         options.host = options.host or "0.0.0.0"  # noqa: S104 (the platform's own front is all that reaches it)
         options.port = found.port if options.port < 0 else options.port
-        options.behind = options.behind or "platform"
+        options.platform = found.platform if options.behind == "platform" else ""
     options.host = options.host or "127.0.0.1"
     options.port = max(options.port, 0)
+
+
+def _front(found: Hosting, *, asks: bool) -> str:
+    """What stands before it, where nobody said it.
+
+    Raises:
+        BadConfig: Nobody would ask who it is.
+    """
+    if not found.knows and not asks:
+        raise BadConfig(
+            f"{found.platform} or Knative runs this, and nobody says who may ask",
+            "give --token-file, or say --behind platform where the front lets through only whom it knows "
+            "(Cloud Run with authentication required)",
+            code="serve.unasked",
+        )
+    return "platform" if found.knows else "proxy"
 
 
 def _check_address(host: str, behind: str) -> bool:

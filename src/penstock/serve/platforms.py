@@ -3,7 +3,10 @@
 Comes in: environment variables. Goes out: a `Hosting`, or None on a machine that is nobody's platform.
 
 A platform lets through only whom it has authenticated, and sends no token of ours: who is started by one listens on
-every address and asks for none. Sources: Amazon SageMaker, "Use your own inference code with hosting services";
+every address and asks for none. Knative sets what Cloud Run sets and lets everybody through, and so does Cloud Run
+where it is told to: there, somebody has to say who may ask.
+
+Sources: Amazon SageMaker, "Use your own inference code with hosting services";
 Vertex AI, "Custom container requirements"; Cloud Run, "Container runtime contract"; Azure ML, "Use a custom container".
 """
 
@@ -31,12 +34,14 @@ class Hosting(msgspec.Struct, frozen=True):
         port: Where it calls.
         package: Folder of the one package; empty where there is none.
         models: Folder below which packages come at run time; empty where none may.
+        knows: Its front lets through only whom it has authenticated.
     """
 
     platform: str
     port: int
     package: str = ""
     models: str = ""
+    knows: bool = True
 
 
 def hosting(environment: Mapping[str, str], machine: Path = MACHINE, *, given: bool = False) -> Hosting | None:
@@ -54,7 +59,7 @@ def hosting(environment: Mapping[str, str], machine: Path = MACHINE, *, given: b
     if "AIP_HTTP_PORT" in environment or (not given and "AIP_STORAGE_URI" in environment):
         return _vertex(environment, given=given)
     if "K_SERVICE" in environment:
-        return Hosting("Cloud Run", _port(environment, "PORT"))
+        return Hosting("Cloud Run", _port(environment, "PORT"), knows=False)
     if "AZUREML_MODEL_DIR" in environment:
         folder = Path(environment["AZUREML_MODEL_DIR"])
         return Hosting("Azure ML", AZURE_PORT, package="" if given else str(_below(folder)))

@@ -69,8 +69,11 @@ def from_rows(rows: Sequence[Row], signature: Signature, where: str) -> Arrays:
     table = [_row(row, columns, where=f"{where}[{i}]") for i, row in enumerate(rows)]
     arrays: Arrays = {}
     for at, spec in enumerate(signature.inputs):
-        found = column([row[at] for row in table], spec, lambda i, name=spec.name: f"{where}[{i}].{name}", where)
-        arrays[spec.name] = found.reshape(-1, 1)
+
+        def place(i: int, name: str = spec.name) -> str:
+            return f"{where}[{i}].{name}"
+
+        arrays[spec.name] = column([row[at] for row in table], spec, place, where).reshape(-1, 1)
     return arrays
 
 

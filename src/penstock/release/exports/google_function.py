@@ -68,5 +68,6 @@ gcloud functions deploy {name}-events --gen2 --runtime {runtime} --source . --en
 On this machine: `functions-framework --source main.py --target predict --port 8080`.
 
 Who may ask is the platform's to say. With `PENSTOCK_TOKEN_FILE` the function asks for a token as well.
-On Cloud Run as a container nothing of this is needed: `penstock serve` listens on `PORT`.
+On Cloud Run as a container nothing of this is needed: `penstock serve` listens on `PORT`, with
+`--token-file`, or with `--behind platform` where Cloud Run requires authentication.
 """
