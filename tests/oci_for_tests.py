@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import ssl
 import subprocess
 import threading
 import time
@@ -92,7 +93,7 @@ class SmallRegistry:
         asked: Every request, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.uploads: dict[str, bytes] = {}
@@ -105,6 +106,8 @@ class SmallRegistry:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.place = f"127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -161,7 +164,7 @@ class SmallHandler(BaseHTTPRequestHandler):
         try:
             if not self.owner.before(self):
                 self._honest()
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             self.close_connection = True
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = _handle

@@ -176,6 +176,7 @@ def test_a_key_is_trusted_by_an_administrator_once_and_for_all(
     viewer = open_app(theirs.home, token=give_token(theirs, "vera", ("viewer",)))
     with pytest.raises(Forbidden):
         pull(viewer, there)
+    assert registry.asked == []
     ring = KeyRing(theirs.home / "keys" / TRUSTED)
     assert len(ring) == 1
     assert pull(theirs, there, trust=key_of(ours)).ref == "linear@1"

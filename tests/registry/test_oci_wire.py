@@ -6,12 +6,18 @@ import base64
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from oci_for_tests import SmallHandler, SmallRegistry, digest_of
 from penstock.errors import BadConfig, Forbidden, InvalidInput, NotFound, NotReady, PenstockError, Untrusted
@@ -228,6 +234,56 @@ def test_plain_http_is_for_this_machine(tmp_path: Path) -> None:
     near = [parse_reference(f"oci://{host}:5000/r") for host in ("localhost", "127.0.0.1", "127.9.9.9", "[::1]")]
     assert all(OciWire(one, OciLogin(), scope="pull").base.startswith("http://") for one in near)
     assert not any(is_local(host) for host in ("localhost.example", "127.0.0.1.example", "10.0.0.1", "0.0.0.0"))
+
+
+def test_tls_is_spoken_to_whom_its_authority_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: Path
+) -> None:
+    # The only machine that a test has is this one, to which TLS would not be spoken.
+    monkeypatch.setattr(oci_wire, "is_local", lambda host: False)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    with SmallRegistry(tls=context) as small:
+        small.put(DATA)
+        place = small.place.replace("127.0.0.1", "localhost")
+        with pytest.raises(BadConfig, match="SSL_CERT_FILE"):
+            repository(place, tmp_path).has_blob(DIGEST)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        repository(place, tmp_path).get_blob(DIGEST, len(DATA), tmp_path / "file")
+        assert (tmp_path / "file").read_bytes() == DATA
+        with pytest.raises(BadConfig, match="SSL_CERT_FILE"):
+            repository(small.place, tmp_path).has_blob(DIGEST)
+        small.before = on("HEAD", "/", lambda handler: handler.answer(307, Location=f"http://{place}/else"))
+        with pytest.raises(Untrusted, match="without TLS"):
+            repository(place, tmp_path).has_blob(DIGEST)
+        small.before = on("GET", "/", dribble)
+        with pytest.raises(NotReady):
+            repository(place, tmp_path, patience_s=1.0).get_blob(DIGEST, len(DATA), tmp_path / "slow")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``localhost``'s own, in PEM, its key beside it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    place = tmp_path_factory.mktemp("tls") / "cert.pem"
+    place.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    place.with_suffix(".key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return place
 
 
 def tokens(registry: SmallRegistry, *, good: str = "t0k", realm: str = "") -> None:

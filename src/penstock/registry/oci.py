@@ -21,7 +21,8 @@ import msgspec
 
 from penstock.access.files import make_folder, write_whole
 from penstock.errors import Conflict, InvalidInput, NotFound, NotReady, PenstockError, Untrusted
-from penstock.registry.oci_wire import TRIES, OciAnswer, OciWire, Sending, gone
+from penstock.registry.oci_answer import OciAnswer, Sending, gone
+from penstock.registry.oci_wire import TRIES, OciWire
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 MAX_MANIFEST_BYTES = 4 << 20

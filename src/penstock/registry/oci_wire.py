@@ -15,15 +15,15 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from penstock.errors import BadConfig, Forbidden, NotReady, Untrusted
+from penstock.errors import Forbidden, NotReady, Untrusted
+from penstock.registry.oci_answer import OciAnswer, Sending, gone
 from penstock.registry.oci_login import DOCKER_HUB, OciChallenge, OciLogin, read_challenge
 from penstock.registry.oci_reference import OciReference
 
@@ -34,7 +34,6 @@ TRIES = 3
 _SILENCE_S = 30.0
 _MAX_REDIRECTS = 5
 _MAX_TOKEN_BYTES = 1 << 20
-_CHUNK_BYTES = 1 << 20
 _MAX_WAIT_S = 20.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _AGAIN = frozenset({429, 500, 502, 503, 504})
@@ -47,63 +46,6 @@ class OciEndpoint(NamedTuple):
     scheme: str
     host: str
     port: int
-
-
-class Sending(NamedTuple):
-    """A body that can be sent again from its start."""
-
-    size: int
-    chunks: Callable[[], Iterator[bytes]]
-
-
-class OciAnswer:
-    """An answer whose body is still to be read; a context manager that hangs up.
-
-    Attributes:
-        headers: By lower-case name.
-        url: Who answered at last.
-    """
-
-    def __init__(self, response: http.client.HTTPResponse, url: str, hang_up: Callable[[], None]) -> None:
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.getheaders()}
-        self.url = url
-        self._response = response
-        self._hang_up = hang_up
-
-    def chunks(self) -> Iterator[bytes]:
-        """The body as it comes; the reader stops when it is more than was said.
-
-        Raises:
-            OSError: The connection broke, or took too long.
-            http.client.HTTPException: The same.
-        """
-        while chunk := self._response.read1(_CHUNK_BYTES):
-            yield chunk
-        if self._response.length:
-            raise ConnectionError("the body is shorter than its head says")
-
-    def read(self, limit: int) -> bytes:
-        """A small body, whole.
-
-        Raises:
-            Untrusted: It is longer than `limit` bytes.
-        """
-        body = bytearray()
-        for chunk in self.chunks():
-            body += chunk
-            if len(body) > limit:
-                raise Untrusted(f"the registry's answer is longer than {limit} bytes", "ask who runs it")
-        return bytes(body)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._response.close()
-        self._hang_up()
 
 
 class _Token(msgspec.Struct):
@@ -319,21 +261,6 @@ def is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() in _LOCAL
-
-
-def gone(error: Exception) -> NotReady | BadConfig:
-    """What a broken connection is to whoever asked."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return BadConfig(
-            "the registry's certificate is not one that is trusted here",
-            "name its authority's file in SSL_CERT_FILE",
-            code="oci.certificate",
-        )
-    return NotReady(
-        f"the registry does not answer as it should: {type(error).__name__}",
-        "check host and port; what arrived is not sent again when you repeat this",
-        code="oci.unready",
-    )
 
 
 def _connection(place: OciEndpoint, timeout_s: float) -> http.client.HTTPConnection:
