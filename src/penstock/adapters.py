@@ -34,6 +34,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
         "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
         "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
+        "python": Adapter("penstock.build.formats.python:PythonFormat", "platform"),
     },
     "engine": {
         "onnxruntime": Adapter("penstock.runtime.engines.onnxruntime:OnnxRuntimeEngine"),

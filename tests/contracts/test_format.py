@@ -19,7 +19,8 @@ from penstock.build.assemble import build
 from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat, detect
 from penstock.build.request import BuildRequest
-from penstock.errors import InvalidInput
+from penstock.build.sources import archive_source, find_source
+from penstock.errors import InvalidInput, Untrusted
 from penstock.runtime.engine import open_engine, prove
 
 ROWS = np.random.default_rng(0).normal(size=(200, 3))
@@ -51,6 +52,27 @@ def write_huggingface(path: Path) -> None:
     archive_folder(Path(__file__).parents[1] / "golden" / "encoder", path)
 
 
+def write_python(path: Path) -> None:
+    """The logistic regression once more, as somebody's own class."""
+    model = LogisticRegression().fit(ROWS, TRUTH)
+    source = path.parent / "churn.py"
+    source.write_text(f"""import numpy as np
+
+class Churn:
+    classes_ = [0, 1]
+
+    def predict(self, rows: np.ndarray):
+        return self.predict_proba(rows).argmax(axis=1)
+
+    def predict_proba(self, rows):
+        second = 1 / (1 + np.exp(-(rows @ np.array({model.coef_[0].tolist()}) + {model.intercept_[0]})))
+        return np.stack([1 - second, second], axis=1)
+""")
+    found = find_source(Path(f"{source}:Churn"))
+    assert found is not None
+    archive_source(found, path)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "sklearn": write_sklearn,
     "skops": write_skops,
@@ -58,10 +80,14 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "xgboost": write_xgboost,
     "onnx": write_onnx,
     "huggingface": write_huggingface,
+    "python": write_python,
 }
 ENCODERS = {"huggingface"}
 """Of texts: tests/runtime/test_encoder.py packages one and asks it."""
+CODE = {"python"}
+"""Nothing of it is anything but code: the audit says so, and it stays Python."""
 EXPECTED = {
+    "python": LogisticRegression().fit(ROWS, TRUTH),
     "sklearn": LogisticRegression().fit(ROWS, TRUTH),
     "skops": LogisticRegression().fit(ROWS, TRUTH),
     "onnx": LogisticRegression().fit(ROWS, TRUTH),
@@ -97,17 +123,27 @@ def test_an_ordinary_model_passes_the_audit(tmp_path: Path, name: str) -> None:
     path = tmp_path / "model"
     WRITERS[name](path)
     audit = load("format", name)().audit(path)
-    assert audit.refused == ()
+    assert bool(audit.refused) == (name in CODE)
     assert audit.names
+
+
+@pytest.mark.parametrize("name", sorted(CODE))
+def test_code_runs_only_where_somebody_named_or_allowed_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "model"
+    WRITERS[name](path)
+    with pytest.raises(Untrusted) as refusal:
+        build(path, BuildRequest(name="model", out=tmp_path / "out", data=ROWS, lock=False))
+    assert refusal.value.code == "build.foreign_code"
 
 
 @pytest.mark.parametrize("name", sorted(TABLE["format"].keys() - ENCODERS))
 def test_it_packages_with_default_settings_and_answers_as_the_original(tmp_path: Path, name: str) -> None:
     path = tmp_path / "model"
     WRITERS[name](path)
-    package = build(path, BuildRequest(name="model", out=tmp_path / "out", data=ROWS, lock=False))
+    request = BuildRequest(name="model", out=tmp_path / "out", data=ROWS, lock=False, allow_code=name in CODE)
+    package = build(path, request)
     assert package.manifest.kind == name
-    assert package.manifest.engine == "onnxruntime"
+    assert package.manifest.engine == ("python" if name in CODE else "onnxruntime")
     assert package.manifest.classes == (0, 1)
     engine = open_engine(package)
     prove(engine, package)

@@ -20,7 +20,7 @@ from tempfile import mkdtemp
 import joblib
 import msgspec
 
-from penstock.adapters import load
+from penstock.adapters import TABLE, load
 from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Task
 from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
@@ -30,16 +30,21 @@ from penstock.build.profile import measure
 from penstock.build.request import BuildRequest
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
+from penstock.build.sources import Source, archive_source, find_source
 from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
+from penstock.packages.archive import unpack
 from penstock.packages.digests import sha256_bytes, sha256_file
 from penstock.packages.golden import decode_golden
 from penstock.packages.manifest import FORMAT, MANIFEST
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
 from penstock.packages.tree import read_bytes, scan
 from penstock.records import FileEntry, Manifest, encode
+from penstock.runtime.imports import Traced
+from penstock.runtime.limits import Quota
 from penstock.runtime.sandbox import run_task
 
 ENTRY = "penstock.build.examine:examine"
+TRACE = "penstock.runtime.imports:trace"
 COMPILED = "model/model.onnx"
 ORIGINAL = "model/original"
 PROFILE = "profile.json"
@@ -53,7 +58,8 @@ def build(model: object, request: BuildRequest) -> Package:
     """Make a package.
 
     Args:
-        model: A fitted estimator or pipeline, or the `pathlib.Path` of a model's file, or of an encoder's folder.
+        model: A fitted estimator or pipeline, or the `pathlib.Path` of a model's file, of an encoder's folder, of a
+            class (``FILE.py:Class``, or a folder with ``model.py``), or of a folder that MLflow logged.
         request: What to make of it.
 
     Returns:
@@ -69,9 +75,13 @@ def build(model: object, request: BuildRequest) -> Package:
     given = read_rows(request)
     with _workplace(request.out) as place:
         request.progress("reading the model")
-        file = _model_file(model, place)
+        source = find_source(model) if isinstance(model, Path) else None
+        file = _model_file(model, source, place)
         request.progress("auditing, compiling and comparing it in the sandbox")
-        examined = _examine(file, given, place, allow_code=request.allow_code)
+        named = source is not None and source.named_code
+        examined = _examine(
+            file, given, place, msgspec.structs.replace(request, allow_code=request.allow_code or named)
+        )
         return put_together(place, examined, given, request)
 
 
@@ -90,6 +100,9 @@ def put_together(place: Path, examined: Examined, given: Given | None, request: 
     folder = place / "package"
     request.progress("assembling the package")
     lay_out(folder, place / "given" / "model", place / "scratch", examined)
+    if examined.suffix.startswith("/") and examined.engine == "python":
+        request.progress("asking it again in a fresh process, and listing what it imports")
+        examined = _traced(folder, examined, place, request)
     missing = _write_lock(folder, examined, ask_index=request.lock)
     if given is not None:
         request.progress("measuring the reference data")
@@ -110,10 +123,12 @@ def _workplace(out: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _model_file(model: object, place: Path) -> Path:
+def _model_file(model: object, source: Source | None, place: Path) -> Path:
     """The model as a file of our own: what is examined is what is packaged."""
     file = place / "given" / "model"
-    if not isinstance(model, Path):
+    if source is not None:
+        archive_source(source, file)
+    elif not isinstance(model, Path):
         joblib.dump(model, file)
     elif model.is_dir():
         archive_folder(model, file)
@@ -124,7 +139,7 @@ def _model_file(model: object, place: Path) -> Path:
     return file
 
 
-def _examine(file: Path, given: Given | None, place: Path, *, allow_code: bool) -> Examined:
+def _examine(file: Path, given: Given | None, place: Path, request: BuildRequest) -> Examined:
     """Everything that needs the model, in the sandbox."""
     data = ""
     if given is not None:
@@ -135,8 +150,8 @@ def _examine(file: Path, given: Given | None, place: Path, *, allow_code: bool) 
             raise InvalidInput(
                 "the data has a column of several kinds, or two of one name", "make each column one kind", where="data"
             ) from error
-    task = Task(model=str(file), data=data, allow_code=allow_code)
-    answer = run_task(ENTRY, msgspec.to_builtins(task), read=[place / "given"], scratch=place / "scratch")
+    task = Task(model=str(file), data=data, allow_code=request.allow_code)
+    answer = _sandboxed(ENTRY, task, place / "given", place / "scratch", request)
     try:
         return msgspec.convert(answer, Examined)
     except msgspec.ValidationError as error:
@@ -150,7 +165,12 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
         Untrusted: What the sandbox left is not what it should be.
     """
     (folder / "model").mkdir()
-    if examined.kind != "onnx":
+    known = load("format", examined.kind)() if examined.kind in TABLE["format"] else None
+    if known is None or examined.suffix not in known.suffixes:
+        raise Untrusted("the sandbox names a format that is none", "package the model again", code="build.bad_answer")
+    if examined.suffix.startswith("/"):
+        unpack(file, folder / ORIGINAL)
+    elif examined.kind != "onnx":
         shutil.copyfile(file, folder / (ORIGINAL + examined.suffix))
     if examined.engine == "onnxruntime":
         (folder / COMPILED).write_bytes(read_bytes(scratch, GRAPH, limit=MAX_GRAPH_BYTES))
@@ -167,6 +187,36 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     if examined.refused:
         report |= {"refused": examined.refused, "then": _BEYOND if examined.engine == "onnxruntime" else _ALIKE}
     (folder / PARITY).write_bytes(encode(report))
+
+
+def _traced(folder: Path, examined: Examined, place: Path, request: BuildRequest) -> Examined:
+    """With what it really imports, as a process sees it that has nothing else to do."""
+    golden = folder / GOLDEN
+    task = Traced(
+        entry=str(folder.resolve() / (ORIGINAL + examined.suffix)),
+        kind=examined.kind,
+        signature=examined.signature,
+        golden=str(golden.resolve()),
+    )
+    (place / "traced").mkdir()
+    answer = _sandboxed(TRACE, task, folder, place / "traced", request)
+    try:
+        found = msgspec.convert(answer, tuple[str, ...])
+    except msgspec.ValidationError as error:
+        raise ModelFailed("the sandbox answered something else than was asked", code="build.bad_answer") from error
+    return msgspec.structs.replace(examined, modules=tuple(sorted({*examined.modules, *found})))
+
+
+def _sandboxed(entry: str, task: msgspec.Struct, read: Path, scratch: Path, request: BuildRequest) -> object:
+    """What an entry answers; where the model ended it, the error speaks of the model."""
+    limits = Quota(time_s=request.patience_s)
+    try:
+        return run_task(entry, msgspec.to_builtins(task), read=[read], scratch=scratch, limits=limits)
+    except ModelFailed as error:
+        if error.code == "runtime.task_failed":
+            raise
+        hint = error.hint or "something that it calls ended its process: exit(), or a library that crashed"
+        raise ModelFailed(error.message.replace(entry, "the model"), hint, code=error.code) from None
 
 
 def _write_lock(folder: Path, examined: Examined, *, ask_index: bool) -> tuple[str, ...]:

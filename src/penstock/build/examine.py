@@ -102,7 +102,8 @@ def examine(arguments: object, scratch: Path) -> object:
     clock.lap("audit")
     original = known.open(path)
     clock.lap("load")
-    frame = pd.read_parquet(task.data) if task.data else None
+    # A folder of MLflow's may hold rows of its own.
+    frame = pd.read_parquet(task.data) if task.data else getattr(original, "example", None)
     inputs, data = _rows(original, frame)
     clock.lap("signature")
     rows = rows_to_compare(original, inputs, data)

@@ -46,8 +46,13 @@ def measure(given: Given, examined: Examined, answers: bytes) -> Reference:
 
 
 def _predicted(outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Floats | None]:
-    """A regression's prediction (the first of several), and the number it should have been."""
-    predicted = outputs["prediction"].astype(np.float64)
+    """A regression's prediction (the first of several), and the number it should have been.
+
+    Of a model that names its outputs itself, the first numbers count; one that answers texts alone has none.
+    """
+    numbers = [array for array in outputs.values() if array.dtype.kind in "biuf" and array.size]
+    predicted = outputs.get("prediction", numbers[0] if numbers else np.full(_rows(outputs), np.nan))
+    predicted = predicted.astype(np.float64)
     scores = predicted.reshape(len(predicted), -1)[:, 0]
     if labels is None:
         return scores, None
@@ -56,15 +61,25 @@ def _predicted(outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Float
 
 def _classified(examined: Examined, outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Floats | None]:
     """Of two classes the chance of the second, of more that of the answered one; 1 where that was right."""
-    chances = outputs["probabilities" if "probabilities" in outputs else "scores"].astype(np.float64)
     two = len(examined.classes) == 2
-    scores = chances[:, 1] if two else chances.max(axis=1)
+    sure = outputs.get("probabilities", outputs.get("scores"))
+    if sure is None:  # it answers labels alone: as sure as can be of the one, and not of the other
+        second = pd.Series([examined.classes[-1]] * _rows(outputs))
+        answered = _texts(pd.Series(outputs["label"].astype(object))) == _texts(second)
+        scores = answered.astype(np.float64) if two else np.ones(_rows(outputs))
+    else:
+        chances = sure.astype(np.float64)
+        scores = chances[:, 1] if two else chances.max(axis=1)
     if labels is None:
         return scores, None
     wanted = pd.Series([examined.classes[1]] * len(scores)) if two else pd.Series(outputs["label"].astype(object))
     right = (_texts(labels) == _texts(wanted)).astype(np.float64)
     right[labels.isna().to_numpy()] = np.nan
     return scores, right
+
+
+def _rows(outputs: Arrays) -> int:
+    return len(next(iter(outputs.values())))
 
 
 def _texts(values: pd.Series) -> npt.NDArray[np.object_]:

@@ -38,6 +38,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         source: Commit, repository, entry point.
         parent: Digest of the package it grew out of.
         allow_code: Go on where the file names code beyond the allow-list; recorded in the manifest.
+        patience_s: Longest that the model may take in the sandbox, all steps together, in seconds.
         lock: Ask the package index for hashes of the pinned requirements.
         created_at: Seconds since the epoch; 0 for now.
         progress: Told the name of each step.
@@ -54,6 +55,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     source: dict[str, str] = {}
     parent: str = ""
     allow_code: bool = False
+    patience_s: float = 300.0
     lock: bool = True
     created_at: float = 0.0
     progress: Progress = silent

@@ -139,6 +139,8 @@ def _text(name: str, head: bytes, path: Path) -> Content:
         return Content(name, "unknown", False, "")
     if path.suffix == ".json":
         return Content(name, "json", False, "" if _is_json(path) else "it is named .json and is none")
+    if path.suffix == ".py":
+        return Content(name, "Python", True, "")
     return Content(name, "booster (text)" if text.startswith("tree\n") else "text", False, "")
 
 

@@ -75,7 +75,8 @@ def load_original(path: Path, kind: str) -> object:
         A scikit-learn style model: ``predict``, and ``predict_proba`` or ``decision_function`` where it has one. A
         booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``, a
         Hugging Face folder a `penstock.runtime.encoder.TextEncoder`, an archive's manifest a
-        `penstock.runtime.handlers.ArchivedHandler`.
+        `penstock.runtime.handlers.ArchivedHandler`, a person's own class a `penstock.runtime.ownclass.OwnClass`; of an
+        MLflow folder whichever of these is in it.
 
     Raises:
         BadConfig: No original is ever loaded from this kind of file, or the file holds no model.
@@ -86,6 +87,12 @@ def load_original(path: Path, kind: str) -> object:
     if kind == "huggingface":
         encoder: object = import_module("penstock.runtime.encoder").open_encoder(path)
         return encoder
+    if kind == "python":
+        own: object = import_module("penstock.runtime.ownclass").open_class(path)
+        return own
+    if kind == "mlflow":
+        logged: object = import_module("penstock.runtime.mlmodel").open_logged(path)
+        return logged
     if kind == "skops":
         skops = import_module("skops.io")
         model: object = skops.load(path, trusted=skops.get_untrusted_types(file=path))
@@ -132,6 +139,10 @@ def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Arra
 
 def answer_table(model: object, rows: object) -> Arrays:
     """Ask the model for rows as it was fitted on them: a DataFrame or an array; see `answer`."""
+    own = getattr(model, "answer_table", None)
+    if own is not None:
+        answered: Arrays = own(rows)
+        return answered
     final, rows = _last_step(model, rows)
     if _has_probabilities(final) and (type(final).__module__.partition(".")[0], type(final).__name__) in _MOST_PROBABLE:
         probabilities = _numbers(np.asarray(final.predict_proba(rows)))
@@ -174,7 +185,7 @@ def labels(values: Array) -> Array:
 def table(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> object:
     """The rows as the model was fitted on them: a DataFrame for named columns, else the array itself."""
     names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
-    if len(specs) == 1:
+    if len(specs) == 1 and not getattr(model, "by_column", False):
         array, spec = arrays[specs[0].name], specs[0]
         if array.ndim == 1 or not names:
             return array
