@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from exports_for_tests import variables
+from dataplane_for_tests import v2
+from exports_for_tests import BIAS, ROOT, ask, free_port, variables
 from oci_for_tests import DEBIAN, SKOPEO, add_version, debian_registry, digest_of, home_with_a_version
+from packages_for_tests import linear_answers
 from penstock.app.opening import open_app
 from penstock.app.pulling import pull
 from penstock.app.pushing import push
@@ -170,5 +175,41 @@ def test_as_it_is_typed(registry: str, tmp_path: Path) -> None:
     assert (pulled["ref"], pulled["digest"], pulled["artifact"]) == ("linear@1", dry["digest"], dry["artifact"])
     none = type_words("pull", f"{there}:7", "--home", "other", "--json")
     assert (none.returncode, json.loads(none.stderr)["error"]) == (1, "oci.none")
-    serving = type_words("serve", "linear@1", "--home", "other", "--port", "x")
-    assert serving.returncode == 2
+
+
+@needs_skopeo
+def test_the_documents_example_runs_and_what_was_pulled_answers(registry: str, tmp_path: Path) -> None:
+    home_with_a_version(tmp_path / ".penstock", bias=BIAS)
+    (block,) = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "registries.md").read_text(), re.DOTALL)
+    _, *lines, last = block.replace("churn", "linear").replace("127.0.0.1:5000", registry).splitlines()
+    for line in lines:
+        words = [sys.executable, "-m", *line.split()] if line.startswith("penstock") else line.split()
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=variables())
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+    assert [line.split()[1] for line in lines] == ["push", "list-tags", "inspect", "pull"]
+
+    port = free_port()
+    words = [sys.executable, "-m", *last.split(), "--port", str(port), "--workers", "1"]
+    serving = subprocess.Popen(words, cwd=tmp_path, env=variables())
+    try:
+        rows = [[0.2, 1.5, 3.0, 0.1]]
+        answer = waited_for(f"http://127.0.0.1:{port}/v2/models/linear/infer", v2(rows).encode())
+    finally:
+        serving.terminate()
+        serving.wait(30)
+    said = {one["name"]: one["data"] for one in json.loads(answer)["outputs"]}
+    wanted = linear_answers(np.array(rows, np.float32), bias=BIAS)["probabilities"]
+    np.testing.assert_allclose([said["probabilities"]], wanted, atol=1e-6)
+
+
+def waited_for(url: str, body: bytes) -> bytes:
+    """The first good answer within half a minute."""
+    for _ in range(300):
+        try:
+            got = ask(url, body)
+            if got.status == 200:
+                return got.body
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError("nobody answers")
