@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -17,7 +18,12 @@ import pytest
 from dataplane_for_tests import Answered, DataPlane, route, until, v2
 from packages_for_tests import linear_package, slow_package
 from penstock.access.tokens import token_sha256
-from penstock.records import Grant, Limits
+from penstock.errors import Overloaded
+from penstock.records import Grant, Limits, decode
+from penstock.serve.board import Board
+from penstock.serve.deferrals import Deferral, Deferrals, DeferredReply, new_id
+from penstock.serve.deferring import Deferring
+from penstock.serve.protocol import Call, Reply
 
 ASYNC = {"Prefer": "respond-async"}
 INFER = "/v2/models/linear/infer"
@@ -170,6 +176,7 @@ def test_nobody_sees_another_ones(tmp_path: Path) -> None:
         assert plane.ask("POST", INFER, v2(ROWS), ASYNC).status == 401
         job = accepted(plane, INFER, v2(ROWS), ann)
         assert result(plane, job, ann).status == 200
+        assert (plane.run / "jobs").stat().st_mode & 0o777 == 0o700
         assert plane.ask("GET", f"/jobs/{job}/result", headers=bob).status == 404
         assert plane.ask("GET", f"/jobs/{job}/result").status == 404
         assert plane.ask("DELETE", f"/jobs/{job}", headers=bob).status == 404
@@ -178,6 +185,71 @@ def test_nobody_sees_another_ones(tmp_path: Path) -> None:
         assert b"Bearer" not in kept, "no token is written down"
     finally:
         plane.stop()
+
+
+async def test_only_headers_that_dialects_read_are_written_down(tmp_path: Path) -> None:
+    secret = dict.fromkeys(
+        (b"x-api-key", b"x-amz-security-token", b"proxy-authorization", b"any", b"cookie"), b"hidden"
+    )
+    headers = {**secret, b"content-type": b"text/csv", b"x-routing-key": b"seen", b"ce-id": b"1"}
+    told: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+    deferring = Deferring(tmp_path / "jobs", Board(loopback=True), lambda *_: None)
+    deferring.accept(Call("POST", INFER, headers, b"{}", time.time(), 0.0), "", told.set_result)
+    assert (await told).status == 202
+    (call,) = (tmp_path / "jobs").glob("*.call")
+    assert b"hidden" not in call.read_bytes()
+    kept = decode(call.read_bytes(), Deferral).headers
+    assert kept == {"content-type": b"text/csv", "x-routing-key": b"seen", "ce-id": b"1"}
+
+
+def deferral(own_id: str = "") -> Deferral:
+    return Deferral(
+        id=own_id or new_id(), owner="", method="POST", path=INFER, headers={}, body=b"{}", accepted_at=time.time()
+    )
+
+
+def test_what_another_worker_finishes_meanwhile_troubles_nobody(tmp_path: Path) -> None:
+    kept = Deferrals(tmp_path)
+    (tmp_path / "gone.call").symlink_to("nowhere")
+    one = deferral()
+    kept.accept(one)
+    assert [claim.deferral.id for claim in kept.claims()] == [one.id]
+
+
+def test_a_disk_that_fails_once_keeps_no_call_for_good(tmp_path: Path) -> None:
+    kept, one = Deferrals(tmp_path), deferral()
+    kept.accept(one)
+    (tmp_path / f"{one.id}.tries").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        list(kept.claims())
+    (tmp_path / f"{one.id}.tries").rmdir()
+    assert [claim.tries for claim in kept.claims()] == [1]
+
+
+def test_replies_that_nobody_removes_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, one = Deferrals(tmp_path), deferral()
+    kept.accept(one)
+    (claim,) = kept.claims()
+    reply = DeferredReply(
+        id=one.id, owner="", status=200, body=b"x" * 100, content_type=b"", headers=b"", accepted_at=0.0, ended_at=0.0
+    )
+    kept.finish(claim, reply)
+    monkeypatch.setattr("penstock.serve.deferrals.MOST_KEPT_BYTES", 100)
+    with pytest.raises(Overloaded):
+        Deferrals(tmp_path).accept(deferral())
+    kept.forget(one.id)
+    Deferrals(tmp_path).accept(deferral())
+
+
+def test_what_a_dead_process_left_is_swept(tmp_path: Path) -> None:
+    kept, one = Deferrals(tmp_path), deferral()
+    kept.accept(one)
+    left = [tmp_path / ".tmp-x.reply-1", tmp_path / f"{new_id()}.tries", tmp_path / f"{new_id()}.reply"]
+    for path in left:
+        path.write_bytes(b"x")
+        os.utime(path, (1.0, 1.0))
+    kept.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {f"{one.id}.call"}
 
 
 def test_without_a_folder_that_lasts_all_is_answered_at_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from penstock.access.files import sync_folder, write_new, write_whole
+from penstock.access.files import TEMPORARY, make_folder, sync_folder, write_new, write_whole
 from penstock.errors import Corrupt, NotFound, Overloaded
 from penstock.records import Record, decode, encode
 
@@ -27,6 +27,10 @@ TRIES = 3
 MOST_WAITING = 10_000
 MOST_BYTES = 1 << 30
 """What may wait; beyond it nothing more is accepted."""
+MOST_KEPT_BYTES = 4 << 30
+"""Of replies that nobody has removed."""
+_COUNT_S = 5.0
+"""How long replies that were counted count."""
 KEEP_S = 86_400.0
 """How long a reply can be fetched, and a call waits for its endpoint at most."""
 _ID_BYTES = 16
@@ -94,8 +98,10 @@ class Deferrals:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._folder = folder
+        self._kept = 0
+        self._counted_at = 0.0
 
     def accept(self, deferral: Deferral) -> None:
         """Have it on the disk.
@@ -104,18 +110,23 @@ class Deferrals:
             Overloaded: Too much waits already.
             OSError: The disk is full, or fails.
         """
-        waiting = list(self._files(".call"))
-        size = sum(entry.stat().st_size for entry in waiting)
+        waiting = self._files(".call")
+        size = sum(found.st_size for _, found in waiting)
         if len(waiting) >= MOST_WAITING or size + len(deferral.body) > MOST_BYTES:
             raise Overloaded("too many accepted requests wait already", "ask again later")
+        if time.monotonic() > self._counted_at + _COUNT_S:
+            self._kept = sum(found.st_size for _, found in self._files(".reply"))
+            self._counted_at = time.monotonic()
+        if self._kept > MOST_KEPT_BYTES:
+            raise Overloaded("too many replies are kept already", "fetch and remove those of before")
         write_new(self._path(deferral.id, "call"), encode(deferral))
         sync_folder(self._folder)
 
     def claims(self) -> Iterator[Claim]:
         """What nobody runs, the oldest first; each is this process's own until it is released or finished."""
-        found = sorted(self._files(".call"), key=lambda entry: (entry.stat().st_mtime_ns, entry.name))
-        for entry in found:
-            claim = self._claim(entry.name.removesuffix(".call"))
+        found = sorted((entry.st_mtime_ns, name) for name, entry in self._files(".call"))
+        for _, name in found:
+            claim = self._claim(name.removesuffix(".call"))
             if claim is not None:
                 yield claim
 
@@ -161,12 +172,12 @@ class Deferrals:
         self._remove(own_id, "call", "tries", "reply")
 
     def sweep(self) -> None:
-        """Remove replies that were kept long enough."""
+        """Remove replies that were kept long enough, and what a process that ended in between left."""
         oldest = time.time() - KEEP_S
-        for entry in self._files(".reply"):
+        for name, found in self._files(".reply", ".tries", begin=TEMPORARY):
             with suppress(FileNotFoundError):
-                if entry.stat().st_mtime < oldest:
-                    os.unlink(entry.path)
+                if found.st_mtime < oldest:
+                    (self._folder / name).unlink()
 
     def put_back(self, claim: Claim) -> None:
         """It could not be run now, through no fault of its own: this try does not count."""
@@ -194,10 +205,19 @@ class Deferrals:
             os.close(descriptor)
             self._remove(own_id, "call", "tries")
             return None
+        except OSError:
+            os.close(descriptor)  # or nobody could claim it before this process ends
+            raise
 
-    def _files(self, suffix: str) -> Iterator[os.DirEntry[str]]:
+    def _files(self, *suffixes: str, begin: str = "") -> list[tuple[str, os.stat_result]]:
+        """Names with these ends, or this beginning, that are still there."""
+        found: list[tuple[str, os.stat_result]] = []
         with os.scandir(self._folder) as entries:
-            yield from [entry for entry in entries if entry.name.endswith(suffix)]
+            for entry in entries:
+                if entry.name.endswith(suffixes) or (begin and entry.name.startswith(begin)):
+                    with suppress(FileNotFoundError):  # other workers finish what they run
+                        found.append((entry.name, entry.stat()))
+        return found
 
     def _path(self, own_id: str, kind: str) -> Path:
         return self._folder / f"{own_id}.{kind}"

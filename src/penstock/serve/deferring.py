@@ -23,14 +23,22 @@ import msgspec
 from penstock.errors import ModelFailed, NotFound, PenstockError
 from penstock.serve.board import Board
 from penstock.serve.deferrals import KEEP_S, TRIES, Claim, Deferral, Deferrals, DeferredReply, new_id
-from penstock.serve.protocol import Call, Reply, refuse
+from penstock.serve.protocol import QUERY, Call, Reply, refuse
 
 PATH = "/jobs/"
 AT_ONCE = 4
 """Runs of one worker at a time."""
 LOOK_S = 1.0
 _SWEEP_S = 60.0
-_SECRET = frozenset({b"authorization", b"cookie", b"prefer"})
+_KEPT = frozenset(
+    {
+        QUERY, b"content-type", b"accept", b"inference-header-content-length",
+        b"x-routing-key", b"x-event-time", b"x-deadline-ms",
+        b"x-request-id", b"x-ms-request-id", b"x-ms-client-request-id",
+    }
+)  # fmt: skip
+_KEPT_BEGIN = (b"ce-", b"x-amzn-sagemaker-")
+"""Headers that dialects read. Any other may be somebody's secret, whatever a gateway calls it, and is not written."""
 _AGAIN = (429, 503)
 _LATER = b"retry-after: 1\r\n"
 _LOG = logging.getLogger("penstock.serve")
@@ -65,7 +73,7 @@ class Deferring:
 
     def accept(self, call: Call, owner: str, answer: Answer) -> None:
         """Acknowledge a call that was found right, once it is on the disk."""
-        headers = {name.decode("latin-1"): value for name, value in call.headers.items() if name not in _SECRET}
+        headers = {name.decode("latin-1"): value for name, value in call.headers.items() if _is_kept(name)}
         deferral = Deferral(
             id=new_id(),
             owner=owner,
@@ -81,24 +89,40 @@ class Deferring:
         """Answer a call below ``/jobs/``.
 
         Raises:
-            NotFound: There is no such job, or it is somebody else's.
-            Forbidden: The token is unknown or expired.
+            NotFound: There is no such path.
         """
         own_id, _, what = call.path.removeprefix(PATH).partition("/")
         if what not in ("", "result"):
             raise NotFound("there is no such path", "ask for a job or its result", code="serve.no_path")
         grant = self._board.grant(call.headers, call.received_at)
-        found = self._deferrals.reply(own_id, grant.subject if grant else "")
-        if call.method == "DELETE" and not what:
+        self._start(self._show(call.method, own_id, grant.subject if grant else "", answer, whole=bool(what)))
+
+    async def _show(self, method: str, own_id: str, owner: str, answer: Answer, *, whole: bool) -> None:
+        try:
+            reply = await asyncio.to_thread(self._found, method, own_id, owner, whole=whole)
+        except PenstockError as error:
+            reply = refuse(error)
+        except OSError as error:
+            _LOG.error("a job cannot be looked at: %s", error)
+            reply = refuse(PenstockError("", code="serve.disk"))
+        answer(reply)
+
+    def _found(self, method: str, own_id: str, owner: str, *, whole: bool) -> Reply:
+        """On a thread: a job's state, or its reply where the whole of it is asked for.
+
+        Raises:
+            NotFound: There is no such job, or it is somebody else's.
+        """
+        found = self._deferrals.reply(own_id, owner)
+        if method == "DELETE" and not whole:
             self._deferrals.forget(own_id)
-            answer(Reply(204))
-        elif call.method not in ("GET", "HEAD"):
+            return Reply(204)
+        if method not in ("GET", "HEAD"):
             raise NotFound("the path takes another method", "use GET or DELETE", code="serve.method")
-        elif what and found is not None:
-            answer(Reply(found.status, found.body, found.content_type, found.headers))
-        else:
-            state = self._deferrals.state(own_id)
-            answer(Reply(202 if what else 200, _words(own_id, state), headers=b"" if found else _LATER))
+        if whole and found is not None:
+            return Reply(found.status, found.body, found.content_type, found.headers)
+        state = self._deferrals.state(own_id)
+        return Reply(202 if whole else 200, _words(own_id, state), headers=b"" if found else _LATER)
 
     async def run(self) -> None:
         """Take what waits, for ever."""
@@ -185,6 +209,10 @@ class Deferring:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _is_kept(name: bytes) -> bool:
+    return name in _KEPT or name.startswith(_KEPT_BEGIN)
 
 
 def _tell(told: asyncio.Future[Reply], reply: Reply) -> None:
