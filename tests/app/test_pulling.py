@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from oci_for_tests import SmallHandler, SmallRegistry, add_version, digest_of, home_with_a_version
-from penstock.app import pulling
+from penstock.app import pulling, pushing
 from penstock.app.app import App
 from penstock.app.identities import give_token
 from penstock.app.opening import open_app
@@ -209,7 +209,7 @@ def test_a_killed_pull_is_ended_by_the_next(
 
     there = f"oci://{registry.place}/r:1"
     with monkeypatch.context() as patched:
-        patched.setattr(pulling, "_record", die)
+        patched.setattr(pulling, "record_transfer", die)
         with pytest.raises(KeyboardInterrupt):
             pull(theirs, there, trust=key_of(ours))
     assert theirs.registry.events(kind="package.pulled") == []
@@ -238,6 +238,24 @@ def test_a_killed_push_names_nothing_and_repeats_nothing(ours: App, monkeypatch:
         small.asked.clear()
         made = push(ours, "linear@1", f"oci://{small.place}/r")
         assert (made.moved, small.methods("uploads").count("PUT")) == (2, 3), "two files and the configuration"
+        assert len(ours.registry.events(kind="package.pushed")) == events + 1
+
+
+def test_a_push_that_was_killed_before_its_event_is_on_record_after_the_next(
+    ours: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with SmallRegistry() as small:
+        there = f"oci://{small.place}/r:1"
+        with monkeypatch.context() as patched:
+            patched.setattr(pushing, "record_transfer", die)
+            with pytest.raises(KeyboardInterrupt):
+                push(ours, "linear@1", there)
+        assert not push(ours, "linear@1", there, dry_run=True).news
+        events = len(ours.registry.events(kind="package.pushed"))
+        assert not push(ours, "linear@1", there).news
         assert len(ours.registry.events(kind="package.pushed")) == events + 1
 
 

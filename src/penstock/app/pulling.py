@@ -15,7 +15,7 @@ from typing import NamedTuple
 from penstock.access.identities import require
 from penstock.access.permissions import ADMIN, PACKAGE
 from penstock.app.app import App
-from penstock.app.transferring import Step, TransferPace, Transferred, open_repository
+from penstock.app.transferring import Step, TransferPace, Transferred, open_repository, record_transfer
 from penstock.errors import InvalidInput, NotReady, Untrusted
 from penstock.packages.digests import hex_of
 from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
@@ -23,7 +23,7 @@ from penstock.packages.publickey import VerifyingKey, load_public_key
 from penstock.packages.read import Package, open_package
 from penstock.packages.signature import MAX_SIGNATURE_BYTES, UNKNOWN_SIGNER, signed_digests
 from penstock.packages.tree import read_bytes
-from penstock.records import KeyRecord, Transfer, Version, encode
+from penstock.records import KeyRecord, Version
 from penstock.registry.bootstrap import PACKAGES, write_trusted
 from penstock.registry.modelpack import Layer, ModelPack, unpack
 from penstock.registry.oci import OciRepository
@@ -99,7 +99,7 @@ def pull(
             moved = list(artifact.layers)
     news = bool(moved)
     if known is not None and not dry_run:
-        _record(app, known, str(reference._replace(digest="")), artifact.digest)
+        record_transfer(app, "package.pulled", known, str(reference._replace(digest="")), artifact.digest)
     return Transferred(
         ref=known.ref if known else "",
         digest=digest,
@@ -194,14 +194,3 @@ def _register(app: App, package: Package) -> Version:
     subject = f"model/{manifest.name}"
     app.registry.append("version.registered", subject, version, by=app.identity, expect=state.generation(subject))
     return version
-
-
-def _record(app: App, version: Version, place: str, artifact: str) -> None:
-    """Say where it came from, once for each place."""
-    record = Transfer(
-        model=version.model, version=version.version, digest=version.digest, place=place, artifact=artifact
-    )
-    subject = f"transfer/{version.model}"
-    body = encode(record).decode()
-    if not any(event.body == body for event in app.registry.events(kind="package.pulled", subject=subject)):
-        app.registry.append("package.pulled", subject, record, by=app.identity)

@@ -10,9 +10,8 @@ from pathlib import Path
 from penstock.access.identities import require
 from penstock.access.permissions import PACKAGE
 from penstock.app.app import App
-from penstock.app.transferring import Step, TransferPace, Transferred, open_repository
+from penstock.app.transferring import Step, TransferPace, Transferred, open_repository, record_transfer
 from penstock.errors import Conflict, InvalidInput
-from penstock.records import Transfer
 from penstock.registry.modelpack import Layer, ModelPack, pack
 from penstock.registry.oci import OciRepository, blob_of_bytes, blob_of_file
 from penstock.registry.oci_reference import OciReference, parse_reference
@@ -67,14 +66,8 @@ def push(
         moved = [layer for layer in artifact.layers if not repository.has_blob(layer.digest)]
     else:
         moved = _send(repository, artifact, folder, target, on_step)
-        record = Transfer(
-            model=version.model,
-            version=version.version,
-            digest=version.digest,
-            place=str(target),
-            artifact=artifact.digest,
-        )
-        app.registry.append("package.pushed", f"transfer/{version.model}", record, by=app.identity)
+    if not dry_run:
+        record_transfer(app, "package.pushed", version, str(target), artifact.digest)
     return Transferred(
         ref=version.ref,
         digest=version.digest,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from penstock.app.app import App
+from penstock.records import Transfer, Version, encode
 from penstock.registry.oci import OciRepository
 from penstock.registry.oci_login import find_login
 from penstock.registry.oci_reference import OciReference
@@ -65,6 +67,24 @@ class TransferPace:
         if now >= self._next:
             self._told(f"{self._what}: {done / _MIB:,.0f} of {self._size / _MIB:,.0f} MiB")
             self._next = now + _PATIENCE_S
+
+
+def record_transfer(app: App, kind: str, version: Version, place: str, artifact: str) -> None:
+    """Say that a version went over, once for each place and artifact: also where a kill came before its event.
+
+    Args:
+        app: Who moved it.
+        kind: ``package.pushed`` or ``package.pulled``.
+        version: What went over.
+        place: Where the artifact is, by its tag.
+        artifact: Digest of its manifest.
+    """
+    record = Transfer(
+        model=version.model, version=version.version, digest=version.digest, place=place, artifact=artifact
+    )
+    subject, body = f"transfer/{version.model}", encode(record).decode()
+    if not any(event.body == body for event in app.registry.events(kind=kind, subject=subject)):
+        app.registry.append(kind, subject, record, by=app.identity)
 
 
 def open_repository(

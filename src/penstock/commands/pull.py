@@ -45,4 +45,4 @@ def _print(made: Transferred, *, dry_run: bool) -> None:
     out.print(f"  package  {made.digest}")
     out.print(f"  artifact {made.artifact}")
     if made.news and not dry_run:
-        out.print(f"  next: penstock check {made.ref}")
+        out.print(f"  next: penstock check {made.ref} --data FILE")
