@@ -118,6 +118,13 @@ def test_no_operation_answers_whoever_sends_no_token(guarded: Guarded) -> None:
     assert guarded.plane.ask("POST", "/v2/models/linear/infer", ROWS, token).status == 200
 
 
+@pytest.mark.parametrize("line", ["POST /v1/embeddings", "POST /openai/v1/embeddings"])
+def test_no_body_is_read_to_find_out_what_somebody_unknown_wants(guarded: Guarded, line: str) -> None:
+    assert asked(guarded.plane, {"ask": line, "text": "{"}).status == 401
+    token = {"Authorization": f"Bearer {TOKEN}"}
+    assert asked(guarded.plane, {"ask": line, "text": "{", "headers": token}).status == 400
+
+
 def test_every_operation_was_asked_for(guarded: Guarded) -> None:
     lines = [case["ask"].partition("?")[0].partition(" ") for case in cases()]
     operations = [one.match(method, path) for one in guarded.protocols for method, _, path in lines]

@@ -12,10 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from archives_for_tests import FUNCTION, archive
 from dataplane_for_tests import Answered, DataPlane, route, until
 from packages_for_tests import flights_like, linear_answers, linear_package, slow_package
+from penstock.errors import Conflict
 from penstock.packages.keys import load_or_create_package_key
 from penstock.packages.publickey import PUBLIC
+from penstock.records import Snapshot, encode
+from penstock.serve.enlisting import ARCHIVES, Enlisting, EnlistingTerms
+from penstock.serve.protocol import Enlist
+from penstock.serve.snapshots import FILE, write_whole
 
 MANY = {"SAGEMAKER_MULTI_MODEL": "true"}
 ROWS = [[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, -1.0]]
@@ -248,6 +254,17 @@ def test_it_takes_a_permission_and_a_signature_and_outlives_a_restart(tmp_path: 
         assert plane.enlist("mine", "p").json["code"] == "packages.untrusted", "nobody signed it"
     finally:
         plane.stop()
+
+
+async def test_nothing_is_made_of_an_archive_whose_name_is_taken(tmp_path: Path) -> None:
+    archive(tmp_path / "models" / "echo.mar", FUNCTION)
+    run = tmp_path / "run"
+    run.mkdir()
+    write_whole(run / FILE, encode(Snapshot(number=1, routes=(route("echo", "sha256:" + "0" * 64),))))
+    enlisting = Enlisting(run, EnlistingTerms(models=(str(tmp_path / "models"),), released=False))
+    with pytest.raises(Conflict):
+        await enlisting.enlist(enlisting.plan(Enlist("", "echo.mar")))
+    assert not (run / ARCHIVES).exists()
 
 
 def test_where_releases_come_from_a_control_plane_nobody_else_may_add(tmp_path: Path) -> None:

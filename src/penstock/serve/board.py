@@ -159,6 +159,15 @@ class Board:
             raise NotReady("the endpoint is still loading", "ask again in a moment")
         raise unknown_endpoint()
 
+    def admit(self, headers: Mapping[bytes, bytes], now: float) -> None:
+        """Look at who asks before a byte of the body says for which endpoint.
+
+        Raises:
+            Forbidden: Nothing is public here, and the token is none.
+        """
+        if not (self.may_be_public and self._public) and self.grant(headers, now) is None:
+            raise unauthenticated()
+
     def authorize(self, endpoint: ServedEndpoint, headers: Mapping[bytes, bytes], now: float) -> str:
         """Who asks, where they may; empty for nobody in particular on a public route.
 

@@ -147,13 +147,14 @@ class Enlisting:
             DeadlineExceeded: It took too long.
         """
         wanted = await asyncio.to_thread(self._admit, wanted)
-        number = self._change(lambda snapshot: self._with(snapshot, wanted))
+        # Another worker may hold the lock while it removes a package.
+        number = await asyncio.to_thread(self._change, lambda snapshot: self._with(snapshot, wanted))
         try:
             await self._everywhere(number, wanted.digest)
         except BaseException:
             # Somebody may have dismissed it meanwhile.
             with suppress(NotFound):
-                back = self._change(lambda snapshot: _without(snapshot, wanted.endpoint))
+                back = await asyncio.to_thread(self._change, lambda snapshot: _without(snapshot, wanted.endpoint))
                 # Until all have gone back, a second try could meet what is said of the first one.
                 await self._gone(back)
                 await asyncio.to_thread(self._tidy, wanted.digest)
@@ -177,7 +178,7 @@ class Enlisting:
             )
             return after
 
-        number = self._change(without)
+        number = await asyncio.to_thread(self._change, without)
         if not await self._gone(number):
             raise DeadlineExceeded("not every worker has done it yet", "they go on; look at the list")
         for digest in digests:
@@ -206,23 +207,30 @@ class Enlisting:
 
     def _admit(self, wanted: Enlistment) -> Enlistment:
         """On a thread: everything that can be known before a worker loads it."""
-        if not wanted.digest:
+        self._with(self._snapshot(), wanted)  # or a package would be made of an archive for nothing
+        archive = not wanted.digest
+        if archive:
             made = _reader(wanted.folder).make(wanted.folder, self._run / ARCHIVES)
             wanted = wanted._replace(folder=made.folder, digest=made.digest)
         package = open_package(wanted.folder, keys=self._terms.keys, digest=wanted.digest)
         try:
             Needs(self._run / "needs").admit(package, wanted.digest)
         except NotReady as error:
+            if archive:
+                self._tidy(wanted.digest)
             raise NotReady(error.message, error.hint, code=MEMORY) from error
         return wanted
+
+    def _snapshot(self) -> Snapshot:
+        try:
+            return decode((self._run / FILE).read_bytes(), Snapshot)
+        except (OSError, Corrupt):
+            return Snapshot(number=0)
 
     def _change(self, change: Callable[[Snapshot], Snapshot]) -> int:
         """Write another snapshot; its number."""
         with locked(self._run / LOCK):
-            try:
-                before = decode((self._run / FILE).read_bytes(), Snapshot)
-            except (OSError, Corrupt):
-                before = Snapshot(number=0)
+            before = self._snapshot()
             after = change(before)
             if after.routes == before.routes:
                 return before.number
@@ -258,7 +266,7 @@ class Enlisting:
     def _tidy(self, digest: str) -> None:
         """Remove a package that was made of an archive and that no endpoint has any more."""
         with locked(self._run / LOCK):
-            if digest not in decode((self._run / FILE).read_bytes(), Snapshot).packages:
+            if digest not in self._snapshot().packages:
                 shutil.rmtree(self._run / ARCHIVES / hex_of(digest), ignore_errors=True)
 
     async def _everywhere(self, number: int, digest: str) -> None:

@@ -214,6 +214,8 @@ class Flow:
             owner: Who asks, where that was found out before.
         """
         protocol, operation = way
+        if not operation.endpoint and owner is None:
+            self.board.admit(call.headers, call.received_at)
         endpoint = self.board.endpoint(operation.endpoint or protocol.named(call))
         visit = kind(self.desk, self._ids.new(), call=call, endpoint=endpoint, answer=answer)
         visit.protocol = protocol
