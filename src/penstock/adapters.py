@@ -35,6 +35,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
         "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
         "python": Adapter("penstock.build.formats.python:PythonFormat", "platform"),
+        "mlflow": Adapter("penstock.build.formats.mlflow:MlflowFormat", "platform"),
     },
     "engine": {
         "onnxruntime": Adapter("penstock.runtime.engines.onnxruntime:OnnxRuntimeEngine"),

@@ -73,6 +73,20 @@ class Churn:
     archive_source(found, path)
 
 
+def write_mlflow(path: Path) -> None:
+    """As MLflow lays scikit-learn's models out."""
+    folder = path.parent / "logged"
+    folder.mkdir()
+    joblib.dump(LogisticRegression().fit(ROWS, TRUTH), folder / "model.pkl")
+    (folder / "MLmodel").write_text(
+        "flavors:\n  python_function:\n    loader_module: mlflow.sklearn\n    model_path: model.pkl\n"
+        "  sklearn:\n    pickled_model: model.pkl\n    serialization_format: cloudpickle\nmlflow_version: 3.17.2\n"
+    )
+    found = find_source(folder)
+    assert found is not None
+    archive_source(found, path)
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "sklearn": write_sklearn,
     "skops": write_skops,
@@ -81,12 +95,14 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "onnx": write_onnx,
     "huggingface": write_huggingface,
     "python": write_python,
+    "mlflow": write_mlflow,
 }
 ENCODERS = {"huggingface"}
 """Of texts: tests/runtime/test_encoder.py packages one and asks it."""
 CODE = {"python"}
 """Nothing of it is anything but code: the audit says so, and it stays Python."""
 EXPECTED = {
+    "mlflow": LogisticRegression().fit(ROWS, TRUTH),
     "python": LogisticRegression().fit(ROWS, TRUTH),
     "sklearn": LogisticRegression().fit(ROWS, TRUTH),
     "skops": LogisticRegression().fit(ROWS, TRUTH),

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from penstock.access.identities import require
 from penstock.access.permissions import PACKAGE
 from penstock.app.app import App
 from penstock.app.tables import keep_table
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest, Table
+from penstock.build.sources import find_source
 from penstock.errors import InvalidInput
 from penstock.packages.read import Package, open_package
 from penstock.records import Dataset, Manifest, Scalar, Version
@@ -66,7 +69,7 @@ def package(
         Conflict: Somebody else registered a version meanwhile.
     """
     require(app.identity, PACKAGE)
-    if "validation" not in request.tables:
+    if "validation" not in request.tables and (request.tables or not _brings_rows(request.model)):
         raise InvalidInput("there are no validation rows", "give --data validation=FILE", where="data")
     kept = {
         role: keep_table(table, home=app.home, name=request.name, role=role) for role, table in request.tables.items()
@@ -78,9 +81,9 @@ def package(
             BuildRequest(
                 name=request.name,
                 out=Path(scratch),
-                data=kept["validation"][0].drop(columns=_apart(request, kept["validation"][0].columns.tolist())),
-                labels=request.label,
-                time=request.time,
+                data=_rows(request, kept["validation"][0]) if kept else None,
+                labels=request.label if kept else "",
+                time=request.time if kept else "",
                 key=app.package_key,
                 datasets=datasets,
                 parameters=request.parameters | {"label": request.label, "time": request.time, "group": request.group},
@@ -94,6 +97,17 @@ def package(
             return _version(app, built, request, number=0), built.manifest
         on_step("keeping and registering it")
         return _register(app, built, request, datasets), built.manifest
+
+
+def _brings_rows(model: object) -> bool:
+    """A folder of MLflow's may hold an example; the gate needs data of its own all the same."""
+    source = find_source(model) if isinstance(model, Path) else None
+    return source is not None and not source.named_code
+
+
+def _rows(request: PackageRequest, frame: pd.DataFrame) -> pd.DataFrame:
+    """What the model may see."""
+    return frame.drop(columns=_apart(request, frame.columns.tolist()))
 
 
 def _apart(request: PackageRequest, columns: list[str]) -> list[str]:

@@ -28,6 +28,7 @@ from penstock.build.lock import NAME as LOCK
 from penstock.build.lock import lock
 from penstock.build.profile import measure
 from penstock.build.request import BuildRequest
+from penstock.build.requirements import differences
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
 from penstock.build.sources import Source, archive_source, find_source
@@ -39,6 +40,7 @@ from penstock.packages.manifest import FORMAT, MANIFEST
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
 from penstock.packages.tree import read_bytes, scan
 from penstock.records import FileEntry, Manifest, encode
+from penstock.runtime.environments import parse
 from penstock.runtime.imports import Traced
 from penstock.runtime.limits import Quota
 from penstock.runtime.sandbox import run_task
@@ -47,6 +49,7 @@ ENTRY = "penstock.build.examine:examine"
 TRACE = "penstock.runtime.imports:trace"
 COMPILED = "model/model.onnx"
 ORIGINAL = "model/original"
+REQUIREMENTS = "requirements.txt"
 PROFILE = "profile.json"
 PARITY = "parity.json"
 MAX_GRAPH_BYTES = 2 << 30
@@ -232,6 +235,10 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
     files = {name: FileEntry(sha256=sha256_file(folder / name), size=size) for name, size in scan(folder).items()}
     compiled = examined.engine == "onnxruntime"
     notes = {"code_allowed": ", ".join(examined.code)} if examined.code else {}
+    if f"{ORIGINAL}/{REQUIREMENTS}" in files:
+        text = read_bytes(folder, f"{ORIGINAL}/{REQUIREMENTS}", limit=1 << 20).decode(errors="replace")
+        other = differences(text, parse((folder / LOCK).read_text()))
+        notes |= {"requirements_differ": "; ".join(other[:40])} if other else {}
     if examined.refused:
         notes["refused"] = f"{'; '.join(examined.refused)}; {_BEYOND if compiled else _ALIKE}"
     if missing:

@@ -15,9 +15,20 @@ from penstock.records import Manifest
 
 
 def run(
-    model: Annotated[Path, typer.Argument(help="The trained model: joblib, pickle, skops, ONNX, a native booster.")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="The trained model: joblib, pickle, skops, ONNX, a booster's file, FILE.py:Class or a folder with"
+            " model.py, mlflow:FOLDER."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="The model's name in the registry.")],
-    data: Annotated[list[str], typer.Option(help="One file, or train=F validation=F test=F (CSV or Parquet).")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="One file, or train=F validation=F test=F (CSV or Parquet); MLflow's folders may do without."
+        ),
+    ] = [],  # noqa: B006
     label: Annotated[str, typer.Option(help="The column that holds the truth; an encoder has none.")] = "",
     time: Annotated[str, typer.Option(help="Column that says when; tests then respect whole days.")] = "",
     group: Annotated[str, typer.Option(help="Column that says who; tests then respect whole groups.")] = "",
@@ -33,9 +44,11 @@ def run(
     """Open the model in the sandbox, compile it, prove parity, lock, sign and register it.
 
     Example: penstock package model.joblib --name churn --data validation.parquet --label churned
+
+    A class of your own: penstock package my_model.py:Churn --name churn --data rows.csv --label churned
     """
     with answering(json=json):
-        tables = parse_sources(data)
+        tables = parse_sources(data) if data else {}
         request = PackageRequest(
             name=name,
             model=model,
@@ -71,6 +84,8 @@ def _tell(ref: str, digest: str, manifest: Manifest) -> None:
         )
     elif parity is not None:
         out.print(f"  runs as Python in the sandbox: {parity.reason}")
+    if "requirements_differ" in manifest.source:
+        out.print(f"  note: its requirements.txt asks for {manifest.source['requirements_differ']}")
     if "refused" in manifest.source:
         out.print(f"  note: {manifest.source['refused']}")
     out.print(f"  next: penstock check {ref}")

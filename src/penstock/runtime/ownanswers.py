@@ -77,8 +77,11 @@ def of_rows(array: Array, rows: int) -> Array:
 
 def labels_of(values: Array) -> Array:
     """Class labels as INT64 where they are whole numbers or booleans, else as text."""
-    whole = values.dtype.kind == "f" and bool(np.all(np.isfinite(values)) and np.all(values == np.round(values)))
-    if values.dtype.kind in "iub" or whole:
+    if values.dtype.kind == "f":
+        numbers = values.astype(np.float64)
+        if np.all(np.isfinite(numbers) & (numbers == np.round(numbers))):
+            return numbers.astype(np.int64)
+    if values.dtype.kind in "iub":
         return values.astype(np.int64)
     return values.astype(str).astype(object)
 
