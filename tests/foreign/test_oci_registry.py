@@ -48,7 +48,7 @@ def skopeo(*words: str) -> bytes:
 
 def test_another_home_pulls_what_this_one_pushed(registry: str, tmp_path: Path) -> None:
     ours, theirs = home_with_a_version(tmp_path / "ours"), open_app(tmp_path / "theirs")
-    there = f"oci://{registry}/team/linear"
+    there = f"oci://{registry}/another/linear"
     pushed = push(ours, "linear@1", there)
     assert (pushed.ref, pushed.place, pushed.news) == ("linear@1", f"{there}:1", True)
     assert pushed.moved == pushed.files == 4
