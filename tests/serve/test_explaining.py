@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from dataplane_for_tests import Answered, DataPlane, route, until, v2
 from packages_for_tests import echo_package, flights_answers, linear_answers, linear_package, slow_package, wide_package
 from penstock.packages.read import open_package
-from penstock.serve.explaining import MOST_ROWS, PART_ROWS
+from penstock.serve.explaining import AT_ONCE, MOST_ROWS, PART_ROWS
 from penstock.statistics.shapley import MOST_MIXTURES
 
 ROW = [[1.0, -2.0, 3.0, 0.5]]
@@ -213,6 +214,16 @@ def test_many_features_are_sampled_in_parts(regressions: DataPlane) -> None:
 def test_a_deadline_ends_it(slow: DataPlane) -> None:
     late = slow.ask("POST", "/v1/models/slow:explain", json.dumps({"instances": ROW * 16}), {"X-Deadline-Ms": "40"})
     assert late.status == 504, late.body
+
+
+def test_only_some_are_explained_at_once(slow: DataPlane) -> None:
+    rows = [[float(at), 0.0, 1.0, 2.0] for at in range(MOST_ROWS)]
+    with ThreadPoolExecutor(3 * AT_ONCE) as threads:
+        asked = [threads.submit(explained, slow, "slow", rows) for _ in range(3 * AT_ONCE)]
+        answers = [one.result() for one in asked]
+    assert any(b"too many explanations" in answer.body for answer in answers)
+    assert {answer.status for answer in answers} <= {200, 503, 504}
+    assert explained(slow, "slow", rows[:1]).status == 200, "the places are free again"
 
 
 def test_whoever_goes_is_explained_nothing_more(slow: DataPlane) -> None:

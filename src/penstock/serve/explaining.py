@@ -16,7 +16,7 @@ from time import perf_counter
 
 import numpy as np
 
-from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError
+from penstock.errors import Fault, InvalidInput, ModelFailed, Overloaded, PenstockError
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.features import Features, Quantity, features_of, quantity_of
 from penstock.serve.lane import Job, Result
@@ -28,6 +28,8 @@ from penstock.tensors import Arrays, Floats
 
 MOST_ROWS = 16
 """Rows of one request: each takes up to `penstock.statistics.shapley.MOST_MIXTURES` rows of the model's time."""
+AT_ONCE = 4
+"""Explanations of one worker: each has a part in the queue, before which others wait."""
 PART_ROWS = 256
 PART_S = 0.01
 """Rows of one part, and how long a run of it may be expected to take: so long, or half as long again as one row."""
@@ -64,6 +66,9 @@ class Explaining(Visit):
         self._features = features_of(model.manifest.signature)
         if not model.background:
             raise PenstockError("the package has no rows to explain against", "predict", code="serve.unsupported")
+        if self._desk.explaining >= AT_ONCE:
+            raise Overloaded("too many explanations are under way", "ask again in a second")
+        self._desk.explaining += 1
         model.hold()
         self._held = model
 
@@ -96,6 +101,7 @@ class Explaining(Visit):
         self._desk.in_flight -= 1
         if self._held is not None:
             self._held.let_go()
+            self._desk.explaining -= 1
         code = "ok"
         try:
             if isinstance(result, PenstockError):

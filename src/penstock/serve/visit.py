@@ -36,16 +36,18 @@ class Desk:
         recorder: Takes exchanges.
         meters: Takes counts.
         in_flight: Visits begun and not yet answered.
+        explaining: Those of them that are explanations.
         regions: Shared memory of callers on this machine; None takes none.
         poll: Keeps the event loop awake; None lets it sleep.
     """
 
-    __slots__ = ("in_flight", "meters", "poll", "recorder", "regions")
+    __slots__ = ("explaining", "in_flight", "meters", "poll", "recorder", "regions")
 
     def __init__(self, recorder: Recorder, meters: Meters, poll: BusyPoll | None = None) -> None:
         self.recorder = recorder
         self.meters = meters
         self.in_flight = 0
+        self.explaining = 0
         self.regions: Regions | None = None
         self.poll = poll
 
