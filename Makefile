@@ -37,8 +37,8 @@ demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
 # Tests start hundreds of processes: none of them should compile everything again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev $(FOREIGN:%=.venv/%/ready) ## every test
-	$(BIN)/pytest -n 2 -m "not serial"
-	$(BIN)/pytest -m serial --durations 15
+	$(BIN)/pytest -n 2 -m "not serial" --junit-xml build/tests.xml
+	$(BIN)/pytest -m serial --durations 15 --junit-xml build/tests-serial.xml
 
 check: .venv/dev ## format, lint, types, layers, names
 	$(BIN)/ruff format --check src tests bench

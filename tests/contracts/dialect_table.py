@@ -1,6 +1,7 @@
 """Writes docs/dialects.md: dialect by feature, from the protocol table and the tests that passed just now.
 
-    python tests/contracts/dialect_table.py            (the environments of foreign clients must be there: make test)
+    python tests/contracts/dialect_table.py build/tests.xml build/tests-serial.xml      (what `make test` wrote)
+    python tests/contracts/dialect_table.py                                             (runs the tests itself)
 
 A case's feature is the verb that the dialect itself finds in its request line. A cell says how many cases passed; a
 feature with a case that failed is written in bold. A foreign test names what it drives in its constant ``DRIVES``:
@@ -56,9 +57,9 @@ cases passed. "refused" counts bad requests, each answered with the dialect's ow
 """
 
 
-def main() -> int:
-    """Run the tests and write the page; 1 where one of them failed."""
-    passed, failed = _run()
+def main(reports: list[Path]) -> int:
+    """Write the page; 1 where one of the tests failed."""
+    passed, failed = _read(reports) if reports else _run()
     lines = [f"| dialect | {' | '.join(FEATURES)} | refused | clients |", "|---" * (len(FEATURES) + 3) + "|"]
     lines += [_row(name, passed, failed) for name in TABLE["protocol"]]
     grpc = [f"| {name} | {_clients(name, passed)} |" for name in TABLE["service"]]
@@ -75,7 +76,13 @@ def _run() -> tuple[set[str], set[str]]:
         command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}"]
         chosen = [HERE / "test_dialects.py", HERE / "test_matrix_v2.py", ROOT / "tests" / "foreign"]
         subprocess.run([*command, *map(str, chosen)], cwd=ROOT, check=False)
-        passed, failed = set(), set()
+        return _read([report])
+
+
+def _read(reports: list[Path]) -> tuple[set[str], set[str]]:
+    passed: set[str] = set()
+    failed: set[str] = set()
+    for report in reports:
         for case in ElementTree.parse(report).iter("testcase"):
             name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
             kinds = {child.tag for child in case}
@@ -83,7 +90,7 @@ def _run() -> tuple[set[str], set[str]]:
                 failed.add(name)
             elif "skipped" not in kinds:
                 passed.add(name)
-        return passed, failed
+    return passed, failed
 
 
 def _row(name: str, passed: set[str], failed: set[str]) -> str:
@@ -130,4 +137,4 @@ def _clients(name: str, passed: set[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main([Path(word) for word in sys.argv[1:]]))
