@@ -31,7 +31,7 @@ from penstock.build.request import BuildRequest
 from penstock.build.requirements import differences
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
-from penstock.build.sources import Source, archive_source, find_source
+from penstock.build.sources import ModelSource, archive_source, find_source
 from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.digests import sha256_bytes, sha256_file
@@ -126,7 +126,7 @@ def _workplace(out: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _model_file(model: object, source: Source | None, place: Path) -> Path:
+def _model_file(model: object, source: ModelSource | None, place: Path) -> Path:
     """The model as a file of our own: what is examined is what is packaged."""
     file = place / "given" / "model"
     if source is not None:

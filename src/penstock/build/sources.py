@@ -28,7 +28,7 @@ _SCHEME = "mlflow:"
 _LEFT_OUT = frozenset({"__pycache__", "node_modules"})
 
 
-class Source(NamedTuple):
+class ModelSource(NamedTuple):
     """Where a model's files are.
 
     Attributes:
@@ -47,7 +47,7 @@ class Source(NamedTuple):
         return bool(self.entry)
 
 
-def find_source(model: Path) -> Source | None:
+def find_source(model: Path) -> ModelSource | None:
     """What a person meant; None for any other file or folder.
 
     Raises:
@@ -59,9 +59,9 @@ def find_source(model: Path) -> Source | None:
         folder = Path(text.removeprefix(_SCHEME))
         if not (folder / MLMODEL).is_file():
             raise NotFound(f"there is no {MLMODEL} in that folder", "give the folder that MLflow logged")
-        return Source(folder, "", "")
+        return ModelSource(folder, "", "")
     if model.is_dir() and (model / MLMODEL).is_file():
-        return Source(model, "", "")
+        return ModelSource(model, "", "")
     if model.exists():
         return _source(model, "import {} as source\n")
     name, _, kind = text.rpartition(":")
@@ -75,18 +75,18 @@ def find_source(model: Path) -> Source | None:
     return source
 
 
-def _source(place: Path, entry: str) -> Source | None:
+def _source(place: Path, entry: str) -> ModelSource | None:
     """Of a file of Python, or of a folder with `MAIN`; None of anything else."""
     if place.is_dir():
-        return Source(place, "", entry.format(_module(MAIN))) if (place / MAIN).is_file() else None
-    return Source(place.parent, place.name, entry.format(_module(place.name))) if _is_python(place) else None
+        return ModelSource(place, "", entry.format(_module(MAIN))) if (place / MAIN).is_file() else None
+    return ModelSource(place.parent, place.name, entry.format(_module(place.name))) if _is_python(place) else None
 
 
 def _is_python(place: Path) -> bool:
     return place.suffix == ".py" and place.is_file()
 
 
-def archive_source(source: Source, place: Path) -> None:
+def archive_source(source: ModelSource, place: Path) -> None:
     """Put a source's files into one archive; equal files make equal archives.
 
     Raises:
