@@ -159,7 +159,7 @@ def compared(case: dict, answer: object) -> None:
         assert values.tolist() == wanted.tolist()
 
 
-@pytest.mark.parametrize("name", [name for name in DIALECTS if name != "v2"])
+@pytest.mark.parametrize("name", list(DIALECTS))
 def test_in_events(planes: dict[str, DataPlane], name: str) -> None:
     case = first(name)
     method, _, path = case["ask"].partition(" ")
@@ -171,7 +171,7 @@ def test_in_events(planes: dict[str, DataPlane], name: str) -> None:
     compared(case, json.loads("\n".join(line.removeprefix("data: ") for line in event.split("\n"))))
 
 
-@pytest.mark.parametrize("name", [name for name in DIALECTS if name != "v2"])
+@pytest.mark.parametrize("name", list(DIALECTS))
 def test_later(planes: dict[str, DataPlane], name: str) -> None:
     case = first(name)
     headers = {**case.get("headers", {}), "Prefer": "respond-async"}
@@ -186,8 +186,6 @@ def test_later(planes: dict[str, DataPlane], name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(TABLE["protocol"]))
 def test_each_is_described_and_refuses_enough(name: str) -> None:
-    if name == "v2":
-        pytest.skip("V2 has its matrix of its own: test_matrix_v2.py")
     dialect = DIALECTS[name]
     assert any("rows" in case for case in dialect["good"]), "some request must answer a model's values"
     assert len(dialect["bad"]) >= ENOUGH_BAD
