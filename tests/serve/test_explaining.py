@@ -252,7 +252,7 @@ def test_a_switch_in_the_middle_ends_no_explanation(slow: DataPlane) -> None:
     """The old model stays open for as long as one of its explanations goes on, and is closed then."""
     old, new = slow.packages
     heard: list[Answered] = []
-    asking = threading.Thread(target=lambda: heard.append(explained(slow, "slow", ROW * 6)))
+    asking = threading.Thread(target=lambda: heard.append(explained(slow, "slow", ROW * MOST_ROWS)))
     before = runs(slow)
     asking.start()
     until(lambda: runs(slow) > before)
