@@ -33,6 +33,8 @@ DIFFERENCES = json.loads((HERE / "torchserve_differences.json").read_text())
 DRIVES = {"torchserve": "beside TorchServe itself"}
 pytestmark = [
     pytest.mark.foreign,
+    # Each request meets what those before it have left behind.
+    pytest.mark.serial,
     pytest.mark.skipif(not (BIN / "torchserve").exists(), reason="`make bench-all` sets TorchServe's environment up"),
     pytest.mark.skipif(shutil.which("java") is None, reason="TorchServe needs Java: apt-get install openjdk-17-jre"),
 ]
