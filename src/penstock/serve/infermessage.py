@@ -18,7 +18,7 @@ from penstock.errors import InvalidInput
 from penstock.serve.inferhints import SPAN, Parameters, Rest, Wanted, span_of, with_hints
 from penstock.serve.protocol import Prediction, Request, SharedInput
 from penstock.serve.protos.messages import message
-from penstock.serve.tensordata import BF16, from_raw, shaped, to_raw
+from penstock.serve.tensordata import BF16, DATATYPES, from_raw, shaped, to_raw
 from penstock.tensors import DTYPES, Array, Arrays, Signature
 
 RAW = "\0raw"
@@ -36,7 +36,6 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 _LIMITS = {name: np.iinfo(DTYPES[name].name) for name in _CONTENTS if DTYPES[name].kind in "iu"}
-_DATATYPES = {dtype.str: name for name, dtype in DTYPES.items()}
 
 
 class _Parameter(Protocol):
@@ -164,9 +163,9 @@ def write_response(request: Request, prediction: Prediction) -> bytes:
         model_name=prediction.endpoint, model_version=prediction.version, id=request.client_id or prediction.id
     )
     answer.parameters["prediction_id"].string_param = prediction.id
-    raw = RAW in request.binary or any(_DATATYPES[array.dtype.str] not in _CONTENTS for array in outputs.values())
+    raw = RAW in request.binary or any(DATATYPES[array.dtype.str] not in _CONTENTS for array in outputs.values())
     for name, array in outputs.items():
-        datatype = _DATATYPES[array.dtype.str]
+        datatype = DATATYPES[array.dtype.str]
         tensor = answer.outputs.add(name=name, datatype=datatype, shape=array.shape)
         span = request.placed.get(name)
         if span is not None:

@@ -10,7 +10,6 @@ base64, as TensorFlow Serving writes it. Source: TensorFlow Serving's ``api_rest
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from penstock.serve.cloudevents import EventBody, answered, read_event
 from penstock.serve.instances import Instances
 from penstock.serve.protocol import Call, Explanation, Manner, Prediction, Reply, Request
 from penstock.serve.rowvalues import B64
+from penstock.serve.tensordata import with_tokens
 from penstock.tensors import Array, Signature
 
 _encode = msgspec.json.Encoder().encode
@@ -86,7 +86,7 @@ class PredictBody:
 def written(body: object, *, nan_tokens: bool) -> bytes:
     """JSON, with what it has no numbers for as null or as tokens."""
     if nan_tokens:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return with_tokens(body)
     return _encode(body)
 
 

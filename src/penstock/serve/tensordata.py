@@ -9,6 +9,7 @@ path. A missing value is JSON null: NaN in floats, None in text; whether it is a
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from collections.abc import Callable
@@ -34,6 +35,8 @@ _PATH = re.compile(r"`\$((?:\.[A-Za-z_]+|\[\d+\])*)`?")
 _EXPECTED = re.compile(r"^Expected `[a-z| ]+`, got `[a-z]+`")
 _NOT_JSON_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?NaN\b|-?Infinity\b')
 MOST_DIMENSIONS = 32
+DATATYPES = {dtype.str: name for name, dtype in DTYPES.items()}
+"""Names of datatypes by their numpy types' own."""
 BF16 = "BF16"
 """Upper half of an FP32: a datatype of requests, but of no signature."""
 ONLY_RAW = frozenset({"FP16", BF16})
@@ -99,6 +102,11 @@ def parse(body: bytes, decode: Callable[[bytes], T]) -> T:
         raise bad_json(error) from None
     except (UnicodeDecodeError, RecursionError):
         raise bad_json(msgspec.DecodeError()) from None
+
+
+def with_tokens(value: object) -> bytes:
+    """A value as JSON in which numbers that JSON does not have stand as the tokens NaN and Infinity."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def from_json(data: msgspec.Raw, datatype: str, shape: list[int], *, where: str) -> Array:

@@ -9,7 +9,6 @@ Source: azureml-inference-server-http 1.5 (routes, headers, their limits, Swagge
 
 from __future__ import annotations
 
-import json
 from time import perf_counter
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -34,7 +33,7 @@ from penstock.serve.protocol import (
     status_of,
 )
 from penstock.serve.rowvalues import Value, is_matrix, read_rows
-from penstock.serve.tensordata import bad_json, parse
+from penstock.serve.tensordata import bad_json, parse, with_tokens
 from penstock.tensors import Signature
 
 MOST_ID = 100
@@ -115,10 +114,7 @@ class AzuremlProtocol(ServingProtocol):
             lines.append(("x-ms-client-request-id", ids.client))
         took_ms = (perf_counter() - ids.started) * 1e3
         lines += [("x-ms-run-function-failed", "False"), ("x-ms-run-fn-exec-ms", f"{took_ms:.3f}")]
-        if prediction.nan_tokens:
-            body = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode()
-        else:
-            body = _encode(rows)
+        body = with_tokens(rows) if prediction.nan_tokens else _encode(rows)
         return Reply(200, body, headers="".join(f"{key}: {value}\r\n" for key, value in lines).encode("latin-1"))
 
     def describe(self, operation: Operation, catalogue: Catalogue, call: Call) -> Reply:

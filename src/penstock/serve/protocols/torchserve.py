@@ -8,7 +8,6 @@ Sources: TorchServe 0.12, ``docs/inference_api.md``, ``docs/management_api.md``,
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -42,6 +41,7 @@ from penstock.serve.protocol import (
     Verb,
     refuse,
 )
+from penstock.serve.tensordata import with_tokens
 from penstock.serve.torchforms import document, model_details, model_row
 from penstock.tensors import Array, Signature
 
@@ -263,7 +263,7 @@ def _json(rows: Sequence[object], form: _Form, *, nan_tokens: bool) -> Reply:
     if form.envelope:
         body = {"predictions": rows}
     if nan_tokens:
-        return Reply(200, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+        return Reply(200, with_tokens(body))
     return Reply(200, _encode(body))
 
 

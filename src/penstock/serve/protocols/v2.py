@@ -8,7 +8,6 @@ answered with raw. Source: Open Inference Protocol specification, ``inference_re
 
 from __future__ import annotations
 
-import json
 import re
 from math import prod
 from typing import cast
@@ -43,7 +42,7 @@ from penstock.serve.protocol import (
     Verb,
     refuse,
 )
-from penstock.serve.tensordata import from_raw, parse, shaped, to_raw
+from penstock.serve.tensordata import DATATYPES, from_raw, parse, shaped, to_raw, with_tokens
 from penstock.tensors import DTYPES, Array, Floats, Signature, TensorSpec
 
 
@@ -69,7 +68,6 @@ class _RegionBody(msgspec.Struct):
     offset: int = 0
 
 
-_DATATYPES = {dtype.str: name for name, dtype in DTYPES.items()}
 _decode_region = msgspec.json.Decoder(_RegionBody).decode
 _encode = msgspec.json.Encoder().encode
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/([a-z_]+))?/?")
@@ -146,7 +144,7 @@ class V2Protocol(ServingProtocol):
         for name, array in prediction.outputs.items():
             if request.wanted and name not in request.wanted:
                 continue
-            output = _Output(name, _DATATYPES[array.dtype.str], array.shape)
+            output = _Output(name, DATATYPES[array.dtype.str], array.shape)
             if name in request.placed:
                 span = request.placed[name]
                 output.parameters = dict(zip(SPAN, (span.region, span.offset, span.size), strict=True))
@@ -184,7 +182,7 @@ class V2Protocol(ServingProtocol):
         if one.labels:
             tensors["class"] = np.array(one.labels, np.object_)
         outputs = [
-            _Output(name, _DATATYPES[array.dtype.str], array.shape, _values(array, nan_tokens=one.nan_tokens))
+            _Output(name, DATATYPES[array.dtype.str], array.shape, _values(array, nan_tokens=one.nan_tokens))
             for name, array in tensors.items()
         ]
         own = {"explanation_id": one.id, "output": one.output, "method": one.method}
@@ -253,7 +251,7 @@ def _values(array: Array, *, nan_tokens: bool) -> list[object] | msgspec.Raw:
     """An output's numbers or texts, row-major; what JSON does not have is null, unless tokens are wanted."""
     flat = (array if array.ndim == 1 else array.ravel()).tolist()
     if nan_tokens and array.dtype.kind == "f" and not np.isfinite(cast(Floats, array)).all():
-        return msgspec.Raw(json.dumps(flat, separators=(",", ":")).encode())
+        return msgspec.Raw(with_tokens(flat))
     return cast("list[object]", flat)
 
 
