@@ -34,11 +34,14 @@ setup: .venv/dev ## install everything the other verbs need
 demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
 	$(BIN)/penstock demo
 
+# A busy machine breaks a test of time now and then; a fault breaks it twice.
+AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
+
 # Tests start hundreds of processes: none of them should compile everything again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: .venv/dev $(FOREIGN:%=.venv/%/ready) ## every test
-	$(BIN)/pytest -n 2 -m "not serial" --junit-xml build/tests.xml
-	$(BIN)/pytest -m serial --durations 15 --junit-xml build/tests-serial.xml
+test: .venv/dev $(FOREIGN:%=.venv/%/ready) ## every test; what failed beside others is asked once more, alone
+	$(BIN)/pytest -n 2 -m "not serial" --junit-xml build/tests.xml || $(AGAIN)
+	$(BIN)/pytest -m serial --durations 15 --junit-xml build/tests-serial.xml || $(AGAIN)
 
 check: .venv/dev ## format, lint, types, layers, names
 	$(BIN)/ruff format --check src tests bench
