@@ -29,6 +29,12 @@ help: ## say what there is
 	.venv/$*/bin/pip install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
+# The frameworks that models come from. torch has no hash here: an index may have a build of it without GPU code.
+.venv/frameworks/penstock: .venv/frameworks/ready requirements/torch.txt pyproject.toml
+	.venv/frameworks/bin/pip install --quiet -r requirements/torch.txt
+	.venv/frameworks/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
 setup: .venv/dev ## install everything the other verbs need
 
 demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
@@ -39,8 +45,10 @@ AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 # Tests start hundreds of processes: none of them should compile everything again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: .venv/dev $(FOREIGN:%=.venv/%/ready) ## every test; what failed beside others is asked once more, alone
+test: .venv/dev .venv/frameworks/penstock $(FOREIGN:%=.venv/%/ready) ## every test; what failed beside others is asked once more, alone
 	$(BIN)/pytest -n 2 -m "not serial" --junit-xml build/tests.xml || $(AGAIN)
+	.venv/frameworks/bin/pytest -n 2 --junit-xml build/tests-frameworks.xml tests/frameworks || \
+	  .venv/frameworks/bin/pytest --last-failed --last-failed-no-failures none tests/frameworks
 	$(BIN)/pytest -m serial --durations 15 --junit-xml build/tests-serial.xml || $(AGAIN)
 
 check: .venv/dev ## format, lint, types, layers, names
@@ -70,7 +78,7 @@ docs: .venv/dev ## check the documents' examples and links
 
 lock: .venv/dev ## pin again, with hashes
 	$(BIN)/pip install --quiet uv
-	for name in demo dev $(FOREIGN); do \
+	for name in demo dev frameworks $(FOREIGN); do \
 	  $(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url \
 	    --no-annotate --no-header $$(ls requirements/$$name.overrides 2>/dev/null | sed 's/^/--override /') \
 	    requirements/$$name.in --output-file requirements/$$name.txt; done
