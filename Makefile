@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Other people's clients, each in an environment of its own: their pins do not agree with ours.
-FOREIGN := kserve tensorflow functions azure mlflow openai
+FOREIGN := kserve tensorflow functions azure mlflow openai cyclonedx
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check fmt bench bench-all soak soak-teeth docs lock clean
 
