@@ -1,6 +1,6 @@
 """The build's main line: a trained model becomes a package.
 
-    model -> file -> sandbox (examine) -> check what came back -> folder -> lock, profile -> manifest -> sign -> rename
+    model -> file -> sandbox (examine) -> checks -> folder -> lock, profile, bill -> manifest -> sign -> rename
 
 What comes in: a live object or the path of a model's file, and a `BuildRequest`. What goes out: a verified
 `Package` under ``out/<sha256 of the manifest>``. The model is never loaded in this process: a live object, which
@@ -21,6 +21,7 @@ import joblib
 import msgspec
 
 from penstock.adapters import TABLE, load
+from penstock.build.bom import add_bill
 from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Task
 from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
@@ -111,7 +112,7 @@ def put_together(place: Path, examined: Examined, given: Given | None, request: 
         request.progress("measuring the reference data")
         answers = read_bytes(place / "scratch", SCORES, limit=MAX_GRAPH_BYTES)
         (folder / PROFILE).write_bytes(encode(measure(given, examined, answers)))
-    return _finish(folder, _manifest(folder, examined, request, missing), request)
+    return _finish(folder, add_bill(folder, _manifest(folder, examined, request, missing)), request)
 
 
 @contextmanager
@@ -262,6 +263,7 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
         parameters=request.parameters,
         source={**request.source, **notes},
     )
+        declared=request.declared,
 
 
 def _finish(folder: Path, manifest: Manifest, request: BuildRequest) -> Package:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from penstock.packages.keys import PrivateKey
-from penstock.records import Dataset, Scalar
+from penstock.records import Dataset, Declared, Scalar
 
 Table = Path | pd.DataFrame | npt.NDArray[np.generic]
 Progress = Callable[[str], None]
@@ -36,6 +36,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         datasets: References to the data behind the model.
         parameters: What the trainer says of it.
         source: Commit, repository, entry point.
+        declared: What it is for, and who answers for it.
         parent: Digest of the package it grew out of.
         allow_code: Go on where the file names code beyond the allow-list; recorded in the manifest.
         patience_s: Longest that the model may take in the sandbox, all steps together, in seconds.
@@ -53,6 +54,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     datasets: tuple[Dataset, ...] = ()
     parameters: dict[str, Scalar] = {}
     source: dict[str, str] = {}
+    declared: Declared = Declared()
     parent: str = ""
     allow_code: bool = False
     patience_s: float = 300.0
