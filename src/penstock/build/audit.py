@@ -3,28 +3,34 @@
 What comes in: a pickle or joblib file (compressed or not, arrays embedded or not). What goes out: every global
 it names, and those that no model has business naming.
 
-The stream is unpickled by Python's own pure-Python unpickler with every global replaced by an inert stand-in
-that swallows calls, state and items; only joblib's array wrapper keeps its meaning, because raw array bytes
-follow it in the stream and have to be stepped over. The allow-list holds classes, not modules: what is called
-while a model is loaded has to be a constructor. It is the first wall; the sandbox is the second.
+The stream is read by `penstock.build.inert`. The allow-list holds classes, not modules: what is called while a model
+is loaded has to be a constructor. A class of a known library is looked up in the library, so that what a module of
+it merely imported, such as ``ctypes``, does not pass for its own. It is the first wall; the sandbox is the second.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from joblib import numpy_pickle
 from joblib.numpy_pickle_utils import _validate_fileobject_and_memmap
 
 from penstock.build.format import Audit
+from penstock.build.inert import InertReader
 from penstock.errors import Untrusted
 
-_CLASS = re.compile(r"_{0,2}[A-Z][A-Za-z0-9_]*|__pyx_unpickle_\w+|newObj")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)+")
+_CLASS = re.compile(r"_{0,2}[A-Z][A-Za-z0-9_]*")
+_REBUILDS = re.compile(r"__pyx_unpickle_\w+|newObj")
+"""Functions by which compiled classes make their instances."""
 _LIBRARIES = frozenset({"sklearn", "lightgbm", "xgboost"})
-_NEVER = re.compile(r"(^|\.)_?(test|tests|testing|externals|datasets|utils\._testing|_build_utils)(\.|$)")
+_NEVER = re.compile(
+    r"(^|\.)_?(test|tests|testing|conftest|externals|datasets|utils\._testing|_build_utils|dask|spark|tracker|collective)(\.|$)"
+)
 
 _NAMES = frozenset(
     {
@@ -54,6 +60,8 @@ _NAMES = frozenset(
         "pandas.core.arrays.categorical.Categorical pandas.core.arrays.string_.StringArray",
         "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked pandas.core.arrays.string_arrow.ArrowStringArray",
         "threading.Lock functools.partial",
+        "catboost.core.CatBoost catboost.core.CatBoostClassifier catboost.core.CatBoostRegressor",
+        "catboost.core.CatBoostRanker",
         # Functions that fitted models of scikit-learn hold: they look at arrays and at columns' types, no more.
         "sklearn.utils.validation.check_array sklearn.compose._column_transformer.make_column_selector",
         "numpy.number numpy.integer numpy.signedinteger numpy.unsignedinteger numpy.floating numpy.inexact",
@@ -64,24 +72,37 @@ _SCALAR = re.compile(r"numpy\.(bool_?|u?int(8|16|32|64|p|c)?|float(16|32|64)?|lo
 _UFUNCS = frozenset(name for name in dir(np) if isinstance(getattr(np, name), np.ufunc))
 
 
+MAX_SHOWN = 120
+
+
 def audit_pickle(path: Path) -> Audit:
     """Everything that unpickling a file would look up.
 
     Raises:
-        Untrusted: It cannot be read to its end, so nobody can say what it would run.
+        Untrusted: It cannot be read to its end, so nobody can say what it would run; or it goes on after that.
     """
     seen: dict[str, None] = {}
     try:
         with path.open("rb") as raw, _validate_fileobject_and_memmap(raw, str(path), None) as (file, _):
-            _Reader(str(path), file, note=seen.setdefault).load()
+            InertReader(file, note=seen.setdefault).load()
+            goes_on = bool(file.read(1))
+    except Untrusted:
+        raise
     except Exception as error:
         raise Untrusted(
             f"the pickle cannot be audited to its end ({type(error).__name__})",
             "save the model again with joblib.dump, skops or ONNX",
             code="build.unreadable_pickle",
         ) from error
-    names = tuple(sorted(seen))
-    return Audit(names=names, refused=tuple(name for name in names if not allowed(name)))
+    names = sorted(seen)
+    refused = tuple(shown(name) for name in names if not allowed(name))
+    if goes_on and not refused:
+        raise Untrusted(
+            "the file goes on after the pickle's end, where another reader may go on reading",
+            "save the model again with joblib.dump, skops or ONNX",
+            code="build.odd_pickle",
+        )
+    return Audit(names=tuple(map(shown, names)), refused=refused)
 
 
 def allowed(name: str) -> bool:
@@ -89,53 +110,28 @@ def allowed(name: str) -> bool:
     module, _, attribute = name.rpartition(".")
     if name in _ALLOWED or _SCALAR.fullmatch(name) or (module == "numpy" and attribute in _UFUNCS):
         return True
-    known = module.partition(".")[0] in _LIBRARIES or module.startswith("numpy.dtypes")
-    return known and _CLASS.fullmatch(attribute) is not None and _NEVER.search(module) is None
+    if _NAME.fullmatch(name) is None or _NEVER.search(module):
+        return False
+    if module == "numpy.dtypes":
+        return attribute in np.dtypes.__all__
+    known = module.partition(".")[0] in _LIBRARIES and (_CLASS.fullmatch(attribute) or _REBUILDS.fullmatch(attribute))
+    return bool(known) and _is_its_own(module, attribute)
 
 
-class _Inert:
-    """Stands for anything; swallows everything that a pickle can do to it."""
-
-    def __new__(cls, *_: object, **__: object) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    def __call__(self, *_: object, **__: object) -> _Inert:
-        return _Inert()
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-    def __setitem__(self, key: object, value: object) -> None:
-        pass
-
-    def append(self, item: object) -> None:
-        """Nothing."""
-
-    def extend(self, items: object) -> None:
-        """Nothing."""
-
-    def add(self, item: object) -> None:
-        """Nothing."""
+def shown(name: str) -> str:
+    """A name from a file as a message may show it: printable, and not too long."""
+    safe = name if name.isascii() and name.isprintable() else ascii(name)[1:-1]
+    return safe if len(safe) <= MAX_SHOWN else f"{safe[:MAX_SHOWN]}..."
 
 
-class _Reader(numpy_pickle.NumpyUnpickler):  # type: ignore[misc]
-    """Reads a stream for the names in it."""
-
-    def __init__(self, filename: str, file: object, *, note: Callable[[str], None]) -> None:
-        super().__init__(filename, file, False)
-        self._note = note
-
-    def find_class(self, module: str, name: str) -> object:
-        """A stand-in, but for what says how many raw bytes follow."""
-        full = f"{module}.{name}"
-        self._note(full)
-        if full == "joblib.numpy_pickle.NumpyArrayWrapper":
-            return numpy_pickle.NumpyArrayWrapper
-        return np.dtype if full == "numpy.dtype" else _Inert
-
-    def persistent_load(self, identity: object) -> object:
-        """Refuse: a pickle that refers outside of itself is no model."""
-        raise Untrusted("the pickle refers to something outside of it", "save the model whole")
+@cache
+def _is_its_own(module: str, attribute: str) -> bool:
+    """Whether a library made this itself; what is not there at all cannot be run, and fails when it is loaded."""
+    root = module.partition(".")[0]
+    try:
+        found = getattr(import_module(module), attribute) if find_spec(root) else None
+    except (ImportError, AttributeError, ValueError):
+        return True
+    if found is None or (isinstance(found, type) and _CLASS.fullmatch(attribute)):
+        return found is None or found.__module__.partition(".")[0] == root
+    return callable(found) and _REBUILDS.fullmatch(attribute) is not None
