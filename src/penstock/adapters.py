@@ -31,6 +31,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "sklearn": Adapter("penstock.build.formats.sklearn:SklearnFormat", "platform"),
         "lightgbm": Adapter("penstock.build.formats.lightgbm:LightgbmFormat", "lightgbm"),
         "xgboost": Adapter("penstock.build.formats.xgboost:XgboostFormat", "xgboost"),
+        "catboost": Adapter("penstock.build.formats.catboost:CatboostFormat", "catboost"),
         "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
         "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
         "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),

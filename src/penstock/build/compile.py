@@ -1,6 +1,6 @@
 """Compile a model into an ONNX graph with the package's inputs and outputs.
 
-    estimator -> text's missing value as "" -> skl2onnx (LightGBM, XGBoost: forests) -> graphs -> graph
+    estimator -> text's missing value as "" -> skl2onnx (LightGBM, XGBoost, CatBoost: forests) -> graphs -> graph
 
 What comes in: a fitted scikit-learn style estimator or pipeline, and its signature. What goes out: one or more
 candidate graphs, the most exact first. None of them is used before `penstock.build.parity` has held it against
@@ -25,6 +25,7 @@ from penstock.build.converters import forest_graph, register
 from penstock.build.format import Compiled, Specs
 from penstock.build.tree_nodes import widen_trees
 from penstock.build.trees import tables_of
+from penstock.runtime.catboosters import is_catboost
 from penstock.tensors import TensorSpec
 
 Floats = npt.NDArray[np.float64]
@@ -95,7 +96,7 @@ def _matrix_graph(model: object, inputs: Specs, outputs: Specs, *, wide: bool) -
 
 def is_forest(model: object) -> bool:
     """Whether it is a booster without a pipeline."""
-    return hasattr(model, "get_booster") or hasattr(model, "booster_") or hasattr(model, "booster")
+    return any(hasattr(model, name) for name in ("get_booster", "booster_", "booster")) or is_catboost(model)
 
 
 def by_column(model: object) -> bool:

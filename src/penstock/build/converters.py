@@ -1,4 +1,4 @@
-"""What skl2onnx has to be told: how LightGBM's and XGBoost's estimators become nodes inside of a pipeline's graph.
+"""What skl2onnx has to be told: how estimators of LightGBM, XGBoost and CatBoost become nodes of a pipeline's graph.
 
 It keeps one table for the whole process, so this file is imported by `penstock.build.compile` for its effect on
 that table alone, in the sandbox. A booster without a pipeline needs no skl2onnx: `forest_graph` writes it alone.
@@ -19,12 +19,16 @@ from skl2onnx.common.shape_calculator import (
 )
 
 from penstock.build.forest_nodes import label_nodes, nodes_of
-from penstock.build.forests import forest_of
+from penstock.build.forests import Forest, forest_of
+from penstock.build.oblivious import from_catboost
+from penstock.runtime.catboosters import is_catboost
+from penstock.runtime.original import is_classifier
 
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]}
 FAMILIES = {
-    "lightgbm": ("LGBMClassifier", "LGBMRegressor"),
-    "xgboost": ("XGBClassifier", "XGBRegressor"),
+    "lightgbm": ("LGBMClassifier", "LGBMRegressor", "LGBMRanker"),
+    "xgboost": ("XGBClassifier", "XGBRegressor", "XGBRanker"),
+    "catboost": ("CatBoostClassifier", "CatBoostRegressor", "CatBoostRanker"),
 }
 ML_VERSION = 3
 
@@ -69,7 +73,7 @@ def forest_graph(estimator: object, width: int, rows: str, element: int) -> Mode
         element: Its type.
     """
     nodes = list(_nodes(estimator, rows, ["model_label", "model_answer"]))
-    names = ["model_label", "model_answer"] if hasattr(estimator, "classes_") else ["model_answer"]
+    names = ["model_label", "model_answer"] if is_classifier(estimator) else ["model_answer"]
     graph = helper.make_graph(
         nodes,
         "model",
@@ -103,6 +107,12 @@ def _convert(scope: object, operator: _Operator, container: _Container) -> None:
 def _nodes(estimator: object, rows: str, outputs: Sequence[str]) -> Iterator[NodeProto]:
     """Nodes of an estimator: the answer, and of a classifier the label."""
     label, answer = outputs
-    yield from nodes_of(forest_of(estimator), rows, answer)
-    if hasattr(estimator, "classes_"):
-        yield from label_nodes(answer, label, np.asarray(estimator.classes_).tolist())
+    yield from nodes_of(_forest(estimator), rows, answer)
+    if is_classifier(estimator):
+        classes = estimator.classes_  # type: ignore[attr-defined]
+        yield from label_nodes(answer, label, np.asarray(classes).tolist())
+
+
+def _forest(estimator: object) -> Forest:
+    """The trees of whichever library grew them."""
+    return from_catboost(estimator) if is_catboost(estimator) else forest_of(estimator)  # type: ignore[arg-type]

@@ -34,6 +34,8 @@ def nodes_of(forest: Forest, rows: str, answer: str) -> Iterator[NodeProto]:
         yield helper.make_node("Exp", [raw], [answer])
     elif forest.link == "identity":
         yield helper.make_node("Identity", [raw], [answer])
+    elif forest.link == "sigmoids":
+        yield helper.make_node("Sigmoid", [raw], [answer])
     else:
         one, yes, no = (next(names) for _ in range(3))
         yield constant(one, np.array([1.0]))
@@ -58,7 +60,12 @@ def constant(name: str, values: npt.NDArray[np.generic]) -> NodeProto:
 def _trees(forest: Forest, rows: str, sums: str) -> NodeProto:
     """The tree operator, its numbers as doubles."""
     flat = [(tree, at, node) for tree, nodes in enumerate(forest.trees) for at, node in enumerate(nodes)]
-    leaves = [(tree, at, node) for tree, at, node in flat if node.feature < 0]
+    leaves = [
+        (tree, at, output, value)
+        for tree, at, node in flat
+        if node.feature < 0
+        for output, value in (enumerate(node.values) if node.values else [(tree % forest.outputs, node.value)])
+    ]
     return helper.make_node(
         "TreeEnsembleRegressor",
         [rows],
@@ -73,10 +80,10 @@ def _trees(forest: Forest, rows: str, sums: str) -> NodeProto:
         nodes_truenodeids=[node.left for _, _, node in flat],
         nodes_falsenodeids=[node.right for _, _, node in flat],
         nodes_missing_value_tracks_true=[int(node.missing_left) for _, _, node in flat],
-        target_treeids=[tree for tree, _, _ in leaves],
-        target_nodeids=[at for _, at, _ in leaves],
-        target_ids=[tree % forest.outputs for tree, _, _ in leaves],
-        target_weights_as_tensor=_doubles("target_weights", [node.value for _, _, node in leaves]),
+        target_treeids=[tree for tree, _, _, _ in leaves],
+        target_nodeids=[at for _, at, _, _ in leaves],
+        target_ids=[output for _, _, output, _ in leaves],
+        target_weights_as_tensor=_doubles("target_weights", [value for _, _, _, value in leaves]),
         base_values_as_tensor=_doubles("base_values", list(forest.base)),
     )
 

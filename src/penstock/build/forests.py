@@ -1,4 +1,4 @@
-"""Boosted trees as numbers, whoever grew them: read from LightGBM and XGBoost.
+"""Boosted trees as numbers, whoever grew them: read from LightGBM and XGBoost (`penstock.build.oblivious`: CatBoost).
 
 What comes in: a booster. What goes out: a `Forest`, which `penstock.build.forest_nodes` writes as ONNX. onnxmltools
 has converters for both, but rounds thresholds to floats; a row next to one then takes the other branch.
@@ -42,30 +42,32 @@ LINKS = {
     "count:poisson": "exp",
     "reg:gamma": "exp",
     "reg:tweedie": "exp",
+    **dict.fromkeys(("lambdarank", "rank_xendcg", "rank:pairwise", "rank:ndcg", "rank:map"), "identity"),
 }
 """Objective -> what turns the sum of leaves into an answer."""
 
 
 class Node(msgspec.Struct, frozen=True):
-    """One node; `feature` is -1 for a leaf, whose answer `value` then is."""
+    """One node; `feature` is -1 for a leaf, whose answer `value` then is, or `values`, one an output."""
 
     feature: int
     value: float
     left: int = 0
     right: int = 0
     missing_left: bool = False
+    values: tuple[float, ...] = ()
 
 
 class Forest(msgspec.Struct, frozen=True, kw_only=True):
     """Trees, and how their leaves become an answer.
 
     Attributes:
-        trees: Nodes by tree; tree ``i`` adds to output ``i % outputs``.
+        trees: Nodes by tree; tree ``i`` adds to output ``i % outputs``, or to all where its leaves have `Node.values`.
         outputs: Sums per row.
         mode: ``BRANCH_LEQ`` (LightGBM) or ``BRANCH_LT`` (XGBoost): when a row goes left.
         narrow: Rows are rounded to float32 before they are compared.
         base: Added to each output.
-        link: A value of `LINKS`.
+        link: A value of `LINKS`, or ``sigmoids``: one an output.
         scale: Factor inside of the link.
     """
 
@@ -119,7 +121,7 @@ def from_lightgbm(booster: LightgbmBooster) -> Forest:
     """
     dump = booster.dump_model()
     objective = str(dump.get("objective", "regression")).split()
-    trees = [tuple(_lightgbm_tree(_mapping(_mapping(one)["tree_structure"]))) for one in _list(dump["tree_info"])]
+    trees = [tuple(_lightgbm_tree(as_mapping(as_mapping(one)["tree_structure"]))) for one in as_list(dump["tree_info"])]
     outputs = int(str(dump["num_tree_per_iteration"]))
     settings = dict(word.split(":", 1) for word in objective[1:] if ":" in word)
     if dump.get("average_output"):
@@ -146,7 +148,7 @@ def _lightgbm_tree(root: Dump) -> list[Node]:
             nodes[at] = Node(-1, float(str(node["leaf_value"])))
             return at
         threshold, missing_left = _lightgbm_split(node)
-        left, right = place(_mapping(node["left_child"])), place(_mapping(node["right_child"]))
+        left, right = place(as_mapping(node["left_child"])), place(as_mapping(node["right_child"]))
         nodes[at] = Node(int(str(node["split_feature"])), threshold, left, right, missing_left)
         return at
 
@@ -179,19 +181,19 @@ def from_xgboost(booster: XgboostBooster) -> Forest:
     Raises:
         NotImplementedError: Categorical splits, weighted trees (DART), linear boosters, or another objective.
     """
-    learner = _mapping(json.loads(bytes(booster.save_raw("json")))["learner"])
-    gradient = _mapping(learner["gradient_booster"])
+    learner = as_mapping(json.loads(bytes(booster.save_raw("json")))["learner"])
+    gradient = as_mapping(learner["gradient_booster"])
     if gradient["name"] != "gbtree":
         raise NotImplementedError(f"XGBoost's {gradient['name']}")
-    model = _mapping(gradient["model"])
-    parameters = _mapping(learner["learner_model_param"])
+    model = as_mapping(gradient["model"])
+    parameters = as_mapping(learner["learner_model_param"])
     outputs = max(1, int(str(parameters["num_class"])), int(str(parameters.get("num_target", "1"))))
-    link = _link(str(_mapping(learner["objective"])["name"]))
-    places = [int(str(one)) for one in _list(model["tree_info"])]
+    link = _link(str(as_mapping(learner["objective"])["name"]))
+    places = [int(str(one)) for one in as_list(model["tree_info"])]
     if places != [at % outputs for at in range(len(places))]:
         raise NotImplementedError("XGBoost's parallel trees of several classes")
     return Forest(
-        trees=tuple(_xgboost_tree(_mapping(tree)) for tree in _list(model["trees"])),
+        trees=tuple(_xgboost_tree(as_mapping(tree)) for tree in as_list(model["trees"])),
         outputs=outputs,
         mode="BRANCH_LT",
         narrow=True,
@@ -202,14 +204,14 @@ def from_xgboost(booster: XgboostBooster) -> Forest:
 
 def _xgboost_tree(tree: Dump) -> tuple[Node, ...]:
     """Nodes by number."""
-    if _list(tree.get("categories", [])):
+    if as_list(tree.get("categories", [])):
         raise NotImplementedError("categorical splits of XGBoost")
     rows = zip(
-        _list(tree["split_indices"]),
-        _list(tree["split_conditions"]),
-        _list(tree["left_children"]),
-        _list(tree["right_children"]),
-        _list(tree["default_left"]),
+        as_list(tree["split_indices"]),
+        as_list(tree["split_conditions"]),
+        as_list(tree["left_children"]),
+        as_list(tree["right_children"]),
+        as_list(tree["default_left"]),
         strict=True,
     )
     return tuple(
@@ -241,14 +243,14 @@ def _link(objective: str) -> str:
     return LINKS[objective]
 
 
-def _mapping(value: object) -> Dump:
+def as_mapping(value: object) -> Dump:
     """A part of a dump that has to be a dictionary."""
     if not isinstance(value, Mapping):
         raise NotImplementedError("an unknown form of the booster's file")
     return value
 
 
-def _list(value: object) -> list[object]:
+def as_list(value: object) -> list[object]:
     """A part of a dump that has to be a list."""
     if not isinstance(value, list):
         raise NotImplementedError("an unknown form of the booster's file")

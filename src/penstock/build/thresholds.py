@@ -17,6 +17,7 @@ import pandas as pd
 from penstock.build.refusals import answer_those
 from penstock.build.schema import row_count, take
 from penstock.build.trees import tables_of
+from penstock.runtime.catboosters import is_catboost
 from penstock.runtime.original import table
 from penstock.tensors import Array, Arrays, TensorSpec
 
@@ -145,7 +146,11 @@ def inputs_unsigned(array: Array) -> bool:
 
 
 def _booster_splits(estimator: object) -> Iterator[Split]:
-    """LightGBM and XGBoost, as tables of their nodes."""
+    """CatBoost's borders; LightGBM and XGBoost, as tables of their nodes."""
+    if is_catboost(estimator):
+        borders: Mapping[int, Sequence[float]] = estimator.get_borders()  # type: ignore[attr-defined]
+        yield from ((feature, border) for feature, known in borders.items() for border in known)
+        return
     booster = _booster(estimator)
     if booster is not None:
         nodes = booster.trees_to_dataframe()

@@ -20,6 +20,7 @@ import numpy as np
 
 from penstock.errors import BadConfig
 from penstock.runtime.boosters import SUFFIXES, load_booster
+from penstock.runtime.catboosters import is_catboost, load_catboost, named_catboost
 from penstock.tensors import Array, Arrays, TensorSpec
 
 MATRIX = "X"
@@ -68,7 +69,7 @@ def load_original(path: Path, kind: str) -> object:
     """Load a trained model; this runs what the file says.
 
     Args:
-        path: joblib, pickle, skops, or a booster's own file (``.txt``, ``.json``, ``.ubj``).
+        path: joblib, pickle, skops, or a booster's own file (``.txt``, ``.json``, ``.ubj``, ``.cbm``).
         kind: A name of the adapters' ``format`` table.
 
     Returns:
@@ -96,6 +97,8 @@ def load_original(path: Path, kind: str) -> object:
     if kind == "skops":
         skops = import_module("skops.io")
         model: object = skops.load(path, trusted=skops.get_untrusted_types(file=path))
+    elif kind == "catboost":
+        return load_catboost(path)
     elif kind not in ("sklearn", "lightgbm", "xgboost"):
         raise BadConfig(f"there is no original model to load from {kind}", "use its compiled engine")
     elif path.suffix in SUFFIXES.get(kind, ()):
@@ -109,12 +112,13 @@ def load_original(path: Path, kind: str) -> object:
             code="build.no_model",
         )
     # A search over settings answers as the best of what it tried.
-    return getattr(model, "best_estimator_", model)
+    model = getattr(model, "best_estimator_", model)
+    return named_catboost(model) if is_catboost(model) else model
 
 
 def is_classifier(model: object) -> bool:
-    """Whether it answers classes: it knows them, or can tell their probability."""
-    return hasattr(model, "classes_") or _has_probabilities(model)
+    """Whether it answers classes: it knows them, or can tell their probability; CatBoost's regressors know none."""
+    return len(getattr(model, "classes_", ())) > 0 or _has_probabilities(model)
 
 
 def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> Arrays:
@@ -134,6 +138,10 @@ def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Arra
     if own is not None:
         answered: Arrays = own(arrays)
         return answered
+    distant = getattr(model, "answer_specs", None)
+    if distant is not None:
+        asked: Arrays = distant(specs, arrays)
+        return asked
     return answer_table(model, table(model, specs, arrays))
 
 
@@ -171,7 +179,17 @@ def _is_clear(final: Estimator, probabilities: Array) -> bool:
 
 
 def labels(values: Array) -> Array:
-    """Class labels as INT64 where they are whole numbers or booleans, else as text."""
+    """Class labels as INT64 where they are whole numbers or booleans, else as text.
+
+    Raises:
+        BadConfig: There are several a row.
+    """
+    if values.size != len(values):
+        raise BadConfig(
+            "the model answers several labels a row, which no package holds",
+            "package one model a label, or a class of your own that answers them by name",
+            code="build.several_labels",
+        )
     values = values.reshape(len(values))
     if values.dtype.kind in "iub":
         return values.astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import xgboost
@@ -9,6 +10,9 @@ import xgboost
 from penstock.build.estimators import EstimatorModel
 from penstock.build.format import Audit, Original, head, with_suffix
 from penstock.runtime.original import load_original
+
+_LEARNER = re.compile(rb'"learner"\s*:')
+"""As a key: other libraries' files may hold it as the name of a column."""
 
 
 class XgboostFormat:
@@ -19,7 +23,7 @@ class XgboostFormat:
     def sniff(self, path: Path) -> str:
         """An object whose keys XGBoost's own are: the learner, in text or in binary JSON."""
         start = head(path)
-        if b'"learner"' in start and start.lstrip().startswith(b"{"):
+        if _LEARNER.search(start) and start.lstrip().startswith(b"{"):
             return ".json"
         return ".ubj" if start.startswith(b"{L") and b"learner" in start else ""
 
