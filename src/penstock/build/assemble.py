@@ -9,30 +9,36 @@ is the caller's own, is written to a file and from there on treated like everybo
 
 from __future__ import annotations
 
+import platform
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TypeVar
 
 import joblib
 import msgspec
 
 from penstock.adapters import TABLE, load
 from penstock.build.bom import add_bill
-from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Task
+from penstock.build.elsewhere import examine_elsewhere
+from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Looked, Task
 from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
 from penstock.build.lock import NAME as LOCK
 from penstock.build.lock import lock
 from penstock.build.profile import measure
+from penstock.build.proof import ask_afresh, sandboxed
 from penstock.build.request import BuildRequest
 from penstock.build.requirements import differences
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
 from penstock.build.sources import ModelSource, archive_source, find_source
+from penstock.build.surroundings import Surroundings, find_surroundings
 from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.digests import sha256_bytes, sha256_file
@@ -41,19 +47,18 @@ from penstock.packages.manifest import FORMAT, MANIFEST
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
 from penstock.packages.tree import read_bytes, scan
 from penstock.records import FileEntry, Manifest, encode
-from penstock.runtime.environments import parse
-from penstock.runtime.imports import Traced
-from penstock.runtime.limits import Quota
-from penstock.runtime.sandbox import run_task
+from penstock.runtime.environments import ENVIRONMENT, parse
+from penstock.statistics.arraytables import write_table
 
 ENTRY = "penstock.build.examine:examine"
-TRACE = "penstock.runtime.imports:trace"
+LOOK = "penstock.build.examine:look"
 COMPILED = "model/model.onnx"
 ORIGINAL = "model/original"
 REQUIREMENTS = "requirements.txt"
 PROFILE = "profile.json"
 PARITY = "parity.json"
 MAX_GRAPH_BYTES = 2 << 30
+T = TypeVar("T")
 _BEYOND = "the compiled graph answers such rows all the same, as if the value were of no category or of any size"
 _ALIKE = "the package refuses such rows as the original does"
 
@@ -81,15 +86,26 @@ def build(model: object, request: BuildRequest) -> Package:
         request.progress("reading the model")
         source = find_source(model) if isinstance(model, Path) else None
         file = _model_file(model, source, place)
-        request.progress("auditing, compiling and comparing it in the sandbox")
         named = source is not None and source.named_code
-        examined = _examine(
-            file, given, place, msgspec.structs.replace(request, allow_code=request.allow_code or named)
-        )
-        return put_together(place, examined, given, request)
+        asked = msgspec.structs.replace(request, allow_code=request.allow_code or named)
+        around = None
+        if request.requirements is not None:
+            looked = _looked(file, place, asked)
+            around = find_surroundings(request.requirements, looked, request, place)
+            if around.python is not None:
+                request.progress("asking it in its own environment")
+                frame = None if given is None else given.frame.head(MAX_SCORED_ROWS)
+                examined = examine_elsewhere(
+                    file, looked, frame, python=around.python, place=place, patience_s=request.patience_s
+                )
+                return put_together(place, examined, given, request, around)
+        request.progress("auditing, compiling and comparing it in the sandbox")
+        return put_together(place, _examine(file, given, place, asked), given, request, around)
 
 
-def put_together(place: Path, examined: Examined, given: Given | None, request: BuildRequest) -> Package:
+def put_together(
+    place: Path, examined: Examined, given: Given | None, request: BuildRequest, around: Surroundings | None = None
+) -> Package:
     """Make a package of what the sandbox left: what `build` does after the model has been examined.
 
     Args:
@@ -97,17 +113,19 @@ def put_together(place: Path, examined: Examined, given: Given | None, request: 
         examined: What it answered.
         given: The rows that it was given; None for none.
         request: What to make of it.
+        around: What the model was given to run in; None where this interpreter is locked as it is.
 
     Raises:
         Untrusted: What the sandbox left is not what it should be.
+        BadConfig: The original imports what its lock does not have.
     """
     folder = place / "package"
     request.progress("assembling the package")
     lay_out(folder, place / "given" / "model", place / "scratch", examined)
-    if examined.suffix.startswith("/") and examined.engine == "python":
+    if examined.engine == "python":
         request.progress("asking it again in a fresh process, and listing what it imports")
-        examined = _traced(folder, examined, place, request)
-    missing = _write_lock(folder, examined, ask_index=request.lock)
+        examined = _asked_afresh(folder, examined, place, request, around)
+    missing = _write_lock(folder, examined, request, around)
     if given is not None:
         request.progress("measuring the reference data")
         answers = read_bytes(place / "scratch", SCORES, limit=MAX_GRAPH_BYTES)
@@ -149,15 +167,25 @@ def _examine(file: Path, given: Given | None, place: Path, request: BuildRequest
     if given is not None:
         data = str(place / "given" / "rows.parquet")
         try:
-            given.frame.head(MAX_SCORED_ROWS).to_parquet(data, index=False)
+            write_table(given.frame.head(MAX_SCORED_ROWS), Path(data))
         except (TypeError, ValueError) as error:  # Arrow's errors are these
             raise InvalidInput(
                 "the data has a column of several kinds, or two of one name", "make each column one kind", where="data"
             ) from error
     task = Task(model=str(file), data=data, allow_code=request.allow_code)
-    answer = _sandboxed(ENTRY, task, place / "given", place / "scratch", request)
+    return _answered(ENTRY, task, place, request, Examined)
+
+
+def _looked(file: Path, place: Path, request: BuildRequest) -> Looked:
+    """What the model's file is; it is not loaded."""
+    return _answered(LOOK, Task(model=str(file), allow_code=request.allow_code), place, request, Looked)
+
+
+def _answered(entry: str, task: Task, place: Path, request: BuildRequest, kind: type[T]) -> T:
+    """What an entry of the sandbox answers."""
+    answer = sandboxed(entry, task, place / "given", place / "scratch", patience_s=request.patience_s)
     try:
-        return msgspec.convert(answer, Examined)
+        return msgspec.convert(answer, kind)
     except msgspec.ValidationError as error:
         raise ModelFailed("the sandbox answered something else than was asked", code="build.bad_answer") from error
 
@@ -193,40 +221,32 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     (folder / PARITY).write_bytes(encode(report))
 
 
-def _traced(folder: Path, examined: Examined, place: Path, request: BuildRequest) -> Examined:
-    """With what it really imports, as a process sees it that has nothing else to do."""
-    golden = folder / GOLDEN
-    task = Traced(
-        entry=str(folder.resolve() / (ORIGINAL + examined.suffix)),
-        kind=examined.kind,
-        signature=examined.signature,
-        golden=str(golden.resolve()),
+def _asked_afresh(
+    folder: Path, examined: Examined, place: Path, request: BuildRequest, around: Surroundings | None
+) -> Examined:
+    """With what it really imports, as a process sees it that has nothing else to do, and no more than the lock."""
+    (place / "afresh").mkdir()
+    found = ask_afresh(
+        folder,
+        folder / (ORIGINAL + examined.suffix),
+        examined,
+        scratch=place / "afresh",
+        patience_s=request.patience_s,
+        python=around.python if around else None,
+        barred=around.barred if around else (),
     )
-    (place / "traced").mkdir()
-    answer = _sandboxed(TRACE, task, folder, place / "traced", request)
-    try:
-        found = msgspec.convert(answer, tuple[str, ...])
-    except msgspec.ValidationError as error:
-        raise ModelFailed("the sandbox answered something else than was asked", code="build.bad_answer") from error
     return msgspec.structs.replace(examined, modules=tuple(sorted({*examined.modules, *found})))
 
 
-def _sandboxed(entry: str, task: msgspec.Struct, read: Path, scratch: Path, request: BuildRequest) -> object:
-    """What an entry answers; where the model ended it, the error speaks of the model."""
-    limits = Quota(time_s=request.patience_s)
-    try:
-        return run_task(entry, msgspec.to_builtins(task), read=[read], scratch=scratch, limits=limits)
-    except ModelFailed as error:
-        if error.code == "runtime.task_failed":
-            raise
-        hint = error.hint or "something that it calls ended its process: exit(), or a library that crashed"
-        raise ModelFailed(error.message.replace(entry, "the model"), hint, code=error.code) from None
-
-
-def _write_lock(folder: Path, examined: Examined, *, ask_index: bool) -> tuple[str, ...]:
+def _write_lock(
+    folder: Path, examined: Examined, request: BuildRequest, around: Surroundings | None
+) -> tuple[str, ...]:
     """Write the lock; which distributions have no hash in it."""
+    if around is not None:
+        (folder / LOCK).write_text(around.lock)
+        return ()
     needs = {*examined.modules, "joblib"} | ({"pandas"} if len(examined.signature.inputs) > 1 else set())
-    locked = lock(sorted(needs) if examined.kind != "onnx" else (), ask_index=ask_index)
+    locked = lock(sorted(needs) if examined.kind != "onnx" else (), ask_index=request.lock)
     (folder / LOCK).write_text(locked.text)
     return locked.missing
 
@@ -242,6 +262,8 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
         notes |= {"requirements_differ": "; ".join(other[:40])} if other else {}
     if examined.refused:
         notes["refused"] = f"{'; '.join(examined.refused)}; {_BEYOND if compiled else _ALIKE}"
+    if request.requirements is not None:
+        notes[ENVIRONMENT] = f"Python {sys.version_info[0]}.{sys.version_info[1]} on {platform.machine()}"
     if missing:
         notes["lock_without_hashes"] = ", ".join(missing)
     return Manifest(
@@ -262,8 +284,8 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
         builder=f"penstock {version('penstock')}",
         parameters=request.parameters,
         source={**request.source, **notes},
-    )
         declared=request.declared,
+    )
 
 
 def _finish(folder: Path, manifest: Manifest, request: BuildRequest) -> Package:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from penstock.build.format import Original, Specs, detect
+from penstock.build.format import Audit, ModelFormat, Original, Specs, detect
 from penstock.build.parity import check_graph, run_session, unsteady
 from penstock.build.probes import OF_THE_DATA, Rows, answered_row, rows_to_compare
 from penstock.build.reasons import reason_of
@@ -27,6 +27,7 @@ from penstock.build.synthetic import synthetic_rows
 from penstock.errors import ModelFailed, Untrusted
 from penstock.packages.golden import Golden, encode_golden
 from penstock.records import Parity
+from penstock.statistics.arraytables import read_table
 from penstock.tensors import DTYPES, Arrays, Signature, TensorSpec, datatype_of
 
 GRAPH = "model.onnx"
@@ -51,6 +52,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     data: str = ""
     allow_code: bool = False
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file is, before it is loaded: its format, what it is called in a package, code that was let through."""
+
+    kind: str
+    suffix: str
+    code: tuple[str, ...] = ()
 
 
 class Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,21 +98,40 @@ def examine(arguments: object, scratch: Path) -> object:
     """
     warnings.simplefilter("ignore")
     task = msgspec.convert(arguments, Task)
-    clock = _Clock()
+    clock = Laps()
     path = Path(task.model)
-    kind, known, suffix = detect(path)
-    audit = known.audit(path)
-    if audit.refused and not task.allow_code:
-        raise Untrusted(
-            f"the file would run {', '.join(audit.refused[:8])}{' ...' if len(audit.refused) > 8 else ''}",
-            "save a plain estimator, or allow its code if you know who wrote it",
-            code="build.foreign_code",
-        )
+    kind, known, suffix, audit = _audited(task)
     clock.lap("audit")
     original = known.open(path)
     clock.lap("load")
     # A folder of MLflow's may hold rows of its own.
-    frame = pd.read_parquet(task.data) if task.data else getattr(original, "example", None)
+    frame = read_table(Path(task.data)) if task.data else getattr(original, "example", None)
+    found = examine_original(original, frame, scratch, clock)
+    found = msgspec.structs.replace(
+        found, kind=kind, suffix=suffix, modules=_modules(audit.names), code=audit.refused, seconds=clock.laps
+    )
+    return msgspec.to_builtins(found)
+
+
+def look(arguments: object, scratch: Path) -> object:
+    """Another entry: a `Task` in, a `Looked` out; the model is not loaded. Errors as `examine`."""
+    del scratch
+    kind, _, suffix, audit = _audited(msgspec.convert(arguments, Task))
+    return msgspec.to_builtins(Looked(kind=kind, suffix=suffix, code=audit.refused))
+
+
+def examine_original(original: Original, frame: pd.DataFrame | None, scratch: Path, clock: Laps) -> Examined:
+    """Everything that is asked of a loaded model, wherever it is.
+
+    Args:
+        original: The model.
+        frame: Rows; None where there are none.
+        scratch: Where graph, examples and scores are written.
+        clock: Told the end of each step.
+
+    Returns:
+        What was found; kind, suffix, modules and code are the caller's to say.
+    """
     inputs, data = _rows(original, frame)
     clock.lap("signature")
     rows = rows_to_compare(original, inputs, data)
@@ -119,22 +147,38 @@ def examine(arguments: object, scratch: Path) -> object:
     if frame is not None:
         _score(original, inputs, data, graph, scratch / SCORES)
     clock.lap("scores")
-    found = Examined(
-        kind=kind,
-        suffix=suffix,
+    return Examined(
+        kind="",
+        suffix="",
         engine="onnxruntime" if graph else "python",
         signature=Signature(inputs=inputs, outputs=outputs),
         classes=original.classes,
         parity=parity,
-        modules=_modules(audit.names),
-        code=audit.refused,
+        modules=(),
         refused=rows.refused,
         seconds=clock.laps,
     )
-    return msgspec.to_builtins(found)
 
 
-class _Clock:
+def _audited(task: Task) -> tuple[str, ModelFormat, str, Audit]:
+    """What a file is, and what it would run.
+
+    Raises:
+        Untrusted: That is more than a model needs, and was not allowed.
+    """
+    path = Path(task.model)
+    kind, known, suffix = detect(path)
+    audit = known.audit(path)
+    if audit.refused and not task.allow_code:
+        raise Untrusted(
+            f"the file would run {', '.join(audit.refused[:8])}{' ...' if len(audit.refused) > 8 else ''}",
+            "save a plain estimator, or allow its code if you know who wrote it",
+            code="build.foreign_code",
+        )
+    return kind, known, suffix, audit
+
+
+class Laps:
     """Seconds by step."""
 
     def __init__(self) -> None:

@@ -66,7 +66,7 @@ class _Install(msgspec.Struct):
     download_info: _Download
 
 
-class _Report(msgspec.Struct):
+class PipReport(msgspec.Struct):
     """pip's installation report, format 1."""
 
     install: list[_Install] = []
@@ -96,6 +96,13 @@ def distributions_of(modules: Iterable[str]) -> set[str]:
     """Names of the installed distributions behind import names; unknown ones are left out."""
     known = packages_distributions()
     return {distribution for module in modules for distribution in known.get(module, ())[:1]}
+
+
+def barred_by(pins: Mapping[str, str]) -> tuple[str, ...]:
+    """Import names of what is installed here and of no pinned distribution; Penstock itself is never barred."""
+    kept = {*(name.rstrip(";") for name in pins), "penstock"}
+    known = packages_distributions()
+    return tuple(sorted(module for module, owners in known.items() if kept.isdisjoint(map(normalised, owners))))
 
 
 def closure(names: Iterable[str]) -> dict[str, str]:
@@ -134,7 +141,7 @@ def _from_index(pins: Mapping[str, str]) -> dict[str, str]:
     command += ["--only-binary", ":all:", "--report", "-", *(_pin(*one) for one in sorted(pins.items()))]
     try:
         done = subprocess.run(command, capture_output=True, timeout=_INDEX_S, check=True)
-        report = msgspec.json.decode(done.stdout, type=_Report)
+        report = msgspec.json.decode(done.stdout, type=PipReport)
     except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
         return {}
     found: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ import pandas as pd
 from penstock.packages.keys import PrivateKey
 from penstock.records import Dataset, Declared, Scalar
 
-Table = Path | pd.DataFrame | npt.NDArray[np.generic]
+Table = Path | pd.DataFrame | npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]]
 Progress = Callable[[str], None]
 
 
@@ -39,6 +39,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         declared: What it is for, and who answers for it.
         parent: Digest of the package it grew out of.
         allow_code: Go on where the file names code beyond the allow-list; recorded in the manifest.
+        requirements: What the model runs with: pip requirements, or a lock; None for what is installed here.
+        environments: Folder of environments by their lock's digest; None keeps one below `out`.
         patience_s: Longest that the model may take in the sandbox, all steps together, in seconds.
         lock: Ask the package index for hashes of the pinned requirements.
         created_at: Seconds since the epoch; 0 for now.
@@ -57,6 +59,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     declared: Declared = Declared()
     parent: str = ""
     allow_code: bool = False
+    requirements: Path | None = None
+    environments: Path | None = None
     patience_s: float = 300.0
     lock: bool = True
     created_at: float = 0.0

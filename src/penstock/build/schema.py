@@ -14,7 +14,9 @@ from msgspec.structs import replace
 
 from penstock.build.categories import known_categories
 from penstock.errors import InvalidInput
-from penstock.tensors import FLOATS, Array, Arrays, TensorSpec, datatype_of
+from penstock.runtime.columns import feature_names, width_of
+from penstock.statistics.arraytables import array_columns, holds_arrays, stacked
+from penstock.tensors import DTYPES, FLOATS, Array, Arrays, TensorSpec, datatype_of
 
 Specs = tuple[TensorSpec, ...]
 Ask = Callable[[Specs, Arrays], Arrays]
@@ -45,33 +47,33 @@ def infer_inputs(model: object, frame: pd.DataFrame | None) -> Specs:
     return (_matrix_spec(model, frame),)
 
 
-def feature_names(model: object) -> tuple[str, ...]:
-    """Names of the columns it reads, of those it was fitted on; empty for a plain matrix."""
-    names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
-    steps = getattr(model, "steps", None)
-    used = _used_columns(steps[0][1] if steps else model)
-    return names if used is None else tuple(name for name in names if name in used)
-
-
-def _used_columns(first: object) -> set[str] | None:
-    """What a column transformer picks by name; None where it, or another kind of step, may read all."""
-    used: set[str] = set()
-    for _, transformer, columns in getattr(first, "transformers_", ()):
-        if transformer == "drop":
-            continue
-        if not isinstance(columns, list | tuple) or not all(isinstance(name, str) for name in columns):
-            return None
-        used.update(columns)
-    return used or None
-
-
 def to_arrays(frame: pd.DataFrame, inputs: Sequence[TensorSpec]) -> Arrays:
     """Rows of a frame as the signature has them."""
     if len(inputs) == 1 and inputs[0].columns:
         columns = list(inputs[0].columns)
         dtype = np.float32 if inputs[0].datatype == "FP32" else np.float64
         return {inputs[0].name: np.ascontiguousarray(frame[columns].to_numpy(dtype=dtype))}
+    if len(inputs) == 1 and inputs[0].name not in frame:
+        return {inputs[0].name: _only(frame, inputs[0])}
     return {spec.name: _to_array(frame[spec.name], spec) for spec in inputs}
+
+
+def _only(frame: pd.DataFrame, spec: TensorSpec) -> Array:
+    """All there is, for the one input of a model whose data call it otherwise: its arrays, or a matrix of numbers.
+
+    Raises:
+        InvalidInput: It has neither.
+    """
+    deep = array_columns(frame)
+    if len(deep) == 1 == frame.shape[1]:
+        return _to_array(frame[deep[0]], spec)
+    if deep or len(spec.shape) != 2 or spec.shape[1] not in (-1, frame.shape[1]):
+        raise InvalidInput(
+            f"no column of the data is the model's input {spec.name}",
+            f"the model takes {spec.datatype} {list(spec.shape)}; name the array so, and the label with --label",
+            where="data",
+        )
+    return np.ascontiguousarray(frame.to_numpy(dtype=DTYPES[spec.datatype]))
 
 
 def take(arrays: Arrays, rows: Array | slice) -> Arrays:
@@ -126,7 +128,8 @@ def _holes(specs: Sequence[TensorSpec], row: Arrays) -> Iterator[Arrays]:
     for spec in specs:
         if not can_be_missing(spec):
             continue
-        for column in range(row[spec.name].shape[1]):
+        columns = row[spec.name][0]
+        for column in range(len(columns)) if columns.ndim else (...,):
             array = row[spec.name].copy()
             array[0, column] = blank(spec)
             yield {**row, spec.name: array}
@@ -148,7 +151,7 @@ def _column_spec(name: str, datatype: str) -> TensorSpec:
 
 def _matrix_spec(model: object, frame: pd.DataFrame | None) -> TensorSpec:
     """The one input of a model fitted on a matrix."""
-    width = _width(model)
+    width = width_of(model)
     if not width:
         if frame is None:
             raise InvalidInput("the model does not say how many columns it takes", "give some rows with --data")
@@ -166,16 +169,6 @@ def _matrix_spec(model: object, frame: pd.DataFrame | None) -> TensorSpec:
         datatype = "FP32" if all(dtype == np.float32 for dtype in frame.dtypes) else "FP64"
     columns = columns or tuple(str(index) for index in range(width))
     return TensorSpec(name=MATRIX, datatype=datatype, shape=(-1, width), columns=columns)
-
-
-def _width(model: object) -> int:
-    """How many columns it takes; 0 where it does not say."""
-    width = getattr(model, "n_features_in_", None)
-    booster = getattr(model, "booster", None)
-    for name in ("num_feature", "num_features"):
-        if width is None and hasattr(booster, name):
-            width = getattr(booster, name)()
-    return int(width or 0)
 
 
 def _datatype(series: pd.Series) -> str:
@@ -207,13 +200,22 @@ def _is_number(series: pd.Series) -> bool:
 
 
 def _to_array(series: pd.Series, spec: TensorSpec) -> Array:
-    """One column, ``(rows, 1)``."""
+    """One column, ``(rows, 1)``, or as many dimensions as its arrays and the signature have."""
+    if holds_arrays(series):
+        array = stacked(series)
+        if array.dtype.kind == "U":
+            return array.astype(object)
+        return np.ascontiguousarray(array, dtype=DTYPES[spec.datatype])
+    return _scalars(series, spec).reshape(-1, *((1,) * (len(spec.shape) - 1)))
+
+
+def _scalars(series: pd.Series, spec: TensorSpec) -> Array:
     if spec.datatype == "BYTES":
         missing = series.isna().to_numpy()
         text = series.astype(object).map(str).to_numpy(dtype=object)
         text[missing] = ""
-        return text.reshape(-1, 1)
+        return text
     wanted = {"FP64": np.float64, "FP32": np.float32, "BOOL": np.bool_}.get(spec.datatype)
     if wanted is not None:
-        return series.to_numpy(dtype=wanted, na_value=np.nan if wanted != np.bool_ else False).reshape(-1, 1)
-    return series.to_numpy(dtype=spec.datatype.lower()).reshape(-1, 1)
+        return series.to_numpy(dtype=wanted, na_value=np.nan if wanted != np.bool_ else False)
+    return series.to_numpy(dtype=spec.datatype.lower())

@@ -4,7 +4,8 @@
                       `-> cache/<lock digest>/bin/python, built once: hashed wheels only, nothing compiled
 
 Environments are built outside of the sandbox (they need the package index), from hashes alone, so that what
-is installed is what was locked; code in them runs behind the walls only.
+is installed is what was locked; code in them runs behind the walls only. One process builds an environment, others
+wait for it; one that is killed at it leaves nothing that anybody takes for an environment.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 
+from penstock.access.files import locked
 from penstock.errors import BadConfig
 
 LOCK = "requirements.lock"
 """Name of the lock in a package: pip's own format, ``name==version --hash=sha256:...``."""
 
+ENVIRONMENT = "environment"
+"""In a manifest's source: the model was packaged with requirements of its own, for that Python and machine."""
+
 _NEEDED = ("numpy", "msgspec")
 _BUILD_S = 1800
+_HALF = ".building-"
 _LINE = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([^\s;\\]+)\s*(;[^\\]*?)?(?:\s--hash.*)?\\?$")
 
 
@@ -51,8 +57,23 @@ def environment(lock_file: Path, cache: Path) -> Path | None:
     python = place / "bin" / "python"
     if not python.exists():
         _require_buildable(text, pins)
-        _build(lock_file, place)
+        _build_once(lock_file, place)
     return python
+
+
+def require_here(lock_file: Path) -> None:
+    """Refuse to run on this interpreter what was packaged for another environment.
+
+    Raises:
+        BadConfig: Its versions are others.
+    """
+    other = differing(parse(lock_file.read_text(encoding="utf-8")))
+    if other:
+        raise BadConfig(
+            f"the model has an environment of its own, and {', '.join(other[:5])} are others here",
+            "say where environments are kept: --environments FOLDER",
+            code="runtime.no_environment",
+        )
 
 
 def parse(text: str) -> dict[str, str]:
@@ -108,10 +129,25 @@ def _require_buildable(text: str, pins: dict[str, str]) -> None:
         )
 
 
+def _build_once(lock_file: Path, place: Path) -> None:
+    """Build it unless somebody else does: then wait for theirs. What a killed builder left is removed first."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    turn = place.with_name(f".{place.name}.lock")
+    with locked(turn):
+        if (place / "bin" / "python").exists():
+            return
+        for half in place.parent.glob(f"{_HALF}{place.name[:16]}-*"):
+            shutil.rmtree(half, ignore_errors=True)
+        try:
+            _build(lock_file, place)
+        finally:
+            # Whoever waited at this file looks for the environment first; whoever comes now makes another file.
+            turn.unlink(missing_ok=True)
+
+
 def _build(lock_file: Path, place: Path) -> None:
     """Build beside the place, then rename, so that nobody ever sees half an environment."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    half = Path(mkdtemp(prefix=".building-", dir=place.parent))
+    half = Path(mkdtemp(prefix=f"{_HALF}{place.name[:16]}-", dir=place.parent))
     install = ["install", "--quiet", "--require-hashes", "--only-binary", ":all:", "--no-deps", "--requirement"]
     try:
         # This interpreter's own pip installs into it; making it one of its own takes seconds.
@@ -120,6 +156,7 @@ def _build(lock_file: Path, place: Path) -> None:
         python = str(half / "bin" / "python")
         pip = [sys.executable, "-m", "pip", "--python", python] if own else [python, "-I", "-m", "pip"]
         _run([*pip, *install, str(lock_file)])
+        os.sync()  # its files first, then its name
         os.rename(half, place)
     except OSError:
         # Somebody else was faster; theirs is as good.

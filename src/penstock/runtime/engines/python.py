@@ -21,7 +21,7 @@ import msgspec
 from penstock.errors import DeadlineExceeded, ModelFailed, NotFound, NotReady, PenstockError
 from penstock.packages.golden import Golden
 from penstock.packages.read import Package
-from penstock.runtime.environments import LOCK, environment
+from penstock.runtime.environments import ENVIRONMENT, LOCK, environment, require_here
 from penstock.runtime.frames import Header, Load, pack
 from penstock.runtime.limits import Quota
 from penstock.runtime.workers import Recipe, SandboxedModel, Template, Workers
@@ -89,6 +89,8 @@ class PythonEngine:
         python = None
         if environments is not None and LOCK in manifest.files:
             python = environment(package.path(LOCK), environments)
+        elif ENVIRONMENT in manifest.source:
+            require_here(package.path(LOCK))
         load = Load(str(package.path(manifest.entry).resolve()), manifest.kind, manifest.signature)
         recipe = Recipe(
             manifest.name, msgspec.to_builtins(load), package.folder, python, Quota(), _LOAD_S, _golden(package)
