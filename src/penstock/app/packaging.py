@@ -38,6 +38,7 @@ class PackageRequest:
         source: Where the code came from.
         parent: Digest of the package it grew out of.
         allow_code: A pickle may name code outside the known libraries.
+        environment: Requirements, or a lock, of the model's own; None for what is installed here.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PackageRequest:
     source: dict[str, str] = field(default_factory=dict)
     parent: str = ""
     allow_code: bool = False
+    environment: Path | None = None
 
 
 def package(
@@ -90,6 +92,8 @@ def package(
                 source=request.source,
                 parent=request.parent,
                 allow_code=request.allow_code,
+                requirements=request.environment,
+                environments=app.home / "environments",
                 progress=on_step,
             ),
         )

@@ -35,6 +35,9 @@ def run(
     allow_code: Annotated[
         bool, typer.Option(help="Let a pickle name code outside the known libraries (sandboxed).")
     ] = False,
+    environment: Annotated[
+        Path | None, typer.Option(help="requirements.txt or a lock: an environment of the model's own.")
+    ] = None,
     source: Annotated[str, typer.Option(help="Where the code came from, such as a commit.")] = "",
     home: Home = DEFAULT_HOME,
     token: As = "",
@@ -57,6 +60,7 @@ def run(
             time=time,
             group=group,
             allow_code=allow_code,
+            environment=environment,
             source={"commit": source} if source else {},
         )
         app = open_app(home, token=token)

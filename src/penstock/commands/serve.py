@@ -37,6 +37,7 @@ def run(
         bool, typer.Option("--torchserve-keys", help="Ask for keys as TorchServe does.")
     ] = False,
     log_dir: Annotated[Path | None, typer.Option(help="Where predictions are recorded; nowhere by default.")] = None,
+    environments: Annotated[Path | None, typer.Option(help="Where environments of models' own are kept.")] = None,
     allow: Annotated[str, typer.Option(help="load,share: what callers may do beside asking.")] = "",
     home: Home = DEFAULT_HOME,
     token: As = "",
@@ -65,6 +66,7 @@ def run(
             "--behind": behind,
             "--token-file": token_file,
             "--log-dir": log_dir,
+            "--environments": environments,
             "--allow": allow,
         }
         command += [str(word) for pair in places.items() if pair[1] for word in pair]
