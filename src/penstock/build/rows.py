@@ -11,6 +11,7 @@ import pandas as pd
 
 from penstock.build.request import BuildRequest, Table
 from penstock.errors import InvalidInput, NotFound
+from penstock.statistics.arraytables import frame_of, read_arrays, read_table
 
 PARQUET = b"PAR1"
 Floats = npt.NDArray[np.float64]
@@ -35,7 +36,7 @@ def read_rows(request: BuildRequest) -> Given | None:
 
     Raises:
         NotFound: There is no such file.
-        InvalidInput: It is neither Parquet nor CSV, has no rows, or lacks the label or time column.
+        InvalidInput: It is neither Parquet, CSV nor npz, has no rows, or lacks the label or time column.
     """
     if request.data is None:
         return None
@@ -54,15 +55,20 @@ def _frame(data: Table) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
         return data
     if not isinstance(data, Path):
-        return pd.DataFrame(np.asarray(data))
+        return frame_of(data)
     if not data.is_file():
         raise NotFound("there is no such data file", "check the path", code="build.no_data")
     with data.open("rb") as file:
         magic = file.read(4)
     try:
-        return pd.read_parquet(data) if magic == PARQUET else pd.read_csv(data)
+        arrays = read_arrays(data)
+        if arrays is not None:
+            return arrays
+        return read_table(data) if magic == PARQUET else pd.read_csv(data)
     except (ValueError, OSError) as error:
-        raise InvalidInput("the data is neither Parquet nor CSV", "save it as one of them", where="data") from error
+        raise InvalidInput(
+            "the data is neither Parquet, CSV nor npz", "save it as one of them", where="data"
+        ) from error
 
 
 def _labels(frame: pd.DataFrame, labels: str | npt.NDArray[np.generic]) -> pd.Series | None:

@@ -20,6 +20,7 @@ import pandas as pd
 from penstock.errors import BadConfig, InvalidInput
 from penstock.gate.check import GateData, LabelledRows
 from penstock.records import Dataset
+from penstock.statistics.arraytables import array_columns, holds_arrays, read_arrays, read_table, stacked
 from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpec, conform
 
 PARQUET = b"PAR1"
@@ -78,7 +79,7 @@ def read_data(sources: Mapping[str, Path], signature: Signature, columns: Column
         BadConfig: A file or a column is missing, or a time cannot be read.
         InvalidInput: A column does not fit the signature; the message names it, never a value.
     """
-    text = _text_columns(signature)
+    text = text_columns(signature)
     frames = {part: read_frame(path, text=text) for part, path in sources.items()}
     datasets = tuple(_dataset(part, sources[part], frame) for part, frame in frames.items())
     return gate_data(frames, signature, columns, datasets=datasets)
@@ -107,7 +108,7 @@ def gate_data(
 
 
 def read_frame(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
-    """A csv (compressed or not) or parquet file, told apart by their bytes.
+    """A csv (compressed or not), parquet, npz or npy file, told apart by their bytes.
 
     Args:
         path: The file.
@@ -121,11 +122,14 @@ def read_frame(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
     with path.open("rb") as file:
         is_parquet = file.read(len(PARQUET)) == PARQUET
     try:
+        arrays = read_arrays(path)
+        if arrays is not None:
+            return arrays
         if is_parquet:
-            return pd.read_parquet(path)
+            return read_table(path)
         return pd.read_csv(path, dtype=dict.fromkeys(text, "string"), low_memory=False)
     except (ValueError, OSError) as error:
-        raise BadConfig("the data file is neither csv nor parquet", "save it as one", where=path.name) from error
+        raise BadConfig("the data file is neither csv, parquet nor npz", "save it as one", where=path.name) from error
 
 
 def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> LabelledRows:
@@ -169,8 +173,11 @@ def inputs_of(frame: pd.DataFrame, signature: Signature, *, apart: Sequence[str]
     """
     arrays: Arrays = {}
     for spec in signature.inputs:
+        deep = array_columns(frame, apart=apart)
         if spec.name in frame.columns:
             arrays[spec.name] = _array(frame[spec.name], spec)
+        elif len(signature.inputs) == len(deep) == 1:
+            arrays[spec.name] = _array(frame[deep[0]], spec)
         else:
             names = list(spec.columns) or [str(name) for name in frame.columns if name not in apart]
             arrays[spec.name] = _matrix(frame, spec, names)
@@ -203,6 +210,8 @@ def _array(column: pd.Series, spec: TensorSpec) -> Array:
     if spec.datatype == "BYTES":
         return column.astype("string").fillna("").to_numpy(object)
     wanted = DTYPES[spec.datatype]
+    if holds_arrays(column):
+        return _exact(stacked(column), spec)
     try:
         if spec.datatype in FLOATS:
             return column.astype("Float64").to_numpy(np.float64, na_value=np.nan).astype(wanted)
@@ -212,6 +221,16 @@ def _array(column: pd.Series, spec: TensorSpec) -> Array:
     except (TypeError, ValueError) as error:
         raise _misfit(spec) from error
     raise _misfit(spec)
+
+
+def _exact(array: Array, spec: TensorSpec) -> Array:
+    """Arrays in their spec's datatype; only fractions are rounded to narrower ones."""
+    given = array.astype(DTYPES[spec.datatype])
+    if array.dtype.kind == "f" and spec.datatype in FLOATS:
+        return given
+    if array.dtype.kind == "U" or not np.array_equal(given, array):
+        raise _misfit(spec)
+    return given
 
 
 def _misfit(spec: TensorSpec) -> InvalidInput:
@@ -246,7 +265,8 @@ def _times(column: pd.Series) -> Array:
     return stamps.to_numpy("datetime64[ns]").astype(np.int64) / 1e9
 
 
-def _text_columns(signature: Signature) -> list[str]:
+def text_columns(signature: Signature) -> list[str]:
+    """Columns that the package takes as text, whatever a csv's look like."""
     return [name for spec in signature.inputs if spec.datatype == "BYTES" for name in (spec.columns or (spec.name,))]
 
 
