@@ -22,6 +22,7 @@ LINKS = {
     "binary": "sigmoid",
     "cross_entropy": "sigmoid",
     "multiclass": "softmax",
+    "multiclassova": "sigmoids",
     "regression": "identity",
     "regression_l1": "identity",
     "huber": "identity",
@@ -32,6 +33,7 @@ LINKS = {
     "gamma": "exp",
     "tweedie": "exp",
     "binary:logistic": "sigmoid",
+    "binary:logitraw": "sigmoid",
     "reg:logistic": "sigmoid",
     "multi:softprob": "softmax",
     "multi:softmax": "softmax",
@@ -133,7 +135,7 @@ def from_lightgbm(booster: LightgbmBooster) -> Forest:
         narrow=False,
         base=(0.0,) * outputs,
         link=_link(objective[0] if "sqrt" not in objective else "sqrt"),
-        scale=float(settings.get("sigmoid", 1.0)) if objective[0] == "binary" else 1.0,
+        scale=float(settings.get("sigmoid", 1.0)) if objective[0] in ("binary", "multiclassova") else 1.0,
     )
 
 
@@ -188,7 +190,9 @@ def from_xgboost(booster: XgboostBooster) -> Forest:
     model = as_mapping(gradient["model"])
     parameters = as_mapping(learner["learner_model_param"])
     outputs = max(1, int(str(parameters["num_class"])), int(str(parameters.get("num_target", "1"))))
-    link = _link(str(as_mapping(learner["objective"])["name"]))
+    objective = str(as_mapping(learner["objective"])["name"])
+    link = _link(objective)
+    given = "identity" if objective == "binary:logitraw" else link  # whose base score is before the link as well
     places = [int(str(one)) for one in as_list(model["tree_info"])]
     if places != [at % outputs for at in range(len(places))]:
         raise NotImplementedError("XGBoost's parallel trees of several classes")
@@ -197,7 +201,7 @@ def from_xgboost(booster: XgboostBooster) -> Forest:
         outputs=outputs,
         mode="BRANCH_LT",
         narrow=True,
-        base=tuple(_margin(one, link) for one in _base_scores(str(parameters["base_score"]), outputs)),
+        base=tuple(_margin(one, given) for one in _base_scores(str(parameters["base_score"]), outputs)),
         link=link,
     )
 

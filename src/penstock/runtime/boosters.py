@@ -20,7 +20,7 @@ SUFFIXES = {"lightgbm": (".txt",), "xgboost": (".json", ".ubj")}
 class Booster(Protocol):
     """What LightGBM's and XGBoost's boosters have in common."""
 
-    def predict(self, data: object) -> Array:
+    def predict(self, data: object, **options: bool) -> Array:
         """Answer every row: probabilities or numbers."""
 
 
@@ -30,12 +30,15 @@ class BoosterRegressor:
     Attributes:
         booster: The library's own object.
         feature_names_in_: Column names that it was trained on; empty where it knows none.
+        enable_categorical: XGBoost was trained on categories, and takes text as such.
     """
 
-    def __init__(self, booster: Booster, library: str, names: tuple[str, ...]) -> None:
+    def __init__(self, booster: Booster, library: str, names: tuple[str, ...], objective: str) -> None:
         self.booster = booster
         self.feature_names_in_ = names
+        self.enable_categorical = "c" in (getattr(booster, "feature_types", None) or ())
         self._library = library
+        self._objective = objective
 
     def predict(self, rows: object) -> Array:
         """One number a row, ``(rows,)``."""
@@ -46,7 +49,14 @@ class BoosterRegressor:
         if self._library == "lightgbm":
             return self.booster.predict(rows)
         names = list(self.feature_names_in_) or None
-        return self.booster.predict(import_module("xgboost").DMatrix(rows, feature_names=names))
+        categorical = {"enable_categorical": True} if self.enable_categorical else {}
+        matrix = import_module("xgboost").DMatrix(rows, feature_names=names, **categorical)
+        if self._objective == "multi:softmax":  # it would answer the class alone
+            margins = np.asarray(self.booster.predict(matrix, output_margin=True), dtype=np.float64)
+            powers = np.exp(margins - margins.max(axis=1, keepdims=True))
+            return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        raw = self.booster.predict(matrix)
+        return 1 / (1 + np.exp(-raw.astype(np.float64))) if self._objective == "binary:logitraw" else raw
 
 
 class BoosterClassifier(BoosterRegressor):
@@ -80,7 +90,7 @@ def load_booster(path: Path, library: str) -> BoosterRegressor:
         objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
         names = tuple(booster.feature_names or ())
     kind = BoosterClassifier if objective.startswith(("binary", "multi", "cross")) else BoosterRegressor
-    return kind(booster, library, names)
+    return kind(booster, library, names, objective)
 
 
 def _classes(booster: object, library: str) -> int:
