@@ -105,15 +105,10 @@ def impute_in_double(graph: GraphProto, statistics: Sequence[Floats]) -> None:
         insert(graph, at, [missing, chosen])
 
 
-def carried(model: ModelProto) -> list[str]:
-    """What makes a graph more than ONNX's own operators on numbers of its own: foreign domains, files beside it."""
-    bodies = [model.graph, *(one for one in _subgraphs(model.graph))]
-    nodes = [node for body in bodies for node in body.node] + [node for one in model.functions for node in one.node]
-    domains = {node.domain for node in nodes} | {one.domain for one in model.opset_import}
-    outside = [one.name for body in bodies for one in body.initializer if one.external_data or one.data_location]
-    return sorted(domains - {"", "ai.onnx", "ai.onnx.ml"} - {one.domain for one in model.functions}) + [
-        f"external data of {name}" for name in sorted(outside)
-    ]
+def all_nodes(model: ModelProto) -> list[NodeProto]:
+    """Every node, those of loops, branches and functions among them."""
+    bodies = [model.graph, *_subgraphs(model.graph)]
+    return [node for body in bodies for node in body.node] + [node for one in model.functions for node in one.node]
 
 
 def _subgraphs(graph: GraphProto) -> Iterator[GraphProto]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from math import prod
-from typing import IO
+from typing import IO, ClassVar
 
 import numpy as np
 
@@ -82,6 +82,7 @@ class _Type(Inert):
 _STAND_INS: dict[str, type[Inert]] = {WRAPPER: _Wrapper, DTYPE: _Dtype, TYPE: _Type}
 
 
+# The reader in Python itself is what joblib's derives from; its parts have no public names.
 class InertReader(pickle._Unpickler):
     """Reads one stream.
 
@@ -90,14 +91,14 @@ class InertReader(pickle._Unpickler):
         note: Told each name as ``module.attribute``; an attribute of an attribute as ``module:outer.inner``.
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = dict(pickle._Unpickler.dispatch)
 
     def __init__(self, file: IO[bytes], note: Callable[[str], None]) -> None:
         super().__init__(file)
         self._file = file
         self._note = note
         self._wrapper: _Wrapper | None = None
-        self._unframer: pickle._Unframer
+        self._unframer = pickle._Unframer(file.read, file.readline)  # type: ignore[attr-defined]
 
     def load(self) -> object:
         """Read to the stream's end.
@@ -106,7 +107,7 @@ class InertReader(pickle._Unpickler):
             Untrusted: It does what no saved model does, or holds arrays in a form that joblib does not write.
             EOFError: It ends too early; other errors of unpickling say that it is damaged.
         """
-        self._unframer = pickle._Unframer(self._file.read, self._file.readline)
+        self._unframer = pickle._Unframer(self._file.read, self._file.readline)  # type: ignore[attr-defined]
         self.read, self.readinto = self._unframer.read, self._unframer.readinto
         self.readline = self._unframer.readline
         self.metastack: list[list[object]] = []
@@ -119,8 +120,9 @@ class InertReader(pickle._Unpickler):
                 self.dispatch[key[0]](self)
                 if self.stack and isinstance(self.stack[-1], _Wrapper) and key in _GETS:
                     raise _odd("uses the note before an array twice")
-        except pickle._Stop as stop:
-            return stop.value
+        except pickle._Stop as stop:  # type: ignore[attr-defined]
+            value: object = stop.value
+            return value
         raise EOFError
 
     def find_class(self, module: str, name: str) -> type[Inert]:
@@ -220,7 +222,7 @@ class InertReader(pickle._Unpickler):
             self.stack[-1] = self._skip_array(state)
         elif isinstance(target, np.dtype):
             _require_plain(state)
-            target.__setstate__(state)
+            target.__setstate__(state)  # type: ignore[attr-defined]
         elif not isinstance(target, Inert):
             raise _odd("changes a class, or what has no state")
 
@@ -228,7 +230,8 @@ class InertReader(pickle._Unpickler):
         """Step over the array that a wrapper announces, or read the stream that stands for it."""
         if type(state) is not dict or not state.keys() <= _WRAPPED or "dtype" not in state:
             raise _odd("says of an array what it should not")
-        shape, dtype, align = state.get("shape"), state["dtype"], state.get("numpy_array_alignment_bytes")
+        shape: tuple[int, ...] = state.get("shape", ())
+        dtype, align = state["dtype"], state.get("numpy_array_alignment_bytes")
         plain = type(shape) is tuple and all(type(one) is int and 0 <= one < _MOST for one in shape)
         known = state.get("order") in _ORDERS and isinstance(state.get("subclass"), type)
         if not (plain and known and isinstance(dtype, np.dtype) and (align is None or type(align) is int)):
@@ -277,8 +280,8 @@ def _require_plain(value: object) -> None:
     while waiting:
         one = waiting.pop()
         seen += 1
-        if type(one) in (tuple, list):
-            waiting += one  # type: ignore[misc]
+        if type(one) is tuple or type(one) is list:
+            waiting += one
         elif type(one) is dict:
             waiting += [*one.keys(), *one.values()]
         elif not (type(one) in _PLAIN or isinstance(one, np.dtype)):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import onnx
 
+from penstock.build.audit import shown
+from penstock.build.carried import carried
 from penstock.build.format import Audit, Original, head
-from penstock.build.graphs import carried
 from penstock.build.onnx_model import OnnxModel
 
 
@@ -30,8 +31,8 @@ class OnnxFormat:
     def audit(self, path: Path) -> Audit:
         """Operator domains and files outside of the graph; only ONNX's own operators carry no code."""
         model = onnx.load_model(path, load_external_data=False)
-        names = tuple(sorted({one.domain or "ai.onnx" for one in model.opset_import}))
-        return Audit(names=names, refused=tuple(carried(model)))
+        names = tuple(sorted({shown(one.domain) or "ai.onnx" for one in model.opset_import}))
+        return Audit(names=names, refused=tuple(map(shown, carried(model))))
 
     def open(self, path: Path) -> Original:
         """The graph."""

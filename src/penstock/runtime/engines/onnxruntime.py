@@ -16,6 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from penstock.errors import ModelFailed
 from penstock.packages.read import Package
+from penstock.runtime.graphfile import require_whole
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
 
 _TYPES = {
@@ -86,6 +87,7 @@ class OnnxRuntimeEngine:
         """Load the graph.
 
         Raises:
+            Untrusted: It keeps numbers in another file.
             ModelFailed: It is no graph that this runtime reads, or lacks an input or output of the signature.
         """
         del environments  # a compiled graph has no dependencies of its own
@@ -96,8 +98,9 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         name = package.manifest.name
+        graph = package.path(package.manifest.entry).read_bytes()
+        require_whole(graph)
         try:
-            graph = package.path(package.manifest.entry).read_bytes()
             session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except _ERRORS as error:
             raise ModelFailed(f"{name}: ONNX Runtime cannot load its graph: {error}", "package it again") from error
