@@ -14,6 +14,7 @@ import pandas as pd
 
 from penstock.build.examine import KEPT, Examined
 from penstock.build.rows import Given
+from penstock.statistics.arraytables import holds_arrays
 from penstock.statistics.reference import Reference, make_reference
 from penstock.tensors import Arrays, TensorSpec
 
@@ -38,7 +39,7 @@ def measure(given: Given, examined: Examined, answers: bytes) -> Reference:
         name: _values(frame[name], spec)
         for spec in examined.signature.inputs
         for name in spec.columns or (spec.name,)
-        if name in frame
+        if name in frame and not holds_arrays(frame[name])
     }
     times = None if given.times is None else given.times[kept]
     task = "classification" if examined.classes else "regression"

@@ -112,12 +112,14 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
         InvalidInput: The cells of a column of arrays have different shapes.
     """
     deep = array_columns(frame)
-    table = pa.Table.from_pandas(frame.drop(columns=deep), preserve_index=False)
+    flat = frame.drop(columns=deep)
+    table = pa.Table.from_pandas(flat, preserve_index=False) if flat.shape[1] else None
     for name in deep:
         array = np.ascontiguousarray(stacked(frame[name]))
         whole = array.astype(np.uint8) if array.dtype.kind == "b" else array  # Arrow has no tensors of booleans
-        at = frame.columns.get_loc(name)
-        table = table.add_column(min(at, table.num_columns), name, pa.FixedShapeTensorArray.from_numpy_ndarray(whole))
+        tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(whole)
+        at = list(frame.columns).index(name)
+        table = table.add_column(at, name, tensors) if table is not None else pa.table({name: tensors})
     parquet.write_table(table, path)
 
 
