@@ -8,7 +8,7 @@ from packages_for_tests import linear_package
 from penstock.access.identities import Identity
 from penstock.access.tokens import token_sha256
 from penstock.build.sign import sign_folder
-from penstock.packages.keys import load_or_create_package_key
+from penstock.packages.keys import load_or_create_package_key, new_package_key
 from penstock.records import (
     AliasMove,
     Approval,
@@ -16,10 +16,14 @@ from penstock.records import (
     Dataset,
     Event,
     Incident,
+    KeyRecord,
+    KeyRemoved,
+    KeyRevoked,
     PolicySet,
     Proposal,
     Record,
     Release,
+    Resigned,
     Settled,
     Step,
     Transfer,
@@ -113,6 +117,13 @@ def write_history(registry: Registry, folder: Path, *, datasets: int = 7) -> dic
     put(registry, "incident.opened", incident(), by=penstock)
     put(registry, "incident.closed", incident(closed_at=9.0), by=penstock)
     put(registry, "proposal.made", Proposal(endpoint="e", action="retrain", reason="drift"), by=penstock)
+    other, lost = (new_package_key().public_key() for _ in range(2))
+    put(registry, "key.added", KeyRecord(name="packages", pem=other.pem.decode()), by=who["root"])
+    put(registry, "key.removed", KeyRemoved(name="packages", hint=other.hint), by=who["root"])
+    put(registry, "key.revoked", KeyRevoked(name="packages", hint=lost.hint, reason="stolen", at=3.0), by=who["root"])
+    signer = registry.state().signer("packages")
+    anew = Resigned(model="m", version=1, digest=digest, signer=signer, reason="it was built before")
+    put(registry, "package.resigned", anew, by=who["root"])
     registry.issue_token("eve", by=who["root"], expires_at=1e12)
     token = registry.issue_token("ann", by=who["root"], permissions=("predict",), endpoints=("e",))
     registry.revoke(token_sha256(token), by=who["root"], reason="lost")

@@ -32,6 +32,7 @@ VERBS = {
     "pull": ("pull", "Fetch a package from an OCI registry, check it, register it."),
     "trace": ("trace", "From one prediction back to package, data, code, gate report and approval."),
     "verify": ("verify", "Walk the chain of evidence with nothing but the public key."),
+    "key": ("key", "Whose packages are believed: rotate, trust, revoke, sign anew."),
     "token": ("token", "Give an identity a token, or take it back."),
     "conformance": ("conformance", "Ask any server, case by case, whether it keeps the Open Inference Protocol V2."),
     "doctor": ("doctor", "What this machine can do, and what it lacks."),

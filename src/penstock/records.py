@@ -11,6 +11,7 @@ A struct whose fields change in a way old readers cannot read gets a new format 
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
@@ -41,7 +42,6 @@ class FileEntry(Record, frozen=True, kw_only=True):
     size: int
 
 
-class Dataset(Record, frozen=True, kw_only=True):
 class ColumnSummary(Record, frozen=True, kw_only=True):
     """What one column of a dataset looked like; no value of any single row.
 
@@ -62,6 +62,7 @@ class ColumnSummary(Record, frozen=True, kw_only=True):
     high: float | None = None
 
 
+class Dataset(Record, frozen=True, kw_only=True):
     """A versioned reference to data: never the data itself.
 
     Attributes:
@@ -71,12 +72,12 @@ class ColumnSummary(Record, frozen=True, kw_only=True):
         role: What the data served for: train, validation, test, reference or production.
         place: Where it was found; a hint, not an address to trust.
         columns: Column name to datatype.
-    """
         kind: ``file``, ``folder``, ``delta``, ``git`` or ``dvc``.
         revision: Which state of `place` it is: a Delta table's version, a commit, ``md5:<hex>``; empty of plain files.
         since: Event time of its first row; 0 where nobody said which column tells it.
         until: Event time of its last row.
         profile: By column; of the first ones only, where there are very many.
+    """
 
     name: str
     digest: str
@@ -84,7 +85,6 @@ class ColumnSummary(Record, frozen=True, kw_only=True):
     role: str = "validation"
     place: str = ""
     columns: dict[str, str] = {}
-
     kind: str = "file"
     revision: str = ""
     since: float = 0.0
@@ -118,6 +118,7 @@ class Declared(Record, frozen=True, kw_only=True):
     explanation: str = ""
     fairness: str = ""
     license: str = ""
+
 
 class Parity(Record, frozen=True, kw_only=True):
     """What comparing the compiled graph with the original showed.
@@ -156,8 +157,8 @@ class Manifest(Record, frozen=True, kw_only=True):
         parity: None where nothing was compiled.
         parameters: What the trainer said of the model (hyperparameters).
         source: Where the code came from: commit, repository, entry point; what is unknown is absent.
-    """
         declared: What the model is for, and who answers for it.
+    """
 
     format: int
     name: str
@@ -176,8 +177,8 @@ class Manifest(Record, frozen=True, kw_only=True):
     builder: str = ""
     parameters: dict[str, Scalar] = {}
     source: dict[str, str] = {}
-
     declared: Declared = Declared()
+
 
 # -- the registry --------------------------------------------------------------------------------
 
@@ -312,10 +313,58 @@ class PolicySet(Record, frozen=True, kw_only=True):
 
 
 class KeyRecord(Record, frozen=True, kw_only=True):
-    """A public key that is trusted from now on, in PEM; `name` says what for (``packages``)."""
+    """A public key that is trusted from now on, in PEM; `name` says what for (``packages``).
+
+    Attributes:
+        own: The home's own, which signs from now on; the one before it goes on vouching for what it signed.
+    """
 
     name: str
     pem: str
+    own: bool = False
+    reason: str = ""
+
+    @property
+    def hint(self) -> str:
+        """Hex SHA-256 of the PEM form: how a signature names its key."""
+        return hashlib.sha256(self.pem.encode()).hexdigest()
+
+
+class KeyRevoked(Record, frozen=True, kw_only=True):
+    """Nothing that a key signed is trusted any more, whenever that was, and it is never trusted again.
+
+    Attributes:
+        hint: Hex SHA-256 of the key in PEM form.
+        at: Since when somebody else may have had it, in seconds since the epoch; 0 where nobody knows.
+    """
+
+    name: str
+    hint: str
+    reason: str
+    at: float = 0.0
+
+
+class KeyRemoved(Record, frozen=True, kw_only=True):
+    """A key is trusted no longer; nothing is said against it, and it may be trusted again."""
+
+    name: str
+    hint: str
+    reason: str = ""
+
+
+class Resigned(Record, frozen=True, kw_only=True):
+    """A version's package bears another key's signature: its bytes are those that were registered.
+
+    Attributes:
+        signer: Hint of the key that signed it now.
+        reason: Why whoever did it takes it for good.
+    """
+
+    model: str
+    version: int
+    digest: str
+    signer: str
+    reason: str
 
 
 class Transfer(Record, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ PERMISSIONS = MappingProxyType(
         SHARE: "hand tensors to a data plane on the same machine in shared memory",
         INCIDENT: "open and close incidents and make proposals",
         BYPASS: "break the glass: let one version past the gate, with a reason, for a time",
-        ADMIN: "name identities, give and revoke tokens, set the policy",
+        ADMIN: "name identities, give and revoke tokens, set the policy, say whose packages are trusted",
     }
 )
 """Permission -> what it lets one do, in words that complete "may ..."."""

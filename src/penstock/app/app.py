@@ -33,9 +33,9 @@ class App:
         """``name@3``, ``name@champion`` or ``name`` (its newest version)."""
         return self.state().resolve(ref)
 
-    @cached_property
+    @property
     def package_key(self) -> PrivateKey:
-        """What signs this home's packages; made at first use."""
+        """What signs this home's packages now: read each time, since it may have been rotated."""
         return load_or_create_package_key(self.home / "keys")
 
     @cached_property

@@ -21,10 +21,12 @@ from penstock.app.compaction import Compaction
 from penstock.app.deliveries import Deliveries
 from penstock.app.feedback import Feedback
 from penstock.app.incidents import news_of
+from penstock.app.trustwatch import TrustWatch
 from penstock.app.views import Observed, Series, write_observed
 from penstock.app.watcher import Watcher
-from penstock.errors import Conflict
+from penstock.errors import Conflict, Untrusted
 from penstock.log.tail import Tail
+from penstock.packages.read import Package
 from penstock.records import AliasMove, Exchange, Incident, Outcome, Record, Release
 from penstock.registry.grants import grants
 from penstock.registry.state import EndpointState, State
@@ -104,6 +106,7 @@ class ControlLoop:
         self._deliveries = Deliveries(app)
         self._compaction = Compaction(app.home / "log", held=self._deliveries.held)
         self._feedback = Feedback(app)
+        self._trust = TrustWatch(app, self._write)
         self._shown_at = 0.0
         self._reconciler = Reconciler(
             self.target,
@@ -117,6 +120,7 @@ class ControlLoop:
     def turn(self) -> list[Turn]:
         """Everything once."""
         state = self._app.state()
+        self._trust.turn(state)
         self._follow(state)
         self._see(self._exchanges.read())
         self._learn(self._outcomes.read())
@@ -146,13 +150,19 @@ class ControlLoop:
                 continue
             watcher = self._watchers.setdefault(name, Watcher(name))
             stable = endpoint.stable
-            package = (
-                self._app.open_package(stable.variants[0].digest) if self._is_news(name, endpoint) and stable else None
-            )
+            package = self._opened(stable.variants[0].digest) if self._is_news(name, endpoint) and stable else None
             self._write(watcher.follow(endpoint.current.revision, endpoint.live, package), state)
             known = self._rollouts.get(name)
             if known is None or known.watch.release.revision != endpoint.current.revision:
                 self._rollouts[name] = Rollout(endpoint.current, watcher.scores)
+
+    def _opened(self, digest: str) -> Package | None:
+        """The package; None where its signer is trusted no longer, which must not end the turns."""
+        try:
+            return self._app.open_package(digest)
+        except Untrusted as error:
+            log.debug("a package that answers is not watched: %s", error)
+            return None
 
     def _is_news(self, name: str, endpoint: EndpointState) -> bool:
         """Whether another package answers than the watcher knows."""

@@ -18,7 +18,8 @@ from penstock.build.request import BuildRequest, Table
 from penstock.build.sources import find_source
 from penstock.errors import InvalidInput
 from penstock.packages.read import Package, open_package
-from penstock.records import Dataset, Manifest, Scalar, Version
+from penstock.records import Dataset, Declared, Manifest, Scalar, Version
+from penstock.registry.trust import signing_keys
 
 Step = Callable[[str], None]
 
@@ -36,6 +37,7 @@ class PackageRequest:
         group: Column that says who; empty without.
         parameters: What the trainer says of the model.
         source: Where the code came from.
+        declared: What it is for, and who answers for it.
         parent: Digest of the package it grew out of.
         allow_code: A pickle may name code outside the known libraries.
         environment: Requirements, or a lock, of the model's own; None for what is installed here.
@@ -49,6 +51,7 @@ class PackageRequest:
     group: str = ""
     parameters: dict[str, Scalar] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
+    declared: Declared = field(default_factory=Declared)
     parent: str = ""
     allow_code: bool = False
     environment: Path | None = None
@@ -74,7 +77,8 @@ def package(
     if "validation" not in request.tables and (request.tables or not _brings_rows(request.model)):
         raise InvalidInput("there are no validation rows", "give --data validation=FILE", where="data")
     kept = {
-        role: keep_table(table, home=app.home, name=request.name, role=role) for role, table in request.tables.items()
+        role: keep_table(table, home=app.home, name=request.name, role=role, time=request.time)
+        for role, table in request.tables.items()
     }
     datasets = tuple(dataset for _, dataset in kept.values())
     with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
@@ -90,6 +94,7 @@ def package(
                 datasets=datasets,
                 parameters=request.parameters | {"label": request.label, "time": request.time, "group": request.group},
                 source=request.source,
+                declared=request.declared,
                 parent=request.parent,
                 allow_code=request.allow_code,
                 requirements=request.environment,
@@ -121,7 +126,7 @@ def _apart(request: PackageRequest, columns: list[str]) -> list[str]:
 
 def _register(app: App, built: Package, request: PackageRequest, datasets: tuple[Dataset, ...]) -> Version:
     """Keep the folder, then write the events: first the data's, then the version's."""
-    keys = [app.package_key.public_key()]
+    keys = signing_keys(app.state())
     app.registry.packages.put_folder(
         built.folder, built.digest, check=lambda copy: open_package(copy, digest=built.digest, keys=keys)
     )

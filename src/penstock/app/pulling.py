@@ -15,16 +15,17 @@ from typing import NamedTuple
 from penstock.access.identities import require
 from penstock.access.permissions import ADMIN, PACKAGE
 from penstock.app.app import App
+from penstock.app.keys import adopt_signature, trust_key
 from penstock.app.transferring import Step, TransferPace, Transferred, open_repository, record_transfer
 from penstock.errors import InvalidInput, NotReady, Untrusted
 from penstock.packages.digests import hex_of
+from penstock.packages.keyring import Signers
 from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
-from penstock.packages.publickey import VerifyingKey, load_public_key
+from penstock.packages.publickey import load_public_key
 from penstock.packages.read import Package, open_package
 from penstock.packages.signature import MAX_SIGNATURE_BYTES, UNKNOWN_SIGNER, signed_digests
 from penstock.packages.tree import read_bytes
-from penstock.records import KeyRecord, Version
-from penstock.registry.bootstrap import PACKAGES, write_trusted
+from penstock.records import Version
 from penstock.registry.modelpack import Layer, ModelPack, unpack
 from penstock.registry.oci import OciRepository
 from penstock.registry.oci_reference import LATEST, parse_reference
@@ -38,7 +39,7 @@ class _Wanted(NamedTuple):
 
     repository: OciRepository
     artifact: ModelPack
-    keys: tuple[VerifyingKey, ...]
+    keys: Signers
     on_step: Step
 
 
@@ -72,7 +73,7 @@ def pull(
     keys = package_keys(app.state())
     if trust is not None:
         require(app.identity, ADMIN)
-        keys = (*keys, load_public_key(trust))
+        keys = Signers((*keys, load_public_key(trust)), keys.revoked)
     reference = parse_reference(source)
     if reference.tag and reference.digest:
         raise InvalidInput("a tag and a digest name two things", "leave the tag out", where="tag", code="oci.reference")
@@ -92,11 +93,16 @@ def pull(
             moved = _fetch(wanted, folder)
             open_package(folder, keys=keys, digest=digest)
             if trust is not None:
-                _trust(app, load_public_key(trust))
+                trust_key(app, trust)
             on_step("keeping and registering it")
             known = _register(app, keep_package(folder, app.registry.packages, app.state()))
         elif known is None:
             moved = list(artifact.layers)
+        elif not dry_run:
+            if trust is not None:
+                trust_key(app, trust)
+            if adopt_signature(app, known, read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES)):
+                on_step("taking its new signature")
     news = bool(moved)
     if known is not None and not dry_run:
         record_transfer(app, "package.pulled", known, str(reference._replace(digest="")), artifact.digest)
@@ -131,7 +137,7 @@ def _judged(wanted: _Wanted, folder: Path) -> tuple[str, str]:
     return digest, parse_manifest(read_bytes(folder, MANIFEST, limit=MAX_MANIFEST_BYTES)).name
 
 
-def _signed(folder: Path, keys: tuple[VerifyingKey, ...]) -> dict[str, str]:
+def _signed(folder: Path, keys: Signers) -> dict[str, str]:
     """Hex digest by name, of what a trusted key signed."""
     try:
         return signed_digests(read_bytes(folder, SIGNATURE, limit=MAX_SIGNATURE_BYTES), keys)
@@ -162,14 +168,6 @@ def _fetch(wanted: _Wanted, folder: Path) -> list[Layer]:
     with tempfile.TemporaryDirectory(prefix="penstock-") as scratch:
         wanted.repository.get_blob(artifact.config_digest, artifact.config_size, Path(scratch) / "config.json")
     return list(artifact.layers)
-
-
-def _trust(app: App, key: VerifyingKey) -> None:
-    """Put the key into the chain, and where the data plane reads it."""
-    record = KeyRecord(name=PACKAGES, pem=key.pem.decode("ascii"))
-    if record not in app.state().keys.get(PACKAGES, ()):
-        app.registry.append("key.added", f"key/{PACKAGES}", record, by=app.identity)
-    write_trusted(app.registry.home, app.state())
 
 
 def _known(app: App, model: str, digest: str) -> Version | None:

@@ -13,6 +13,7 @@ from penstock.app.policies import policy_of
 from penstock.app.watching import phase_of
 from penstock.records import AliasMove, Approval, Bypass, Guards, Limits, Record, Release, Scalar
 from penstock.registry.state import EndpointState
+from penstock.registry.trust import require_trusted
 from penstock.release.routes import standing
 from penstock.release.wishes import ReleaseWish, request_release, request_rollback
 
@@ -46,6 +47,7 @@ def plan_release(app: App, ref: str, request: ReleaseRequest | None = None) -> R
 
     Raises:
         Forbidden: The gate has not passed it, or an approval is missing.
+        Untrusted: Whoever signed it is trusted no longer.
     """
     asked = request or ReleaseRequest()
     require(app.identity, RELEASE, endpoint=asked.endpoint)
@@ -65,7 +67,9 @@ def plan_release(app: App, ref: str, request: ReleaseRequest | None = None) -> R
         policy=policy.digest,
         approvals=tuple(dict.fromkeys((*policy.approvals, *app.config.approvals))),
     )
-    return request_release(app.state(), wish)
+    planned = request_release(app.state(), wish)
+    _require_trusted(app, planned)
+    return planned
 
 
 def release(app: App, ref: str, request: ReleaseRequest | None = None) -> Release:
@@ -95,12 +99,14 @@ def rollback(app: App, endpoint: str, *, to: int | None = None, reason: str = ""
 
     Raises:
         NotFound: There is nothing to go back to.
+        Untrusted: Whoever signed it is trusted no longer.
         Conflict: Somebody else released to the endpoint meanwhile.
     """
     require(app.identity, ROLLBACK, endpoint=endpoint)
     state = app.state()
     subject = f"endpoint/{endpoint}"
     made = request_rollback(state, endpoint, by=app.identity.name, at=time.time(), to=to or 0, reason=reason)
+    _require_trusted(app, made)
     app.registry.append("rollback.requested", subject, made, by=app.identity, expect=state.generation(subject))
     return made
 
@@ -156,6 +162,13 @@ def move_alias(app: App, model: str, alias: str, version: int, *, reason: str = 
     move = AliasMove(model=model, alias=alias, version=version, reason=reason)
     app.registry.append("alias.moved", f"model/{model}", move, by=app.identity)
     return move
+
+
+def _require_trusted(app: App, wished: Release) -> None:
+    """The data plane would refuse it at its next load; whoever wishes it is told now."""
+    state = app.state()
+    for digest in dict.fromkeys(variant.digest for variant in wished.variants):
+        require_trusted(app.registry.packages.path(digest), digest, state)
 
 
 def _limits(app: App, endpoint: str) -> Limits:

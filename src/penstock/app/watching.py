@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from penstock.access.identities import require
 from penstock.access.permissions import READ
 from penstock.app.app import App
+from penstock.app.keys import distrusted
 from penstock.app.plane import look
 from penstock.app.views import EndpointView, Observed, read_observed
 from penstock.records import Incident, Record, Variant
@@ -12,7 +15,12 @@ from penstock.registry.state import EndpointState
 
 
 class EndpointStatus(Record, frozen=True, kw_only=True):
-    """One endpoint in a line: what answers, how much, how fast, and what is wrong."""
+    """One endpoint in a line: what answers, how much, how fast, and what is wrong.
+
+    Attributes:
+        distrusted: What answers though its signer is trusted no longer: it goes on from memory, and no worker that
+            starts from now on loads it.
+    """
 
     endpoint: str
     release: int
@@ -25,6 +33,7 @@ class EndpointStatus(Record, frozen=True, kw_only=True):
     p50_s: float = 0.0
     p99_s: float = 0.0
     incidents: tuple[Incident, ...] = ()
+    distrusted: tuple[str, ...] = ()
 
 
 class Status(Record, frozen=True, kw_only=True):
@@ -49,9 +58,10 @@ class Status(Record, frozen=True, kw_only=True):
 def status(app: App) -> Status:
     """Every endpoint's release, phase, variants, traffic and open incidents."""
     require(app.identity, READ)
-    observed, plane = read_observed(app.home), look(app.home)
+    observed, plane, lost = read_observed(app.home), look(app.home), distrusted(app)
+    lines = (_line(name, one, observed, plane.url) for name, one in sorted(app.state().endpoints.items()))
     return Status(
-        endpoints=tuple(_line(name, one, observed, plane.url) for name, one in sorted(app.state().endpoints.items())),
+        endpoints=tuple(replace(line, distrusted=lost.get(line.endpoint, ())) for line in lines),
         url=plane.url,
         grpc=plane.grpc,
         workers=len(plane.workers),

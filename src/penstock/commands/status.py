@@ -16,7 +16,16 @@ def run(home: Home = DEFAULT_HOME, token: As = "", json: Json = False) -> None:
     """
     with answering(json=json):
         found = status(open_app(home, token=token))
-        show(found, json=json, text=lambda: out.print(table_of(found)))
+        show(found, json=json, text=lambda: _print(found))
+
+
+def _print(found: Status) -> None:
+    out.print(table_of(found))
+    for one in found.endpoints:
+        if one.distrusted:
+            out.print(f"[red]![/] {one.endpoint}: the signer of {', '.join(one.distrusted)} is trusted no longer")
+            out.print("  it goes on answering from memory; no worker that starts from now on loads it")
+            out.print(f"  try penstock key resign {one.distrusted[0]} --reason WHY, or release another version")
 
 
 def table_of(found: Status) -> Table:

@@ -6,17 +6,21 @@ What comes in: the home's ``keys`` folder. What goes out: a private key for `pen
 
 from __future__ import annotations
 
+import os
+from collections.abc import Container
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from penstock.access.files import locked, make_folder, remove_leftovers, write_whole
+from penstock.access.files import locked, make_folder, remove_leftovers, sync_folder, write_whole
 from penstock.access.keys import LOCK_FILE
 from penstock.errors import BadConfig
 from penstock.packages.publickey import PUBLIC, VerifyingKey, read_public
 
 PRIVATE = "package.key"
+NEXT = "package.next"
+"""A new private key until the chain names it."""
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "secp256r1": hashes.SHA256(),
     "secp384r1": hashes.SHA384(),
@@ -73,6 +77,42 @@ def load_or_create_package_key(folder: Path) -> PrivateKey:
         if not (folder / PUBLIC).exists():
             write_whole(folder / PUBLIC, key.public_key().pem, mode=0o644)
     return key
+
+
+def make_next_key(folder: Path) -> PrivateKey:
+    """A new key beside the one that signs; `take_next_key` puts it in its place. One that lies there goes."""
+    with locked(folder / LOCK_FILE):
+        key = new_package_key()
+        write_whole(folder / NEXT, key.pem(), mode=0o600)
+    return key
+
+
+def take_next_key(folder: Path, trusted: Container[str]) -> bool:
+    """Let the new key sign from now on, where the chain names it; else it goes, for nobody will believe it.
+
+    The old private key goes with that. Safe to be killed at any point: it is done again when the home is opened.
+
+    Args:
+        folder: The home's ``keys``.
+        trusted: Hints of the keys that the chain trusts.
+
+    Returns:
+        Whether there was one to take.
+
+    Raises:
+        BadConfig: The file holds something else.
+    """
+    with locked(folder / LOCK_FILE):
+        if not (folder / NEXT).exists():
+            return False
+        key = _read_private(folder / NEXT)
+        if key.public_key().hint not in trusted:
+            (folder / NEXT).unlink()
+            return False
+        os.rename(folder / NEXT, folder / PRIVATE)
+        write_whole(folder / PUBLIC, key.public_key().pem, mode=0o644)
+        sync_folder(folder)
+    return True
 
 
 def _read_private(path: Path) -> PrivateKey:

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.errors import Untrusted
+from penstock.packages.keyring import Signers
 from penstock.packages.manifest import SIGNATURE
 from penstock.packages.publickey import VerifyingKey
 from penstock.packages.tree import read_bytes, scan, sha256_of
@@ -30,6 +31,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 MAX_SIGNATURE_BYTES = 8 << 20
 UNKNOWN_SIGNER = "packages.unknown_signer"
+REVOKED_SIGNER = "packages.revoked_signer"
 
 T = TypeVar("T")
 
@@ -144,6 +146,15 @@ def signed_digests(data: bytes, keys: Sequence[VerifyingKey]) -> dict[str, str]:
     return _digests(_parsed(payload, Statement))
 
 
+def claimed_signer(data: bytes) -> str:
+    """The hint of the key that a bundle names; whether that key signed it is `signed_digests`'s question.
+
+    Raises:
+        Untrusted: The bundle is damaged, or of another kind.
+    """
+    return _parsed(data, Bundle).verification_material.public_key.hint
+
+
 def pae(payload: bytes) -> bytes:
     """What DSSE signs: type and length in front of the payload (pre-authentication encoding)."""
     return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
@@ -186,6 +197,14 @@ def _signer(hint: str, keys: Sequence[VerifyingKey]) -> VerifyingKey:
     for key in keys:
         if key.hint == hint:
             return key
+    gone = keys.revoked.get(hint) if isinstance(keys, Signers) else None
+    if gone is not None:
+        raise Untrusted(
+            f"the package is signed by a key that was revoked: {gone.reason}",
+            "if its bytes are good, an administrator signs it anew with `penstock key resign`",
+            code=REVOKED_SIGNER,
+            where=SIGNATURE,
+        )
     raise Untrusted(
         "the package is signed by a key that is not trusted here",
         "add the signer's package.pub",

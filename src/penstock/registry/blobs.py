@@ -93,6 +93,24 @@ class Blobs:
                 shutil.rmtree(temporary, ignore_errors=True)
         return place
 
+    def put_file(self, digest: str, name: str, data: bytes) -> None:
+        """Replace one file of a folder that is here: one that its digest does not cover, such as its signature.
+
+        Raises:
+            NotFound: There is no such folder.
+            OSError: No space, no right, a failing disk; the old file is untouched.
+        """
+        place = self.path(digest)
+        temporary = self._folder / f"{TEMPORARY}{secrets.token_hex(8)}"
+        with locked(self._lock, shared=True):
+            try:
+                write_new(temporary, data, mode=_READ_ONLY)
+                # Whoever reads the folder meanwhile finds the old file or the new one, and no third name.
+                os.rename(temporary, place / name)
+            finally:
+                temporary.unlink(missing_ok=True)
+        sync_folder(place)
+
     def path(self, digest: str, *, suffix: str = "") -> Path:
         """Where an artifact is.
 

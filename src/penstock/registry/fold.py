@@ -23,10 +23,13 @@ from penstock.records import (
     IdentityRecord,
     Incident,
     KeyRecord,
+    KeyRemoved,
+    KeyRevoked,
     PolicySet,
     Proposal,
     Record,
     Release,
+    Resigned,
     Settled,
     Step,
     TokenRecord,
@@ -73,7 +76,22 @@ def _token_revoked(state: State, record: TokenRevoked) -> State:
 
 
 def _key_added(state: State, record: KeyRecord) -> State:
-    keys = (*state.keys.get(record.name, ()), record)
+    known = state.keys.get(record.name, ())
+    if any(one.pem == record.pem for one in known) and not record.own:
+        return state
+    # The first is the home's own in chains that do not say so.
+    added = msgspec.structs.replace(record, own=record.own or not known)
+    keys = (*(one for one in known if one.pem != record.pem), added)
+    return msgspec.structs.replace(state, keys=state.keys | {record.name: keys})
+
+
+def _key_revoked(state: State, record: KeyRevoked) -> State:
+    revoked = state.revoked | {record.hint: record}
+    return msgspec.structs.replace(_key_removed(state, record), revoked=revoked)
+
+
+def _key_removed(state: State, record: KeyRemoved | KeyRevoked) -> State:
+    keys = tuple(one for one in state.keys.get(record.name, ()) if one.hint != record.hint)
     return msgspec.structs.replace(state, keys=state.keys | {record.name: keys})
 
 
@@ -91,7 +109,7 @@ def _version_registered(state: State, record: Version) -> State:
     return _with_model(state, record.model, versions=(*model.versions, VersionState(version=record)))
 
 
-def _transferred(state: State, record: Transfer) -> State:
+def _transferred(state: State, record: Transfer | Resigned) -> State:
     return state  # it is on record, and changes nothing here
 
 
@@ -163,11 +181,14 @@ FOLDS: MappingProxyType[str, Callable[[State, Any], State]] = MappingProxyType(
         "token.issued": _token_issued,
         "token.revoked": _token_revoked,
         "key.added": _key_added,
+        "key.revoked": _key_revoked,
+        "key.removed": _key_removed,
         "policy.set": _policy_set,
         "dataset.registered": _dataset_registered,
         "version.registered": _version_registered,
         "package.pushed": _transferred,
         "package.pulled": _transferred,
+        "package.resigned": _transferred,
         "alias.moved": _alias_moved,
         "verdict.given": _verdict_given,
         "approval.given": _approval_given,

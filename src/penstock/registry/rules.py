@@ -17,15 +17,20 @@ from typing import Any, NamedTuple
 from penstock.access.identities import Identity, require
 from penstock.access.roles import ADMIN_ROLE, ROLES
 from penstock.errors import Conflict, Forbidden, InvalidInput, NotFound
+from penstock.packages.publickey import read_public
 from penstock.records import (
     AliasMove,
     Approval,
     Bypass,
     IdentityRecord,
     Incident,
+    KeyRecord,
+    KeyRemoved,
+    KeyRevoked,
     PolicySet,
     Record,
     Release,
+    Resigned,
     Settled,
     Step,
     TokenRecord,
@@ -112,6 +117,49 @@ def _token_issued(record: TokenRecord, case: Case) -> None:
 def _token_revoked(record: TokenRevoked, case: Case) -> None:
     if record.token_sha256 not in case.state.tokens:
         raise NotFound("there is no such token, or it is revoked already", "list the tokens")
+
+
+def _key_added(record: KeyRecord, case: Case) -> None:
+    try:
+        canonical = read_public(record.pem.encode()).pem.decode()
+    except ValueError as error:
+        raise InvalidInput("not a key that signs packages", "give a package.pub", where="record.pem") from error
+    if canonical != record.pem:
+        raise InvalidInput("the key is not in the one form of PEM", "give a package.pub", where="record.pem")
+    if record.hint in case.state.revoked:
+        raise Conflict("this key was revoked, and is never trusted again", "use another key", code="keys.revoked")
+
+
+def _key_revoked(record: KeyRevoked, case: Case) -> None:
+    if not _HEX64.fullmatch(record.hint):
+        raise InvalidInput("not the hint of a key", "pass the SHA-256 of its PEM form in hex", where="record.hint")
+    if not record.reason.strip():
+        raise InvalidInput("revoking a key needs a reason", "say why, in words", where="record.reason")
+    if not 0 <= record.at <= case.time:
+        raise InvalidInput("it was not known to others at a time to come", "leave it out", where="record.at")
+    if record.hint in case.state.revoked:
+        raise Conflict("this key is revoked already", "nothing is left to do")
+    _not_the_signer(record, case)
+
+
+def _key_removed(record: KeyRemoved, case: Case) -> None:
+    if not any(one.hint == record.hint for one in case.state.keys.get(record.name, ())):
+        raise NotFound("there is no trusted key of that hint", "list the keys")
+    _not_the_signer(record, case)
+
+
+def _not_the_signer(record: KeyRevoked | KeyRemoved, case: Case) -> None:
+    """A home must be able to sign: another key takes over first."""
+    if record.hint == case.state.signer(record.name):
+        raise Conflict("this key signs what is packaged here", "run `penstock key rotate` first", code="keys.signs")
+
+
+def _resigned(record: Resigned, case: Case) -> None:
+    _same_digest(case.state, record.model, record.version, record.digest)
+    if not record.reason.strip():
+        raise InvalidInput("signing anew needs a reason", "say why it is taken for good", where="record.reason")
+    if not any(one.hint == record.signer for keys in case.state.keys.values() for one in keys):
+        raise NotFound("there is no trusted key of that hint", "list the keys")
 
 
 def _policy_set(record: PolicySet, case: Case) -> None:
@@ -255,10 +303,14 @@ RULES: MappingProxyType[str, Callable[[Any, Case], None]] = MappingProxyType(
         "identity.added": _identity_added,
         "token.issued": _token_issued,
         "token.revoked": _token_revoked,
+        "key.added": _key_added,
+        "key.revoked": _key_revoked,
+        "key.removed": _key_removed,
         "policy.set": _policy_set,
         "version.registered": _version_registered,
         "package.pushed": _transferred,
         "package.pulled": _transferred,
+        "package.resigned": _resigned,
         "alias.moved": _alias_moved,
         "verdict.given": _verdict_given,
         "approval.given": _approval_given,

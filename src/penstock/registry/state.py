@@ -19,6 +19,7 @@ from penstock.records import (
     IdentityRecord,
     Incident,
     KeyRecord,
+    KeyRevoked,
     PolicySet,
     Proposal,
     Record,
@@ -82,7 +83,12 @@ class EndpointState(Record, frozen=True, kw_only=True):
 
 
 class State(Record, frozen=True, kw_only=True):
-    """The whole of it after event `seq`, whose hash is `head`."""
+    """The whole of it after event `seq`, whose hash is `head`.
+
+    Attributes:
+        keys: Purpose -> keys that are trusted; the home's own signs last, the ones before it vouch for what they did.
+        revoked: Hint -> a key that is never trusted again, and why.
+    """
 
     seq: int = 0
     head: str = FIRST_PREVIOUS
@@ -93,11 +99,17 @@ class State(Record, frozen=True, kw_only=True):
     tokens: dict[str, TokenRecord] = {}
     policies: dict[str, PolicySet] = {}
     keys: dict[str, tuple[KeyRecord, ...]] = {}
+    revoked: dict[str, KeyRevoked] = {}
     generations: dict[str, int] = {}
 
     def generation(self, subject: str) -> int:
         """How many events the subject has; 0 for one never written to."""
         return self.generations.get(subject, 0)
+
+    def signer(self, name: str) -> str:
+        """Hint of the home's own key that signs now; empty before there is one."""
+        own = [one.hint for one in self.keys.get(name, ()) if one.own]
+        return own[-1] if own else ""
 
     def endpoint(self, name: str) -> EndpointState:
         """An endpoint.

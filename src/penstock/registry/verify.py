@@ -17,13 +17,15 @@ from typing import cast
 from penstock.access.keys import PublicKey, read_public
 from penstock.adapters import load
 from penstock.errors import BadConfig, Corrupt, NotFound, PenstockError
+from penstock.packages.publickey import VerifyingKey
 from penstock.packages.read import open_package
-from penstock.records import Event, Record, SignedHead, Verdict, Version
+from penstock.records import Event, KeyRecord, Record, SignedHead, Verdict, Version
+from penstock.registry.bootstrap import PACKAGES
 from penstock.registry.events import record_of
 from penstock.registry.heads import check_head, read_head
 from penstock.registry.home import Home
 from penstock.registry.store import Store
-from penstock.registry.trust import package_keys
+from penstock.registry.trust import claims_trusted, read_package_key
 from penstock.registry.walk import Problem, Walk
 
 _BATCH = 500
@@ -38,12 +40,15 @@ class Verification(Record, frozen=True, kw_only=True):
         packages: How many packages were opened.
         head: The hash of the last event.
         problems: Empty when all is as it was written.
+        distrusted: Packages that are as they were written, but whose signer was revoked or removed since: nothing
+            loads them.
     """
 
     events: int
     packages: int
     head: str
     problems: tuple[Problem, ...] = ()
+    distrusted: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -76,11 +81,17 @@ def verify(
         walk.problems.append(Problem(file=home.database.name, message=error.message))
     problems = walk.problems + list(_check_heads(home, walk, keys, head))
     names = _named_packages(events) if packages else {}
+    distrusted: list[str] = []
     if packages:
-        problems += _check_packages(home, walk, names)
+        problems += _check_packages(home, walk, events, distrusted)
         problems += _check_reports(home, events)
-    last = events[-1].hash if events else ""
-    return Verification(events=len(events), packages=len(names), head=last, problems=tuple(problems))
+    return Verification(
+        events=len(events),
+        packages=len(names),
+        head=events[-1].hash if events else "",
+        problems=tuple(problems),
+        distrusted=tuple(distrusted),
+    )
 
 
 def _walk_store(home: Home, walk: Walk) -> list[Event]:
@@ -152,13 +163,13 @@ def _named_packages(events: Sequence[Event]) -> dict[str, int]:
     return names
 
 
-def _check_packages(home: Home, walk: Walk, names: dict[str, int]) -> Iterator[Problem]:
+def _check_packages(home: Home, walk: Walk, events: Sequence[Event], distrusted: list[str]) -> Iterator[Problem]:
     try:
-        keys = package_keys(walk.state)
+        ever = _keys_ever(events)
     except Corrupt as error:
         yield Problem(file=home.database.name, field="keys", message=error.message)
         return
-    for digest, seq in names.items():
+    for digest, seq in _named_packages(events).items():
         match = _DIGEST.fullmatch(digest)
         if match is None:
             continue
@@ -167,11 +178,20 @@ def _check_packages(home: Home, walk: Walk, names: dict[str, int]) -> Iterator[P
             yield Problem(file=place, message=f"the package is missing; event {seq} names it")
             continue
         try:
-            open_package(home.folder / place, keys=keys, digest=digest)
+            # A key that was given up still proves that nothing was changed since it signed.
+            open_package(home.folder / place, keys=ever, digest=digest)
+            if not claims_trusted(home.folder / place, walk.state):
+                distrusted.append(place)
         except PenstockError as error:
             yield Problem(file=f"{place}/{error.where}".rstrip("/"), message=f"{error.message}; event {seq} names it")
         except OSError:
             yield Problem(file=place, message=f"it cannot be read; event {seq} names it")
+
+
+def _keys_ever(events: Sequence[Event]) -> tuple[VerifyingKey, ...]:
+    """Every key that the chain trusted with packages at some time."""
+    pems = [one.pem for _, one in _records(events, "key.added") if isinstance(one, KeyRecord) and one.name == PACKAGES]
+    return tuple(read_package_key(pem) for pem in dict.fromkeys(pems))
 
 
 def _check_reports(home: Home, events: Sequence[Event]) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ Snapshot.grants          --> grants by token hash     (at once: a revoked token 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from hashlib import sha256
 
 from penstock.errors import Forbidden, NotReady
@@ -63,6 +63,7 @@ class Board:
         asleep: Endpoints that were unloaded.
         resting: The same, and those on their way back.
         rested: Number of the file that says so.
+        distrusted: Endpoints that do not answer here because nobody whom we trust signed their package.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Board:
         self.asleep: frozenset[str] = frozenset()
         self.rested = 0
         self.resting: frozenset[str] = frozenset()
+        self.distrusted: frozenset[str] = frozenset()
         self._public: frozenset[str] = frozenset()
         self._lasting: frozenset[str] = frozenset()
         self.loopback = loopback
@@ -107,6 +109,15 @@ class Board:
         self.endpoints = {name: one for name, one in self.endpoints.items() if name not in asleep}
         self.epoch = object()
 
+    def distrust(self, snapshot: Snapshot, digests: Set[str]) -> frozenset[str]:
+        """Which endpoints cannot answer here for want of a trusted signature; none of those that answer already."""
+        self.distrusted = frozenset(
+            route.endpoint
+            for route in snapshot.routes
+            if route.endpoint not in self.endpoints and any(one.digest in digests for one in route.variants)
+        )
+        return self.distrusted
+
     def lay(self, snapshot: Snapshot, models: Mapping[str, Model]) -> dict[str, ServedEndpoint]:
         """The endpoints of a snapshot, not yet live.
 
@@ -123,12 +134,13 @@ class Board:
         """Make them live."""
         self.endpoints = endpoints
         self.resting = self.resting - endpoints.keys()
+        self.distrusted = self.distrusted - endpoints.keys()
         self.number = number
         self.epoch = object()
 
     def ready(self) -> bool:
         """Whether this worker takes requests and every endpoint it should have answers."""
-        due = self._lasting if self._strict else self._lasting - self.resting
+        due = (self._lasting if self._strict else self._lasting - self.resting) - self.distrusted
         return self.settled and not self.draining and due <= self.endpoints.keys()
 
     def answers(self) -> bool:
@@ -155,6 +167,12 @@ class Board:
             return found
         if name in self.resting:
             raise NotReady("the endpoint is unloaded", "load it, or release a version", code="serve.unloaded")
+        if name in self.distrusted:
+            raise NotReady(
+                "the endpoint's package bears no trusted signature",
+                "have it signed anew, or release another version",
+                code="serve.distrusted",
+            )
         if name in self.expected or not self.settled:
             raise NotReady("the endpoint is still loading", "ask again in a moment")
         raise unknown_endpoint()

@@ -273,12 +273,14 @@ class Enlisting:
         """Wait until every worker that serves answers by the snapshot of that number."""
         end = time.monotonic() + WAIT_S
         while True:
-            behind = [one for one in statuses(self._run) if one.snapshot < number]
-            if not behind:
-                return
-            for one in behind:
+            said = statuses(self._run)
+            behind = [one for one in said if one.snapshot < number]
+            # One that a worker does not trust keeps no other endpoint from coming, so that it may be past it.
+            for one in behind or said:
                 if digest in one.failed:
                     raise _unfit(one.failed[digest], one.codes.get(digest, ""))
+            if not behind:
+                return
             if time.monotonic() > end:
                 raise DeadlineExceeded("not every worker could prove it in time", "it was taken back; try again")
             await asyncio.sleep(LOOK_S)

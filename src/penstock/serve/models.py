@@ -20,6 +20,7 @@ import numpy as np
 
 from penstock.errors import PenstockError
 from penstock.packages.read import Package, open_package
+from penstock.packages.signature import REVOKED_SIGNER, UNKNOWN_SIGNER
 from penstock.records import Batching, Limits, Manifest, Snapshot
 from penstock.runtime.engine import Engine, open_engine, prove
 from penstock.runtime.memory import MEBIBYTE, require, resident_bytes
@@ -174,6 +175,10 @@ class Shelf:
         """Why models that are here do not answer just now, by digest."""
         found = ((digest, model.lane.trouble()) for digest, model in self.models.items())
         return {digest: why for digest, why in found if why}
+
+    def distrusted(self) -> set[str]:
+        """Digests that are not here because nobody whom we trust signed them."""
+        return {digest for digest, code in self.codes.items() if code in (REVOKED_SIGNER, UNKNOWN_SIGNER)}
 
     def keep(self, digests: set[str]) -> None:
         """Close everything else."""

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from penstock.errors import Corrupt
 from penstock.records import Snapshot, decode, encode
@@ -87,6 +90,12 @@ def leave_word(path: Path, data: bytes, *, again: bool = False) -> bool:
         _LOG.log(logging.DEBUG if again else logging.WARNING, "%s cannot be written: %s", path.name, error.strerror)
         return False
     return True
+
+
+def without(snapshot: Snapshot, endpoints: Set[str]) -> Snapshot:
+    """The snapshot without some endpoints' routes."""
+    routes = tuple(route for route in snapshot.routes if route.endpoint not in endpoints)
+    return msgspec.structs.replace(snapshot, routes=routes)
 
 
 def needed_by(snapshot: Snapshot | None) -> set[str]:

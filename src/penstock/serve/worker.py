@@ -42,7 +42,7 @@ from penstock.serve.protocol import Compat, Manner
 from penstock.serve.rates import Rates
 from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
-from penstock.serve.snapshots import SnapshotFile, leave_word, needed_by, threads_of, warm_of
+from penstock.serve.snapshots import SnapshotFile, leave_word, needed_by, threads_of, warm_of, without
 from penstock.serve.sockets import Sockets
 from penstock.serve.torchkeys import TorchKeys
 from penstock.serve.turn import LoopTurn
@@ -50,6 +50,8 @@ from penstock.serve.visit import Desk
 
 POLL_S = 0.5
 """How often it looks by itself: it says that it is alive then, and a nudge may have been lost."""
+AGAIN_S = 2.0
+"""How often a package is looked at again whose signer is not trusted."""
 _LOG = logging.getLogger("penstock.serve")
 
 
@@ -120,6 +122,7 @@ class Worker:
         self._cold = asyncio.Event()
         self._over = asyncio.Event()
         self._rested = 0
+        self._again_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._desk: Desk | None = None
         self._doors: Doors | None = None
@@ -200,12 +203,19 @@ class Worker:
         while True:
             self._look()
             say(self._control, Message("alive"))
+            self._try_again()
             if self._desk is not None:
                 waiting = sum(model.lane.depth() for model in self._shelf.models.values())
                 self._desk.meters.gauge(self._desk.in_flight, waiting)
                 if self._shelf.troubles().keys() != self._troubled or not self._said:
                     self._report()
             await asyncio.sleep(POLL_S)
+
+    def _try_again(self) -> None:
+        """Now and then look whether what lost its signer has been signed anew, or its key is trusted again."""
+        if self._board.distrusted and time.monotonic() >= self._again_at:
+            self._again_at = time.monotonic() + AGAIN_S
+            self._news.set()
 
     def _look(self) -> None:
         """Take the snapshot file if it is another one."""
@@ -254,7 +264,11 @@ class Worker:
         needed = needed_by(snapshot)
         folders = {digest: snapshot.packages.get(digest, "") for digest in sorted(needed)}
         if not await self._shelf.ensure(folders, threads_of(snapshot)):
-            return False
+            # A signer that was revoked costs its own endpoints alone; those that answer here keep their old package.
+            lost = self._board.distrust(snapshot, self._shelf.distrusted())
+            snapshot = without(snapshot, lost)
+            if not needed_by(snapshot) <= self._shelf.models.keys():
+                return False
         try:
             endpoints = self._board.lay(snapshot, self._shelf.models)
         except PenstockError as error:
