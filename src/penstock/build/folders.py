@@ -6,7 +6,8 @@ from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from penstock.errors import InvalidInput
-from penstock.runtime.encoder import FILES
+from penstock.packages.tree import read_bytes
+from penstock.runtime.encoder import FILES, MAX_FILE_BYTES
 
 
 def archive_folder(folder: Path, place: Path) -> None:
@@ -14,6 +15,7 @@ def archive_folder(folder: Path, place: Path) -> None:
 
     Raises:
         InvalidInput: It is no folder of an encoder, or one of them is a link.
+        Untrusted: One of them lies behind a link, or has a second name.
     """
     there = [name for name in FILES if (folder / name).is_file()]
     lacking = [name for name in FILES[:-1] if name not in there]
@@ -27,4 +29,4 @@ def archive_folder(folder: Path, place: Path) -> None:
         for name in there:
             if (folder / name).is_symlink():
                 raise InvalidInput("a file of the folder is a link", "copy the folder with what it points to")
-            archive.writestr(ZipInfo(name), (folder / name).read_bytes())
+            archive.writestr(ZipInfo(name), read_bytes(folder, name, limit=MAX_FILE_BYTES))

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from penstock.errors import Untrusted
 from penstock.packages.digests import CHUNK_BYTES
@@ -84,6 +85,17 @@ def sha256_of(folder: Path, name: str) -> str:
         for chunk in _chunks(file):
             digest.update(chunk)
         return digest.hexdigest()
+
+
+@contextmanager
+def open_file(folder: Path, name: str) -> Iterator[IO[bytes]]:
+    """One file of any length, to be read piece by piece.
+
+    Raises:
+        Untrusted: It is missing or no plain file.
+    """
+    with _descriptor(_open_root(folder)) as root, _file(root, name) as file, os.fdopen(os.dup(file), "rb") as content:
+        yield content
 
 
 def _open_root(folder: Path) -> int:

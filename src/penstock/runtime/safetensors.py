@@ -18,6 +18,7 @@ import numpy.typing as npt
 from penstock.errors import Corrupt
 
 MAX_HEADER_BYTES = 16 << 20
+MAX_RANK = 32
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
 Tensors = dict[str, npt.NDArray[np.generic]]
@@ -60,14 +61,18 @@ def _entries(header: dict[str, object]) -> list[tuple[str, tuple[int, int, str, 
         if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
             raise _wrong("its header says of a tensor what it should not")
         kind, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if kind not in _SIZES or not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
+        if type(kind) is not str or kind not in _SIZES or not _counts(shape, MAX_RANK) or not _counts(offsets, 2):
             raise _wrong("its header has a type, shape or place that is none")
-        found.append((name, (offsets[0], offsets[1], str(kind), tuple(shape))))
+        if len(offsets) != 2:
+            raise _wrong("its header has a type, shape or place that is none")
+        found.append((name, (offsets[0], offsets[1], kind, tuple(shape))))
     return found
 
 
-def _counts(value: object) -> bool:
-    return isinstance(value, list) and all(type(one) is int and 0 <= one < 1 << 48 for one in value)
+def _counts(value: object, most: int) -> bool:
+    return (
+        isinstance(value, list) and len(value) <= most and all(type(one) is int and 0 <= one < 1 << 48 for one in value)
+    )
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
