@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 
 from penstock.errors import BadConfig
 from penstock.runtime import environments
-from penstock.runtime.environments import differing, environment, parse
+from penstock.runtime.environments import differing, environment, parse, require_here
 
 HERE = {name: version(name) for name in ("numpy", "msgspec", "scikit-learn")}
 HASH = "--hash=sha256:" + "0" * 64
@@ -67,14 +71,7 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 
 def test_an_environment_is_built_once_from_hashed_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two tiny wheels stand for numpy and msgspec, so that no index is needed."""
-    wheels, hashes = tmp_path / "wheels", {}
-    wheels.mkdir()
-    for name in ("numpy", "msgspec"):
-        hashes[name] = _wheel(wheels, name)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    path = tmp_path / "requirements.lock"
-    path.write_text("".join(f"{name}==0.0.1 --hash=sha256:{digest}\n" for name, digest in hashes.items()))
+    path = _tiny(tmp_path, monkeypatch)
     python = environment(path, tmp_path / "cache")
     assert python is not None
     code = "import numpy, sys; print(numpy.HERE, sys.prefix)"
@@ -113,3 +110,55 @@ def _wheel(folder: Path, name: str) -> str:
         for file, text in files.items():
             archive.writestr(file, text)
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_two_processes_build_one_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _tiny(tmp_path, monkeypatch)
+    builds: list[str] = []
+    run = environments._run
+    monkeypatch.setattr(environments, "_run", lambda command: (builds.append(command[3]), run(command)))
+    # Locks are of open files, so that two threads are kept apart as two processes are.
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: environment(path, tmp_path / "cache"), range(3)))
+    assert len(set(found)) == 1
+    assert len(builds) == 2, "one of three makes the folder and installs into it"
+    assert [entry.name for entry in (tmp_path / "cache").iterdir()] == [found[0].parents[1].name]
+
+
+def test_a_killed_build_leaves_nothing_that_anybody_takes_for_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = _tiny(tmp_path, monkeypatch), tmp_path / "cache"
+    code = "import sys; from pathlib import Path; from penstock.runtime.environments import environment as e\n"
+    code += "e(Path(sys.argv[1]), Path(sys.argv[2]))"
+    builder = subprocess.Popen([sys.executable, "-c", code, str(path), str(cache)], start_new_session=True)
+    halves: list[Path] = []
+    while not halves:
+        assert builder.poll() is None, "it was built before anybody could kill it"
+        halves = [one for one in cache.glob(".building-*") if (one / "pyvenv.cfg").exists()]
+    os.killpg(builder.pid, signal.SIGKILL)
+    builder.wait()
+    assert halves[0].is_dir()
+    assert not [one for one in cache.iterdir() if not one.name.startswith(".")]
+    python = environment(path, cache)
+    assert python is not None
+    assert python.exists()
+    assert [entry.name for entry in cache.iterdir()] == [python.parents[1].name]
+
+
+def test_what_has_an_environment_of_its_own_is_not_run_here(tmp_path: Path) -> None:
+    require_here(lock(tmp_path, HERE))
+    with pytest.raises(BadConfig, match="numpy are others here"):
+        require_here(lock(tmp_path, HERE | {"numpy": "1.0"}))
+
+
+def _tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lock of two tiny wheels."""
+    wheels = folder / "wheels"
+    wheels.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    hashes = {name: _wheel(wheels, name) for name in ("numpy", "msgspec")}
+    path = folder / "requirements.lock"
+    path.write_text("".join(f"{name}==0.0.1 --hash=sha256:{digest}\n" for name, digest in hashes.items()))
+    return path
