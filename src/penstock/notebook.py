@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,14 @@ import pandas as pd
 
 from penstock.app.app import App
 from penstock.app.checking import CheckRequest, check, report_path
+from penstock.app.declaring import declared_of
 from penstock.app.opening import open_app
 from penstock.app.outcomes import record_outcomes
 from penstock.app.packaging import PackageRequest
 from penstock.app.packaging import package as package_version
 from penstock.app.predicting import Predictions, predict
 from penstock.app.releasing import ReleaseRequest, release, rollback, wait_until_settled
+from penstock.app.repositories import code_state
 from penstock.app.views import EndpointView
 from penstock.app.watching import drift
 from penstock.control.process import ensure_running
@@ -121,6 +123,7 @@ def package(
     *,
     data: pd.DataFrame | npt.NDArray[np.generic],
     labels: Labels,
+    card: Mapping[str, str] | None = None,
     home: Path | None = None,
 ) -> PackagedVersion:
     """Turn a trained model into a registered version.
@@ -130,12 +133,20 @@ def package(
         name: Its name in the registry.
         data: Rows it has not been trained on, ``(rows, features)``.
         labels: Their truth, ``(rows,)``.
+        card: What is declared of it: ``intended_use``, ``owner``, ``risk`` and the like.
         home: The folder that holds all state; PENSTOCK_HOME or ``.penstock`` by default.
     """
     app = _app(home)
     frame = data.copy() if isinstance(data, pd.DataFrame) else pd.DataFrame(np.asarray(data))
     frame[LABEL] = np.asarray(labels)
-    request = PackageRequest(name=name, model=model, tables={"validation": frame}, label=LABEL)
+    request = PackageRequest(
+        name=name,
+        model=model,
+        tables={"validation": frame},
+        label=LABEL,
+        source=code_state(Path.cwd(), apart=app.home),
+        declared=declared_of(card or {}),
+    )
     version, _ = package_version(app, request)
     return PackagedVersion(app, version)
 

@@ -12,15 +12,16 @@ from penstock.access.identities import require
 from penstock.access.permissions import CHECK
 from penstock.app.app import App
 from penstock.app.policies import policy_of
-from penstock.app.tables import digest_of
-from penstock.errors import NotFound, Untrusted
+from penstock.app.references import open_reference, reopen
+from penstock.app.tables import dataset_of
+from penstock.errors import NotFound
 from penstock.gate.check import Candidate, GateData
-from penstock.gate.data import Columns, read_data
+from penstock.gate.data import Columns, gate_data, text_columns
 from penstock.gate.policy import Policy
 from penstock.gate.report import render
 from penstock.gate.run import run
 from penstock.packages.read import Package
-from penstock.records import Dataset, Manifest, Verdict, encode
+from penstock.records import Manifest, Verdict, encode
 from penstock.registry.state import VersionState
 from penstock.runtime.engine import open_engine
 
@@ -54,7 +55,7 @@ def check(app: App, ref: str, request: CheckRequest | None = None, *, on_step: S
     known = app.resolve(ref)
     policy = policy_of(app, asked.policy)
     package = app.open_package(known.version.digest)
-    data = _data(package.manifest, known, asked.tables)
+    data = rows_to_judge(app, package.manifest, known, asked.tables)
     champion = _champion(app, known, asked.champion)
     verdict = _judge(app, package, data, policy, champion, on_step)
     verdict = msgspec.structs.replace(verdict, version=known.version.version)
@@ -100,7 +101,7 @@ def _judge(
             rival.close()
 
 
-def _data(manifest: Manifest, known: VersionState, tables: dict[str, Path]) -> GateData:
+def rows_to_judge(app: App, manifest: Manifest, known: VersionState, tables: dict[str, Path]) -> GateData:
     """The rows to judge on: those given, or those the version was registered with."""
     label = str(manifest.parameters.get("label", ""))
     columns = Columns(
@@ -108,22 +109,19 @@ def _data(manifest: Manifest, known: VersionState, tables: dict[str, Path]) -> G
         time=str(manifest.parameters.get("time", "")),
         group=str(manifest.parameters.get("group", "")),
     )
-    found = tables or {one.role: _place(one) for one in known.version.datasets}
+    if tables:
+        found = {role: open_reference(table, home=app.home) for role, table in tables.items()}
+    else:
+        found = {one.role: reopen(one, home=app.home) for one in known.version.datasets}
     if not found:
         raise NotFound("the version names no data to be checked on", "give --data validation=FILE", code="gate.no_data")
-    return read_data(found, manifest.signature, columns)
-
-
-def _place(dataset: Dataset) -> Path:
-    """Where a dataset lies, if its bytes are still those that were registered."""
-    path = Path(dataset.place)
-    if not path.is_file():
-        raise NotFound(
-            "a data file of this version is no longer there", "give --data", code="gate.no_data", where=dataset.role
-        )
-    if digest_of(path) != dataset.digest:
-        raise Untrusted("a data file has changed since the version was packaged", "give --data", where=dataset.role)
-    return path
+    text = text_columns(manifest.signature)
+    frames = {role: one.read(text=text) for role, one in found.items()}
+    datasets = [
+        dataset_of(one, frames[role], name=f"{manifest.name}-{role}", role=role, time=columns.time)
+        for role, one in found.items()
+    ]
+    return gate_data(frames, manifest.signature, columns, datasets=datasets)
 
 
 def _champion(app: App, known: VersionState, wanted: str) -> VersionState | None:

@@ -29,6 +29,7 @@ from penstock.app.packaging import PackageRequest, package
 from penstock.app.policies import policy_of
 from penstock.app.proposing import proposals_of
 from penstock.app.releasing import ReleaseRequest, release
+from penstock.app.repositories import code_state
 from penstock.errors import Conflict, NotReady, PenstockError, Refused, Unready
 from penstock.feedback.retrain import Retrained, Terms, retrain
 from penstock.records import Incident, Manifest, Proposal, Scalar, Verdict, Version
@@ -159,7 +160,8 @@ def _train_and_package(app: App, task: _Task, stopped: threading.Event) -> Versi
             time=lessons.time,
             group=lessons.group,
             parameters=kept | told,
-            source={"entry": shlex.join(app.config.feedback.retrain)},
+            source=code_state(app.home.parent, apart=app.home) | {"entry": shlex.join(app.config.feedback.retrain)},
+            declared=task.manifest.declared,
             parent=task.champion.digest,
         ),
     )

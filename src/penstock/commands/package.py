@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from penstock.app.declaring import read_declared
 from penstock.app.opening import open_app
 from penstock.app.packaging import PackageRequest, package
+from penstock.app.repositories import code_state
 from penstock.commands.screen import DEFAULT_HOME, As, DryRun, Home, Json, answering, out, progress, show
 from penstock.gate.data import parse_sources
-from penstock.records import Manifest
+from penstock.records import Declared, Manifest
 
 
 def run(
@@ -26,7 +28,8 @@ def run(
     data: Annotated[
         list[str],
         typer.Option(
-            help="One file, or train=F validation=F test=F (CSV or Parquet); MLflow's folders may do without."
+            help="One file, or train=F validation=F test=F: CSV, Parquet, a folder of it, a Delta table (TABLE@3),"
+            " FILE@COMMIT, a DVC file; MLflow's folders may do without."
         ),
     ] = [],  # noqa: B006
     label: Annotated[str, typer.Option(help="The column that holds the truth; an encoder has none.")] = "",
@@ -38,7 +41,10 @@ def run(
     environment: Annotated[
         Path | None, typer.Option(help="requirements.txt or a lock: an environment of the model's own.")
     ] = None,
-    source: Annotated[str, typer.Option(help="Where the code came from, such as a commit.")] = "",
+    source: Annotated[str, typer.Option(help="Where the code came from; git's commit here by default.")] = "",
+    card: Annotated[
+        Path | None, typer.Option(help="YAML that declares intended_use, owner, risk, limitations and the like.")
+    ] = None,
     home: Home = DEFAULT_HOME,
     token: As = "",
     dry_run: DryRun = False,
@@ -61,7 +67,8 @@ def run(
             group=group,
             allow_code=allow_code,
             environment=environment,
-            source={"commit": source} if source else {},
+            source={"commit": source} if source else code_state(Path.cwd(), apart=home),
+            declared=read_declared(card) if card else Declared(),
         )
         app = open_app(home, token=token)
         with progress("package", json=json) as step:
