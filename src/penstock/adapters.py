@@ -28,12 +28,16 @@ class Adapter(NamedTuple):
 
 _TABLE: dict[str, dict[str, Adapter]] = {
     "format": {
+        # Before pickles: PyTorch's oldest files are some, one behind the other.
+        "torch": Adapter("penstock.build.formats.torch:TorchFormat", "torch"),
         "sklearn": Adapter("penstock.build.formats.sklearn:SklearnFormat", "platform"),
         "lightgbm": Adapter("penstock.build.formats.lightgbm:LightgbmFormat", "lightgbm"),
         "xgboost": Adapter("penstock.build.formats.xgboost:XgboostFormat", "xgboost"),
         "catboost": Adapter("penstock.build.formats.catboost:CatboostFormat", "catboost"),
         "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
         "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
+        "savedmodel": Adapter("penstock.build.formats.savedmodel:SavedModelFormat", "tensorflow"),
+        "keras": Adapter("penstock.build.formats.keras:KerasFormat", "tensorflow"),
         "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
         "python": Adapter("penstock.build.formats.python:PythonFormat", "platform"),
         "mlflow": Adapter("penstock.build.formats.mlflow:MlflowFormat", "platform"),

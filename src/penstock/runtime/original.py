@@ -76,8 +76,8 @@ def load_original(path: Path, kind: str) -> object:
         A scikit-learn style model: ``predict``, and ``predict_proba`` or ``decision_function`` where it has one. A
         booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``, a
         Hugging Face folder a `penstock.runtime.encoder.TextEncoder`, an archive's manifest a
-        `penstock.runtime.handlers.ArchivedHandler`, a person's own class a `penstock.runtime.ownclass.OwnClass`; of an
-        MLflow folder whichever of these is in it.
+        `penstock.runtime.handlers.ArchivedHandler`, a person's own class a `penstock.runtime.ownclass.OwnClass`,
+        TensorFlow's a `penstock.runtime.tensorflowmodel.TensorflowModel`; of an MLflow folder whichever of these is in it.
 
     Raises:
         BadConfig: No original is ever loaded from this kind of file, or the file holds no model.
@@ -91,6 +91,13 @@ def load_original(path: Path, kind: str) -> object:
     if kind == "python":
         own: object = import_module("penstock.runtime.ownclass").open_class(path)
         return own
+    if kind in ("savedmodel", "keras"):
+        loaders = import_module("penstock.runtime.tensorflowmodel")
+        tensors: object = loaders.open_saved(path) if kind == "savedmodel" else loaders.open_keras(path)
+        return tensors
+    if kind == "torch":
+        torch: object = import_module("penstock.runtime.torchmodel").open_torch(path)
+        return torch
     if kind == "mlflow":
         logged: object = import_module("penstock.runtime.mlmodel").open_logged(path)
         return logged
