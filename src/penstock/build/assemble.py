@@ -20,7 +20,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TypeVar
 
-import joblib
 import msgspec
 
 from penstock.adapters import TABLE, load
@@ -29,6 +28,7 @@ from penstock.build.elsewhere import examine_elsewhere
 from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Looked, Task
 from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
+from penstock.build.live import write_live
 from penstock.build.lock import NAME as LOCK
 from penstock.build.lock import lock
 from penstock.build.profile import measure
@@ -130,7 +130,7 @@ def put_together(
         request.progress("measuring the reference data")
         answers = read_bytes(place / "scratch", SCORES, limit=MAX_GRAPH_BYTES)
         (folder / PROFILE).write_bytes(encode(measure(given, examined, answers)))
-    return _finish(folder, add_bill(folder, _manifest(folder, examined, request, missing)), request)
+    return finish(folder, add_bill(folder, _manifest(folder, examined, request, missing)), request)
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def _model_file(model: object, source: ModelSource | None, place: Path) -> Path:
     if source is not None:
         archive_source(source, file)
     elif not isinstance(model, Path):
-        joblib.dump(model, file)
+        write_live(model, file)
     elif model.is_dir():
         archive_folder(model, file)
     elif model.is_file():
@@ -288,8 +288,14 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
     )
 
 
-def _finish(folder: Path, manifest: Manifest, request: BuildRequest) -> Package:
-    """Write the manifest, sign, give the folder its name, and open it as everybody will."""
+def finish(folder: Path, manifest: Manifest, request: BuildRequest) -> Package:
+    """Write the manifest, sign, give the folder its name, and open it as everybody will.
+
+    Args:
+        folder: Everything but manifest and signature; it is moved.
+        manifest: Lists all of it.
+        request: Where to, and who signs.
+    """
     data = encode(manifest)
     (folder / MANIFEST).write_bytes(data)
     if request.key is not None:
