@@ -85,7 +85,7 @@ def build(model: object, request: BuildRequest) -> Package:
     with _workplace(request.out) as place:
         request.progress("reading the model")
         source = find_source(model) if isinstance(model, Path) else None
-        file = _model_file(model, source, place)
+        file = _model_file(model, source, given, place)
         named = source is not None and source.named_code
         asked = msgspec.structs.replace(request, allow_code=request.allow_code or named)
         around = None
@@ -145,13 +145,13 @@ def _workplace(out: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _model_file(model: object, source: ModelSource | None, place: Path) -> Path:
+def _model_file(model: object, source: ModelSource | None, given: Given | None, place: Path) -> Path:
     """The model as a file of our own: what is examined is what is packaged."""
     file = place / "given" / "model"
     if source is not None:
         archive_source(source, file)
     elif not isinstance(model, Path):
-        write_live(model, file)
+        write_live(model, file, None if given is None else given.frame)
     elif model.is_dir():
         archive_folder(model, file)
     elif model.is_file():

@@ -10,31 +10,41 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import pandas as pd
 
-Writer = Callable[[Any, Path], None]
+from penstock.build.torch_live import write_module, write_program, write_script
+
+Writer = Callable[[Any, Path, pd.DataFrame | None], None]
 
 
-def write_live(model: object, place: Path) -> None:
+def write_live(model: object, place: Path, frame: pd.DataFrame | None = None) -> None:
     """Write a model to a file.
 
     Args:
-        model: A fitted estimator, a ``keras.Model``, whatever joblib can write.
+        model: A fitted estimator, a ``keras.Model``, a ``torch.nn.Module``, whatever joblib can write.
         place: The file.
+        frame: Example rows, which a module of PyTorch's is exported with.
     """
     for kind in type(model).__mro__:
         writer = _WRITERS.get((kind.__module__.partition(".")[0], kind.__name__))
         if writer is not None:
-            writer(model, place)
+            writer(model, place, frame)
             return
     joblib.dump(model, place)
 
 
-def _write_keras(model: Any, place: Path) -> None:
+def _write_keras(model: Any, place: Path, frame: pd.DataFrame | None) -> None:
     """Keras goes by the suffix."""
+    del frame
     file = place.with_name(f"{place.name}.keras")
     model.save(file)
     file.rename(place)
 
 
-_WRITERS: dict[tuple[str, str], Writer] = {("keras", "Model"): _write_keras}
+_WRITERS: dict[tuple[str, str], Writer] = {
+    ("keras", "Model"): _write_keras,
+    ("torch", "ExportedProgram"): write_program,
+    ("torch", "ScriptModule"): write_script,
+    ("torch", "Module"): write_module,
+}
 """Library and class -> what writes it."""

@@ -18,7 +18,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from penstock.build import graphs
 from penstock.build.format import Specs
-from penstock.runtime.torchmodel import TorchModel, library
+from penstock.runtime.torchmodel import TorchModel
 from penstock.tensors import Array, Arrays, TensorSpec
 
 OPSET = 18
@@ -55,7 +55,7 @@ def exported(model: TorchModel, rows: Arrays) -> Any:
         model: Of a module.
         rows: A few; one row alone is given twice, because PyTorch takes one for a constant.
     """
-    torch = library()
+    torch = model.torch
     given = {name: model.tensor(_two(array)) for name, array in rows.items()}
     rows_alone = {name: {0: torch.export.Dim.DYNAMIC} for name in given}
     return torch.export.export(model.module, (), kwargs=given, dynamic_shapes=rows_alone, strict=False)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from io import BytesIO
+from pathlib import Path
 
 from penstock.build.inert import Inert, InertReader
 from penstock.build.torcharchive import TorchArchive, odd, read_archive
 from penstock.errors import Untrusted
+from penstock.runtime.torchweights import SUFFIXES
 
 TENSORS = frozenset(
     {
@@ -72,6 +74,20 @@ def audit_tensors(data: bytes, where: str = "") -> frozenset[str]:
     """
     archive = read_archive(BytesIO(data), len(data), lambda name: name == "data.pkl")
     return audit_tensor_archive(archive, where)
+
+
+def require_tensors(folder: Path) -> None:
+    """Of every file in a folder that ``torch.save`` wrote: it holds tensors alone.
+
+    Raises:
+        Untrusted: One holds more.
+    """
+    for path in sorted(one for one in folder.rglob("*") if one.suffix in SUFFIXES):
+        with path.open("rb") as file:
+            archive = read_archive(file, path.stat().st_size, lambda name: name == "data.pkl")
+        strange = audit_tensor_archive(archive, path.name)
+        if strange:
+            raise odd(f"of weights would run {', '.join(sorted(strange)[:5])}", path.name)
 
 
 def audit_tensor_archive(archive: TorchArchive, where: str = "") -> frozenset[str]:

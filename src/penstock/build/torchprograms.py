@@ -40,6 +40,7 @@ _ARITHMETIC = (
     ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.Call, ast.keyword,
 )  # fmt: skip
 _SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}|int_oo|oo|true|false|True|False")
+_NUMBER = re.compile(r"[0-9.e+-]{1,40}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
 _PATH = re.compile(r"[A-Za-z0-9_.\[\]:/-]{0,400}")
 _LEAVES = frozenset(
@@ -127,7 +128,7 @@ def _in_text(key: str, value: str, where: str) -> Iterator[str]:
         if not _OPERATOR.fullmatch(value) or _NEVER.match(value):
             yield value[:100]
     elif key in ("expr_str", "guards_code"):
-        _require_arithmetic(value, where)
+        _require_arithmetic(value, where, guard=key == "guards_code")
     elif key in ("in_spec", "out_spec"):
         yield from _in_spec(value, where)
     elif key in ("class_fqn", "blob_name", "custom_obj_name"):
@@ -156,22 +157,28 @@ def _in_spec(text: str, where: str) -> Iterator[str]:
             waiting += one.get("children_spec") or []
 
 
-def _require_arithmetic(text: str, where: str) -> None:
-    """Sizes are evaluated as Python: numbers, symbols, and the functions that sizes are made of."""
+def _require_arithmetic(text: str, where: str, *, guard: bool = False) -> None:
+    """Sizes are evaluated as Python: numbers, symbols, and the functions that sizes are made of; a guard has sizes of L."""
     try:
         tree = ast.parse(text[: MAX_EXPRESSION + 1].strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise odd("has a size that is none", where) from error
-    for node in ast.walk(tree):
-        plain = isinstance(node, _ARITHMETIC)
-        if isinstance(node, ast.Call):
-            plain = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
-        elif isinstance(node, ast.Name):
-            plain = node.id in _FUNCTIONS or _SYMBOL.fullmatch(node.id) is not None
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            plain = _NAME.fullmatch(node.value) is not None or re.fullmatch(r"[0-9.e+-]{1,40}", node.value) is not None
-        if not plain or len(text) > MAX_EXPRESSION:
-            raise odd("has a size that is more than arithmetic", where)
+    if len(text) > MAX_EXPRESSION or not all(_is_plain(node, guard=guard) for node in ast.walk(tree)):
+        raise odd("has a size that is more than arithmetic", where)
+
+
+def _is_plain(node: ast.AST, *, guard: bool) -> bool:
+    if isinstance(node, ast.Call):
+        named = isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+        sized = guard and isinstance(node.func, ast.Attribute) and not (node.args or node.keywords)
+        return named or sized
+    if isinstance(node, ast.Name):
+        return node.id in _FUNCTIONS or _SYMBOL.fullmatch(node.id) is not None or (guard and node.id == "L")
+    if isinstance(node, ast.Attribute):
+        return guard and node.attr in ("size", "storage_offset", "stride")
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return _NAME.fullmatch(node.value) is not None or _NUMBER.fullmatch(node.value) is not None
+    return isinstance(node, _ARITHMETIC) or (guard and isinstance(node, ast.Subscript))
 
 
 def _require(pattern: re.Pattern[str], text: str, where: str) -> None:

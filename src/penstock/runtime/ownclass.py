@@ -23,6 +23,8 @@ import numpy as np
 
 from penstock.errors import BadConfig, ModelFailed, PenstockError
 from penstock.runtime.ownanswers import by_name, column, labels_of, of_rows
+from penstock.runtime.torchmodel import TorchModel
+from penstock.runtime.torchweights import is_module, open_module
 from penstock.tensors import Array, Arrays
 
 ENTRY = "penstock_entry.py"
@@ -116,7 +118,7 @@ class OwnClass:
         return told
 
 
-def open_class(entry: Path) -> OwnClass:
+def open_class(entry: Path) -> OwnClass | TorchModel:
     """Import a class and make its instance; this runs its code.
 
     Args:
@@ -127,7 +129,16 @@ def open_class(entry: Path) -> OwnClass:
         ModelFailed: It cannot be made.
     """
     folder = entry.parent
-    return cast(OwnClass, guarded(lambda: OwnClass(_made(_class_of(folder), folder)), folder))
+    return cast("OwnClass | TorchModel", guarded(lambda: _opened(_class_of(folder), folder), folder))
+
+
+def _opened(kind: type, folder: Path) -> OwnClass | TorchModel:
+    """An instance; a module of PyTorch's has no ``predict`` of its own, and its weights lie beside it."""
+    return open_module(kind, folder) if not _predicts(kind) else OwnClass(_made(kind, folder))
+
+
+def _predicts(kind: object) -> bool:
+    return callable(getattr(kind, "predict", None))
 
 
 def guarded(step: Callable[[], object], folder: Path) -> object:
@@ -171,18 +182,15 @@ def _class_of(folder: Path) -> type:
     entry = import_module(ENTRY.removesuffix(".py"))
     named = getattr(entry, "Model", None)
     if named is not None:
-        if not inspect.isclass(named) or not callable(getattr(named, "predict", None)):
+        if not inspect.isclass(named) or not (_predicts(named) or is_module(named)):
             raise BadConfig("what was named is no class with predict(rows)", "name a class: FILE.py:Class")
         return cast(type, named)
     source: ModuleType = entry.source
-    kinds = [
-        kind
-        for _, kind in inspect.getmembers(source, inspect.isclass)
-        if kind.__module__ == source.__name__ and callable(getattr(kind, "predict", None))
-    ]
+    own = [kind for _, kind in inspect.getmembers(source, inspect.isclass) if kind.__module__ == source.__name__]
+    kinds = [kind for kind in own if _predicts(kind)] or [kind for kind in own if is_module(kind)]
     if len(kinds) != 1:
         raise BadConfig(
-            f"{source.__name__}.py has {len(kinds)} classes with predict(rows)",
+            f"{source.__name__}.py has {len(kinds)} classes with predict(rows), or modules of PyTorch's",
             "have one of them there, or name it: FOLDER:Class",
             code="build.no_class",
         )

@@ -45,10 +45,10 @@ class TorchModel:
     """A function of named tensors behind the package's conventions.
 
     Args:
-        torch: The library.
         ask: Answers tensors by name.
 
     Attributes:
+        torch: The library.
         needs: Names of the inputs that have to be given, in order.
         takes: Names of those that may be.
         specs: The inputs where the model says what it takes; else empty, and rows have to tell.
@@ -68,7 +68,7 @@ class TorchModel:
         self.program: Any = None
         self.probable = False
         self.ending = ""
-        self._torch = torch
+        self.torch = torch
         self._ask = ask
 
     @property
@@ -92,12 +92,12 @@ class TorchModel:
     def raw(self, arrays: Mapping[str, Array]) -> Tensors:
         """Its own answers by name."""
         tensors = {name: self.tensor(array) for name, array in arrays.items()}
-        with self._torch.inference_mode():
+        with self.torch.inference_mode():
             return by_name(self._ask(tensors))
 
     def tensor(self, array: Array) -> Any:
         """An array as a tensor; what cannot be written is copied."""
-        return self._torch.from_numpy(array if array.flags.writeable else array.copy())
+        return self.torch.from_numpy(array if array.flags.writeable else array.copy())
 
     def name_classes(self, told: object) -> None:
         """Take a person's word for what its one answer is.
@@ -117,7 +117,7 @@ class TorchModel:
         self.probable = tree.get("probabilities") is True
 
     def _plain(self, name: str, one: Any, count: int) -> Array:
-        if not isinstance(one, self._torch.Tensor) or one.layout != self._torch.strided:
+        if not isinstance(one, self.torch.Tensor) or one.layout != self.torch.strided:
             what = f"the model's output {name} is no dense tensor"
             raise ModelFailed(what, "answer tensors", code="build.bad_answer")
         if kind_of(one.dtype) in _NARROW:

@@ -20,10 +20,13 @@ from penstock.build.parity import compare, unsteady
 from penstock.build.refusals import answer_those
 from penstock.build.schema import infer_inputs, row_count, take, to_arrays
 from penstock.build.sources import MLMODEL
+from penstock.build.torch_model import TorchOriginal
+from penstock.build.torchpickles import require_tensors
 from penstock.errors import InvalidInput, ModelFailed
 from penstock.packages.archive import unpack
 from penstock.runtime.original import answer, load_original
 from penstock.runtime.ownclass import ENTRY, OwnClass
+from penstock.runtime.torchmodel import TorchModel
 from penstock.tensors import Arrays
 
 ROWS = 32
@@ -46,8 +49,12 @@ class PythonFormat:
         return Audit(names=files, refused=files)
 
     def open(self, path: Path) -> Original:
-        """The instance."""
-        model = load_original(unpacked(path) / ENTRY, "python")
+        """The instance; a module of PyTorch's with its weights."""
+        folder = unpacked(path)
+        model = load_original(folder / ENTRY, "python")
+        if isinstance(model, TorchModel):
+            require_tensors(folder)
+            return TorchOriginal(model)
         assert isinstance(model, OwnClass)
         return ClassModel(model)
 
