@@ -12,14 +12,13 @@ import pandas as pd
 from penstock.access.identities import require
 from penstock.access.permissions import PACKAGE
 from penstock.app.app import App
+from penstock.app.registering import register_package, version_of
 from penstock.app.tables import keep_table
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest, Table
 from penstock.build.sources import find_source
 from penstock.errors import InvalidInput
-from penstock.packages.read import Package, open_package
-from penstock.records import Dataset, Declared, Manifest, Scalar, Version
-from penstock.registry.trust import signing_keys
+from penstock.records import Declared, Manifest, Scalar, Version
 
 Step = Callable[[str], None]
 
@@ -103,9 +102,9 @@ def package(
             ),
         )
         if dry_run:
-            return _version(app, built, request, number=0), built.manifest
+            return version_of(app, built, number=0), built.manifest
         on_step("keeping and registering it")
-        return _register(app, built, request, datasets), built.manifest
+        return register_package(app, built), built.manifest
 
 
 def _brings_rows(model: object) -> bool:
@@ -122,34 +121,3 @@ def _rows(request: PackageRequest, frame: pd.DataFrame) -> pd.DataFrame:
 def _apart(request: PackageRequest, columns: list[str]) -> list[str]:
     """Columns that no model sees: who it was about."""
     return [name for name in (request.group,) if name and name in columns]
-
-
-def _register(app: App, built: Package, request: PackageRequest, datasets: tuple[Dataset, ...]) -> Version:
-    """Keep the folder, then write the events: first the data's, then the version's."""
-    keys = signing_keys(app.state())
-    app.registry.packages.put_folder(
-        built.folder, built.digest, check=lambda copy: open_package(copy, digest=built.digest, keys=keys)
-    )
-    state = app.state()
-    for dataset in datasets:
-        if not any(known.digest == dataset.digest for known in state.datasets.get(dataset.name, ())):
-            app.registry.append("dataset.registered", f"dataset/{dataset.name}", dataset, by=app.identity)
-    subject = f"model/{request.name}"
-    known = state.models.get(request.name)
-    version = _version(app, built, request, number=1 + (len(known.versions) if known else 0))
-    app.registry.append("version.registered", subject, version, by=app.identity, expect=state.generation(subject))
-    return version
-
-
-def _version(app: App, built: Package, request: PackageRequest, *, number: int) -> Version:
-    """The record of one version."""
-    return Version(
-        model=request.name,
-        version=number,
-        digest=built.digest,
-        author=app.identity.name,
-        created_at=built.manifest.created_at,
-        engine=built.manifest.engine,
-        parent=built.manifest.parent,
-        datasets=built.manifest.datasets,
-    )

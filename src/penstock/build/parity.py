@@ -17,9 +17,9 @@ import onnxruntime
 from penstock.build.probes import Rows
 from penstock.build.refusals import Ask
 from penstock.build.schema import take
-from penstock.packages.golden import TOLERANCE
+from penstock.packages.golden import TOLERANCE, apart_by_row
 from penstock.records import Parity
-from penstock.tensors import Array, Arrays
+from penstock.tensors import Arrays
 
 BATCHES = (1, 2, 7)
 
@@ -40,7 +40,7 @@ def compare(
             error = float("inf")
             continue
         if wanted.dtype.kind == "f":
-            apart = _apart(wanted, answers.astype(np.float64))
+            apart = apart_by_row(wanted, answers)
             error = max(error, float(apart.max(initial=0.0)))
             wrong: npt.NDArray[np.bool_] = apart > tolerance
         else:
@@ -101,14 +101,3 @@ def _session(graph: bytes) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def _apart(left: Array, right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """How far rows lie apart: absolute below 1, relative above; NaN equals NaN."""
-    wide = left.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        apart = np.abs(wide - right) / np.maximum(1.0, np.abs(wide))
-    apart[np.isnan(wide) & np.isnan(right)] = 0.0
-    apart[wide == right] = 0.0
-    largest: npt.NDArray[np.float64] = np.nan_to_num(apart.reshape(len(wide), -1), nan=np.inf).max(axis=1, initial=0.0)
-    return largest

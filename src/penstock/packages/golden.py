@@ -91,6 +91,17 @@ def check_golden(golden: Golden, outputs: Mapping[str, Array]) -> str:
     return ""
 
 
+def apart_by_row(left: Array, right: Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """How far numbers lie apart, the furthest of each row: absolute below 1, relative above; NaN equals NaN."""
+    wide, other = left.astype(np.float64), right.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(wide - other) / np.maximum(1.0, np.abs(wide))
+    apart[np.isnan(wide) & np.isnan(other)] = 0.0
+    apart[wide == other] = 0.0
+    largest: np.ndarray[tuple[int], np.dtype[np.float64]] = apart.reshape(len(wide), -1).max(axis=1, initial=0.0)
+    return np.nan_to_num(largest, nan=np.inf)
+
+
 def _differing(expected: Array, given: Array, tolerance: float) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Where two arrays of one shape differ by more than the tolerance; NaN equals NaN."""
     if expected.dtype.kind == "f" and given.dtype.kind == "f":

@@ -1,0 +1,188 @@
+"""The forms of a version on trial: packaged, proven, judged beside the parent, measured, one of them chosen.
+
+What comes in: graphs from the sandbox. What goes out: `Tried` for each, and the package that the whole policy passed.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from penstock.app.app import App
+from penstock.build.forms import Made
+from penstock.build.reassemble import with_graph
+from penstock.build.request import BuildRequest
+from penstock.errors import PenstockError
+from penstock.gate.check import Candidate, GateData
+from penstock.gate.costs import Cost, measure_costs
+from penstock.gate.likeness import Likeness, LikenessLimits
+from penstock.gate.policy import Policy, limits_type
+from penstock.gate.run import outcome_of, run
+from penstock.packages.read import Package
+from penstock.records import Finding, Outcomes, Record, Verdict
+from penstock.runtime.engine import Engine, open_engine, prove
+
+ASKED = ("quality", "fairness", "latency")
+"""Checks that each form is held to; the one that is chosen is held to the whole policy."""
+
+GAIN = 0.9
+"""A form that takes more than this of what its parent takes, in time and in space, is no gain: figures vary by that."""
+
+
+class Tried(Record, frozen=True, kw_only=True):
+    """One form and what came of it.
+
+    Attributes:
+        label: What was done.
+        outcome: The gate's; ``refuse`` also where it could not be made.
+        reason: The first blocking finding, or why it could not be made; empty where it passed.
+        cost: None where nothing could be measured.
+        findings: All of the gate's.
+    """
+
+    label: str
+    outcome: Outcomes
+    reason: str = ""
+    cost: Cost | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class Trial(NamedTuple):
+    """A form that answers."""
+
+    graph: bytes
+    package: Package
+    engine: Engine
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What forms are held against.
+
+    Attributes:
+        parent: Whose forms they are.
+        ref: ``name@3``.
+        data: Labelled rows.
+        policy: The home's.
+        likeness: How like the parent they have to be.
+    """
+
+    parent: Package
+    ref: str
+    data: GateData
+    policy: Policy
+    likeness: LikenessLimits
+
+
+class Trials:
+    """Forms beside their parent, engines open until the stack that was given closes.
+
+    Args:
+        app: Who signs, where.
+        bar: What they are held against.
+        place: Folder for their packages.
+        stack: Closes the engines.
+    """
+
+    def __init__(self, app: App, bar: Bar, place: Path, stack: ExitStack) -> None:
+        self._app, self._bar, self._place, self._stack = app, bar, place, stack
+        self.parent = self._opened(bar.parent)
+        self.tried: list[Tried] = []
+        self._running: dict[str, Trial] = {}
+
+    def put(self, made: Made) -> None:
+        """Package a form, prove it on its examples, and ask the gate's first questions; it never raises for a form."""
+        if made.reason:
+            self.tried.append(Tried(label=made.label, outcome="refuse", reason=made.reason))
+            return
+        try:
+            package = with_graph(self._bar.parent, made.graph, made.label, self.order())
+            engine = self._opened(package)
+            prove(engine, package)
+        except PenstockError as error:
+            self.tried.append(Tried(label=made.label, outcome="refuse", reason=error.message))
+            return
+        self._running[made.label] = Trial(made.graph, package, engine)
+        findings = self._first(package, engine)
+        outcome = outcome_of(findings)
+        blocking = [one for one in findings if one.blocking and one.outcome == outcome]
+        reason = "" if outcome == "pass" or not blocking else f"{blocking[0].check}: {blocking[0].message}"
+        self.tried.append(Tried(label=made.label, outcome=outcome, reason=reason, findings=tuple(findings)))
+
+    def measure(self, *, batch: int, seconds: float) -> Cost:
+        """Measure the parent and every form that answers, side by side; the parent's cost."""
+        engines = {"": self.parent} | {label: trial.engine for label, trial in self._running.items()}
+        packages = {"": self._bar.parent} | {label: trial.package for label, trial in self._running.items()}
+        rows = self._bar.data.validation.inputs
+        found = measure_costs(engines, packages, rows, batch=batch, budget_s=seconds * len(engines))
+        self.tried = [replace(one, cost=found.get(one.label)) for one in self.tried]
+        return found[""]
+
+    def ranked(self, before: Cost) -> list[str]:
+        """Labels of the forms that passed and gain something, cheapest first; of close ones, the smallest."""
+        passed = [(one.label, one.cost) for one in self.tried if one.outcome == "pass" and one.cost is not None]
+        left = [(label, cost) for label, cost in passed if _gains(cost, before)]
+        ranked: list[str] = []
+        while left:
+            least = min(cost.cpu_s for _, cost in left)
+            near = [(cost.size_bytes, label) for label, cost in left if cost.cpu_s * GAIN <= least]
+            ranked.append(min(near)[1])
+            left = [(label, cost) for label, cost in left if label != ranked[-1]]
+        return ranked
+
+    def whole(self, label: str, forms: bytes) -> tuple[Package, Verdict]:
+        """Package a form once more with the table in it, and hold it to the whole policy."""
+        package = with_graph(self._bar.parent, self._running[label].graph, label, self.order(), forms)
+        engine = self._opened(package)
+        prove(engine, package)
+        verdict = run(self._candidate(package, engine), self._bar.policy)
+        likeness = Likeness(self._bar.likeness).check(self._candidate(package, engine))
+        findings = (*verdict.findings, *likeness)
+        return package, replace(verdict, findings=findings, outcome=outcome_of(findings))
+
+    def refuse(self, label: str, verdict: Verdict) -> None:
+        """Note that the whole policy did not let a form pass that its first questions had."""
+        blocking = [one for one in verdict.findings if one.blocking and one.outcome == verdict.outcome]
+        reason = f"{blocking[0].check}: {blocking[0].message}" if blocking else "the policy"
+        self.tried = [
+            replace(one, outcome=verdict.outcome, reason=reason) if one.label == label else one for one in self.tried
+        ]
+
+    def order(self) -> BuildRequest:
+        """Where packages go, and who signs them."""
+        return BuildRequest(name=self._bar.parent.manifest.name, out=self._place, key=self._app.package_key)
+
+    def _first(self, package: Package, engine: Engine) -> list[Finding]:
+        candidate = self._candidate(package, engine)
+        known = self._bar.policy.checks
+        asked = {name: known[name] for name in ASKED if name in known}
+        # Whatever the policy leaves out: a form that is worse than its parent is no form of it.
+        asked.setdefault("quality", limits_type("quality")())
+        policy = replace(self._bar.policy, checks=MappingProxyType(asked))
+        return [*Likeness(self._bar.likeness).check(candidate), *run(candidate, policy).findings]
+
+    def _candidate(self, package: Package, engine: Engine) -> Candidate:
+        return Candidate(
+            package=package,
+            engine=engine,
+            data=self._bar.data,
+            champion=self.parent,
+            champion_name=self._bar.ref,
+            precision=self._bar.policy.precision,
+        )
+
+    def _opened(self, package: Package) -> Engine:
+        engine = open_engine(package)
+        self._stack.callback(engine.close)
+        return engine
+
+
+def _gains(cost: Cost, before: Cost) -> bool:
+    """Whether it is worth a version: clearly cheaper or clearly smaller, and not clearly dearer."""
+    cheaper, smaller = cost.cpu_s <= GAIN * before.cpu_s, cost.size_bytes <= GAIN * before.size_bytes
+    return (cheaper or smaller) and GAIN * cost.cpu_s <= before.cpu_s

@@ -1,0 +1,1 @@
+"""One file a way of making a graph smaller or quicker; `penstock.build.compression` is their contract."""

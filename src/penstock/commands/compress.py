@@ -1,0 +1,105 @@
+"""`penstock compress`: a cheaper form of a version that still passes its gates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from penstock.app.compressing import Compressed, CompressRequest, compress, table_rows
+from penstock.app.opening import open_app
+from penstock.app.plain import fields_of
+from penstock.commands.screen import (
+    DEFAULT_HOME,
+    REFUSED,
+    UNKNOWN,
+    As,
+    DryRun,
+    Home,
+    Json,
+    answering,
+    out,
+    progress,
+    show,
+)
+from penstock.records import Scalar
+
+REASON = "why not"
+COLOURS = {"pass": "green", "refuse": "red", "unknown": "yellow"}
+
+
+def run(
+    ref: Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@champion.")],
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(help="One way alone: graph_optimization, float16, dynamic_int8, static_int8, pruning."),
+    ] = None,
+    graph: Annotated[list[Path] | None, typer.Option(help="A graph of your own, judged like the others.")] = None,
+    flips: Annotated[float, typer.Option(min=0, max=1, help="Largest share of labels that may differ.")] = (
+        CompressRequest().flips
+    ),
+    tolerance: Annotated[float, typer.Option(min=0, help="How far 99 of 100 rows may lie from the parent.")] = (
+        CompressRequest().tolerance
+    ),
+    batch: Annotated[int, typer.Option(min=1, help="Rows in a run when processor time is measured.")] = 32,
+    price: Annotated[float, typer.Option(min=0, help="Of an hour of one processor, in your money.")] = 0.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=60, help="Time of measuring for each form.")] = 2.0,
+    policy: Annotated[Path | None, typer.Option(help="A policy file; the home's by default.")] = None,
+    home: Home = DEFAULT_HOME,
+    token: As = "",
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Try smaller and quicker forms, hold each to the gate, register the cheapest that passes.
+
+    Exit code 0 where there is one, 1 where the gate or the figures refuse all, 3 where evidence is lacking.
+
+    Example: penstock compress churn@1 --price 0.04
+    """
+    with answering(json=json):
+        app = open_app(home, token=token)
+        request = CompressRequest(
+            kinds=tuple(kind or ()),
+            graphs=tuple(map(str, graph or ())),
+            flips=flips,
+            tolerance=tolerance,
+            batch=batch,
+            seconds=seconds,
+            price=price,
+            policy=str(policy) if policy else "",
+            dry_run=dry_run,
+        )
+        with progress(f"compress {ref}", json=json) as step:
+            found = compress(app, ref, request, on_step=step)
+        answer = {**fields_of(found), "table": table_rows(found), "dry_run": dry_run}
+        show(answer, json=json, text=lambda: _tell(found))
+        if not found.chosen:
+            raise typer.Exit(UNKNOWN if any(one.outcome == "unknown" for one in found.tried) else REFUSED)
+
+
+def _tell(found: Compressed) -> None:
+    """The table, the choice, and what to type next."""
+    rows = table_rows(found)
+    names = [name for name in rows[0] if name != REASON]
+    shown = Table(box=None, pad_edge=False)
+    for name in names:
+        shown.add_column(name, justify="left" if name in ("form", "gate") else "right")
+    for row in rows:
+        shown.add_row(*(_cell(row[name]) for name in names), style=COLOURS[str(row["gate"])])
+    out.print(shown)
+    for row in rows:
+        if row[REASON]:
+            out.print(f"[dim]  {_cell(row['form'])}: {_cell(row[REASON])}[/]")
+    out.print(f"[bold]{found.chosen or 'none'}[/]: {found.why}")
+    if found.version is not None:
+        out.print(f"  registered as {found.version.ref}, made of {found.parent}")
+        out.print(f"  next: penstock release {found.version.ref}")
+
+
+def _cell(value: Scalar) -> str:
+    """A figure or a word as the table shows it."""
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int | float) else str(value).replace("[", r"\[")
