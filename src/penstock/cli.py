@@ -31,6 +31,7 @@ VERBS = {
     "push": ("push", "Send a version to an OCI registry, signature and all."),
     "pull": ("pull", "Fetch a package from an OCI registry, check it, register it."),
     "trace": ("trace", "From one prediction back to package, data, code, gate report and approval."),
+    "card": ("card", "What records show of a version: its model card, and its bill of materials."),
     "verify": ("verify", "Walk the chain of evidence with nothing but the public key."),
     "key": ("key", "Whose packages are believed: rotate, trust, revoke, sign anew."),
     "token": ("token", "Give an identity a token, or take it back."),

@@ -322,7 +322,8 @@ def test_what_is_no_dvc_file_or_points_outside_is_refused(tmp_path: Path, find: 
 
 def test_the_codes_commit_is_told_with_what_is_in_none(repository: Path, tmp_path: Path) -> None:
     home = repository / ".penstock"
-    assert code_state(repository, apart=home) == {"commit": git(repository, "rev-parse", "HEAD")}
+    clean = {"commit": git(repository, "rev-parse", "HEAD"), "uncommitted": "nothing"}
+    assert code_state(repository, apart=home) == clean
     git(repository, "remote", "add", "origin", "https://vera:secret@example.org/models.git?token=1")
     (repository / "data" / "rows.csv").write_text("changed")
     (repository / "train.py").write_text("new")

@@ -42,10 +42,9 @@ def code_state(folder: Path, *, apart: Path) -> dict[str, str]:
         fresh = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", *_CODE, *but)
     except _NoGitError:
         return {}
-    facts = {"commit": commit}
     counts = {"changed": _entries(changed), "not in git": _entries(fresh)}
-    if any(counts.values()):
-        facts["uncommitted"] = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    facts = {"commit": commit, "uncommitted": ", ".join(told) or "nothing"}
     try:
         facts["repository"] = _without_secrets(_git(top, "config", "--get", "remote.origin.url", patience_s=_QUICK_S))
     except _NoGitError:

@@ -32,6 +32,15 @@ def test_a_report_to_read_and_to_parse(home: Home) -> None:
     assert client.get(f"{place}?format=pdf").status_code == 422
 
 
+def test_a_card_to_read_and_to_parse_and_no_bill_of_a_package_from_before(home: Home) -> None:
+    client = home.client("vera")
+    place = "/api/v1/models/flights/versions/4/card"
+    assert client.get(place).json()["sections"][0]["facts"][0]["value"] == "flights@4"
+    assert "sandbox" in client.get(f"{place}?format=html").headers["content-security-policy"]
+    assert client.get(f"{place}?format=markdown").text.startswith("# flights")
+    assert client.get("/api/v1/models/flights/versions/4/sbom").status_code == 404
+
+
 def test_an_approval_is_a_person_s_and_not_the_author_s(fresh: Home) -> None:
     place = "/api/v1/models/flights/versions/4/approvals"
     assert fresh.client("otto").post(place, json={"role": "operator"}).status_code == 403

@@ -24,3 +24,11 @@ def test_the_report_is_shown_in_a_sandbox(home: Home) -> None:
     answer = home.visitor("vera").get("/models/flights/versions/4/report")
     assert "sandbox" in answer.headers["content-security-policy"]
     assert "flights" in answer.text
+
+
+def test_the_card_is_linked_and_shown_in_a_sandbox(home: Home) -> None:
+    visitor = home.visitor("vera")
+    assert 'href="/models/flights/versions/4/card"' in visitor.get("/models/flights/versions/4").text
+    answer = visitor.get("/models/flights/versions/4/card")
+    assert "sandbox" in answer.headers["content-security-policy"]
+    assert "model card" in answer.text

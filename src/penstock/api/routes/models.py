@@ -8,7 +8,9 @@ from starlette.responses import Response
 
 from penstock.access.permissions import APPROVE, CHECK, READ, RELEASE
 from penstock.api.bodies import Acting, AliasBody, ApprovalBody, Expected
+from penstock.app.cardpages import html_card, markdown_card
 from penstock.app.checking import check, report
+from penstock.app.modelcard import bill_bytes, card_of
 from penstock.app.plain import fields_of, plain
 from penstock.app.releasing import approve, move_alias
 from penstock.errors import NotFound
@@ -51,6 +53,23 @@ def get_report(caller: Acting, model: str, version: int, format: Literal["html",
     return document(data) if format == "html" else Response(data, media_type="application/json")
 
 
+def get_card(
+    caller: Acting, model: str, version: int, format: Literal["json", "html", "markdown"] = "json"
+) -> Response:
+    """The version's model card: what records show of it, to read or to parse."""
+    card = card_of(caller.app, f"{model}@{version}")
+    if format == "json":
+        return answer(card)
+    if format == "html":
+        return document(html_card(card).encode())
+    return Response(markdown_card(card), media_type="text/markdown; charset=utf-8")
+
+
+def get_bill(caller: Acting, model: str, version: int) -> Response:
+    """The bill of materials that is signed with the version's package."""
+    return Response(bill_bytes(caller.app, f"{model}@{version}"), media_type="application/vnd.cyclonedx+json")
+
+
 def approve_version(caller: Acting, model: str, version: int, body: ApprovalBody, expect: Expected = None) -> Response:
     """Approve a version that somebody else packaged."""
     hold_generation(caller.app, f"model/{model}", expect)
@@ -75,6 +94,8 @@ ROUTES = (
     WebRoute("GET", "/api/v1/models/{model}", get_model, READ),
     WebRoute("GET", "/api/v1/models/{model}/versions/{version}", get_version, READ),
     WebRoute("GET", "/api/v1/models/{model}/versions/{version}/report", get_report, READ),
+    WebRoute("GET", "/api/v1/models/{model}/versions/{version}/card", get_card, READ),
+    WebRoute("GET", "/api/v1/models/{model}/versions/{version}/sbom", get_bill, READ),
     WebRoute("POST", "/api/v1/models/{model}/versions/{version}/check", check_version, CHECK),
     WebRoute("POST", "/api/v1/models/{model}/versions/{version}/approvals", approve_version, APPROVE),
     WebRoute("PUT", "/api/v1/models/{model}/aliases/{alias}", put_alias, RELEASE),

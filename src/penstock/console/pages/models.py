@@ -8,7 +8,9 @@ from fastapi import Form, Request
 from starlette.responses import Response
 
 from penstock.access.permissions import APPROVE, CHECK, READ
+from penstock.app.cardpages import html_card
 from penstock.app.checking import check, report
+from penstock.app.modelcard import card_of
 from penstock.app.releasing import approve
 from penstock.console.charts.lineage import LineageNode, lineage_chart
 from penstock.console.language import Texts
@@ -73,6 +75,11 @@ def show_report(request: Request, model: str, version: int) -> Response:
     return document(report(app, verdict, "html"))
 
 
+def show_card(request: Request, model: str, version: int) -> Response:
+    """The version's model card, in a sandbox of its own."""
+    return document(html_card(card_of(shown(request).app, f"{model}@{version}")).encode())
+
+
 def post_check(request: Request, model: str, version: int) -> Response:
     """Run the gate."""
     check(shown(request).app, f"{model}@{version}")
@@ -128,6 +135,7 @@ ROUTES = (
     WebRoute("GET", "/models", list_models, READ, page_refusal, schema=False),
     WebRoute("GET", "/models/{model}", show_model, READ, page_refusal, schema=False),
     WebRoute("GET", _VERSION, show_version, READ, page_refusal, schema=False),
+    WebRoute("GET", f"{_VERSION}/card", show_card, READ, page_refusal, schema=False),
     WebRoute("GET", f"{_VERSION}/report", show_report, READ, page_refusal, schema=False),
     WebRoute("POST", f"{_VERSION}/check", post_check, CHECK, page_refusal, schema=False),
     WebRoute("POST", f"{_VERSION}/approvals", post_approval, APPROVE, page_refusal, schema=False),
