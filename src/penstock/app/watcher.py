@@ -230,7 +230,7 @@ def _reference(package: Package) -> Reference | None:
     """What the version was proved on; None where it was packaged without data."""
     if PROFILE not in package.manifest.files:
         return None
-    return decode_reference(package.path(PROFILE).read_bytes())
+    return decode_reference(package.read(PROFILE))
 
 
 def _drift(monitor: Monitor) -> tuple[ColumnDrift, ...]:

@@ -20,10 +20,11 @@ from penstock.packages.golden import GOLDEN, Golden, decode_golden
 from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
 from penstock.packages.publickey import VerifyingKey
 from penstock.packages.signature import MAX_SIGNATURE_BYTES, signed_digests
-from penstock.packages.tree import read_bytes, scan, sha256_of
+from penstock.packages.tree import Stamps, read_bytes, scan, sha256_of, stamps
 from penstock.records import Manifest
 
 MAX_GOLDEN_BYTES = 64 << 20
+CHANGED = "packages.changed"
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,11 +34,14 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         folder: Where it lies.
         manifest: What it says of itself.
         digest: ``sha256:<hex>`` of the manifest's bytes: the package's name.
+        stamps: Of the folder, from before it was verified; whoever reads a file by its path looks at them afterwards. None of a
+            draft that nobody verified.
     """
 
     folder: Path
     manifest: Manifest
     digest: str
+    stamps: Stamps | None = None
 
     def path(self, name: str) -> Path:
         """Where one of its files lies.
@@ -48,6 +52,43 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         if name not in self.manifest.files:
             raise NotFound(f"the package holds no {name}", "its manifest lists what it holds", code="packages.no_file")
         return self.folder / name
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one of its files: read once, and those that its manifest names whatever lies there by now.
+
+        Raises:
+            NotFound: The manifest lists no such file.
+            Untrusted: The file was changed after the package was verified.
+        """
+        self.path(name)
+        entry = self.manifest.files[name]
+        data = read_bytes(self.folder, name, limit=entry.size)
+        if sha256_bytes(data) != entry.sha256:
+            raise _changed(name)
+        return data
+
+    def require_unchanged(self) -> None:
+        """See that what was read by path since the package was verified is what was verified.
+
+        Raises:
+            Untrusted: Something in the folder was written, replaced or renamed meanwhile.
+        """
+        if self.stamps is None:
+            return
+        now = stamps(self.folder)
+        for name in sorted(now.keys() | self.stamps.keys()):
+            if now.get(name) != self.stamps.get(name):
+                raise _changed(name)
+
+    def verified_again(self) -> Package:
+        """The package as it lies there now: itself where nothing moved, else what `open_package` makes of it.
+
+        Raises:
+            Untrusted: It is another one by now.
+        """
+        if self.stamps is None or stamps(self.folder) == self.stamps:
+            return self
+        return open_package(self.folder, digest=self.digest)
 
     @property
     def entry(self) -> Path:
@@ -62,7 +103,9 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
             Corrupt: They do not fit its signature.
         """
         self.path(GOLDEN)
-        return decode_golden(read_bytes(self.folder, GOLDEN, limit=MAX_GOLDEN_BYTES), self.manifest.signature)
+        if self.manifest.files[GOLDEN].size > MAX_GOLDEN_BYTES:
+            raise Untrusted(f"the file is longer than {MAX_GOLDEN_BYTES} bytes", "it is not what it says", where=GOLDEN)
+        return decode_golden(self.read(GOLDEN), self.manifest.signature)
 
 
 def open_package(folder: Path, *, keys: Sequence[VerifyingKey] | None = None, digest: str | None = None) -> Package:
@@ -76,6 +119,7 @@ def open_package(folder: Path, *, keys: Sequence[VerifyingKey] | None = None, di
     Raises:
         Untrusted: A file is missing, too many, changed, linked, or not signed by one of `keys`; `where` names it.
     """
+    before = stamps(folder)
     sizes = scan(folder)
     if MANIFEST not in sizes:
         raise Untrusted("a file of the package is missing", "fetch the package again", where=MANIFEST)
@@ -92,7 +136,11 @@ def open_package(folder: Path, *, keys: Sequence[VerifyingKey] | None = None, di
     if signed is not None:
         _check_signed(signed, {MANIFEST: found} | {name: one.sha256 for name, one in manifest.files.items()})
     _check_contents(folder, manifest)
-    return Package(folder=folder, manifest=manifest, digest=named(found))
+    return Package(folder=folder, manifest=manifest, digest=named(found), stamps=before)
+
+
+def _changed(name: str) -> Untrusted:
+    return Untrusted("a file was changed after it was verified", "load it again", code=CHANGED, where=name)
 
 
 def _signed(folder: Path, keys: Sequence[VerifyingKey]) -> dict[str, str]:

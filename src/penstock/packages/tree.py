@@ -61,6 +61,26 @@ def scan(folder: Path) -> dict[str, int]:
     return found
 
 
+Stamps = dict[str, tuple[int, int, int, int]]
+"""Name -> inode, size, time of the last write, time of the last change to its entry (which nobody can set)."""
+
+
+def stamps(folder: Path) -> Stamps:
+    """What tells whether a folder, a folder in it or a file was written, replaced or renamed since the last look.
+
+    It does not tell who writes through memory that he mapped before: such a one is seen by `sha256_of` alone.
+
+    Raises:
+        Untrusted: There is something in it that `scan` refuses.
+    """
+    found: Stamps = {}
+    with _descriptor(_open_root(folder)) as root:
+        found[""] = _stamp(os.fstat(root))
+        for name, info in _walk(root, "", found):
+            found[name] = _stamp(info)
+    return found
+
+
 def read_bytes(folder: Path, name: str, *, limit: int) -> bytes:
     """The bytes of one small file.
 
@@ -71,7 +91,8 @@ def read_bytes(folder: Path, name: str, *, limit: int) -> bytes:
         size = os.fstat(file).st_size
         if size > limit:
             raise Untrusted(f"the file is longer than {limit} bytes", "it is not what it says it is", where=name)
-        return b"".join(_chunks(file))
+        with os.fdopen(os.dup(file), "rb", buffering=0) as whole:
+            return whole.readall()
 
 
 def sha256_of(folder: Path, name: str) -> str:
@@ -141,16 +162,22 @@ def _open_below(parent: int, step: str, name: str, *, folder: bool) -> int:
         raise Untrusted("a file of the package is a link or cannot be read", "fetch it again", where=name) from error
 
 
-def _walk(parent: int, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Files below an open folder, depth first, in order of name."""
+def _stamp(info: os.stat_result) -> tuple[int, int, int, int]:
+    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
+def _walk(parent: int, prefix: str, folders: Stamps | None = None) -> Iterator[tuple[str, os.stat_result]]:
+    """Files below an open folder, depth first, in order of name; `folders` is told of those on the way."""
     with os.scandir(parent) as entries:
         names = sorted(entry.name for entry in entries)
     for step in names:
         name = check_name(prefix + step)
         info = os.stat(step, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(info.st_mode):
+            if folders is not None:
+                folders[name] = _stamp(info)
             with _descriptor(_open_below(parent, step, name, folder=True)) as below:
-                yield from _walk(below, f"{name}/")
+                yield from _walk(below, f"{name}/", folders)
         else:
             _require_plain(info, name)
             yield name, info

@@ -18,8 +18,9 @@ from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import NamedTuple
 
-from penstock.errors import ModelFailed, PenstockError
+from penstock.errors import ModelFailed, PenstockError, Untrusted
 from penstock.packages.golden import Golden, check_golden
+from penstock.packages.read import Package
 from penstock.runtime.frames import Header, Inbox, pack
 from penstock.runtime.limits import Quota
 from penstock.runtime.memory import available_bytes, require, resident_bytes, unshared_bytes
@@ -50,6 +51,7 @@ class Recipe(NamedTuple):
         python: Its environment's interpreter; None for this one.
         load_s: How long loading may take.
         golden: Examples that a process has to answer right before it is asked for anything else.
+        package: What has to lie in the folder each time a process loads from there; None where nobody verified it.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Recipe(NamedTuple):
     limits: Quota
     load_s: float
     golden: Golden | None = None
+    package: Package | None = None
 
 
 class SandboxedModel:
@@ -222,10 +225,11 @@ def start(recipe: Recipe) -> SandboxedModel:
         recipe: How.
 
     Raises:
-        ModelFailed: The model cannot be loaded, or answers something else.
+        ModelFailed: The model cannot be loaded, answers something else, or its files were changed meanwhile.
         NotReady: It takes more memory than there is.
         BadConfig: This machine has too few walls.
     """
+    verified = _verified(recipe)
     scratch = TemporaryDirectory(prefix="penstock-")
     try:
         confined = start_worker(
@@ -243,6 +247,8 @@ def start(recipe: Recipe) -> SandboxedModel:
     try:
         _wait_until_loaded(worker, recipe)
         _prove(worker, recipe, recipe.load_s)
+        # The process read its files by their paths: what was verified before must still lie there after.
+        _require_unchanged(verified, recipe)
     except (OSError, EOFError, ValueError):
         ended = worker.end()
         code = _KILLED if worker.killed else "runtime.load_failed"
@@ -251,6 +257,26 @@ def start(recipe: Recipe) -> SandboxedModel:
         worker.end()
         raise
     return worker
+
+
+def _verified(recipe: Recipe) -> Package | None:
+    """The package, verified again where something in its folder moved since."""
+    try:
+        return recipe.package.verified_again() if recipe.package is not None else None
+    except Untrusted as error:
+        raise _tampered(recipe, error) from error
+
+
+def _require_unchanged(verified: Package | None, recipe: Recipe) -> None:
+    try:
+        if verified is not None:
+            verified.require_unchanged()
+    except Untrusted as error:
+        raise _tampered(recipe, error) from error
+
+
+def _tampered(recipe: Recipe, error: Untrusted) -> ModelFailed:
+    return ModelFailed(f"{recipe.name}: {error}", "put the package back as it was", code=error.code)
 
 
 def _wait_until_loaded(worker: SandboxedModel, recipe: Recipe) -> None:

@@ -16,6 +16,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from penstock.errors import ModelFailed
 from penstock.packages.read import Package
+from penstock.records import Sizing
+from penstock.runtime.providers import declared_providers, require_first
 from penstock.runtime.graphfile import require_whole
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
 
@@ -83,27 +85,31 @@ class OnnxRuntimeEngine:
         self._names = [spec.name for spec in outputs]
 
     @classmethod
-    def open(cls, package: Package, environments: Path | None, *, threads: int = 1) -> OnnxRuntimeEngine:
+    def open(cls, package: Package, environments: Path | None, *, sizing: Sizing | None = None) -> OnnxRuntimeEngine:
         """Load the graph.
 
         Raises:
-            Untrusted: It keeps numbers in another file.
+            Untrusted: It keeps numbers in another file, or was changed since it was verified.
+            BadConfig: A provider that was declared is not here.
             ModelFailed: It is no graph that this runtime reads, or lacks an input or output of the signature.
         """
         del environments  # a compiled graph has no dependencies of its own
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        sizing = sizing or Sizing()
+        options.intra_op_num_threads = sizing.threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         name = package.manifest.name
-        graph = package.path(package.manifest.entry).read_bytes()
+        providers = declared_providers(sizing, options)
+        graph = package.read(package.manifest.entry)
         require_whole(graph)
         try:
-            session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(graph, options, providers=providers)
         except _ERRORS as error:
             raise ModelFailed(f"{name}: ONNX Runtime cannot load its graph: {error}", "package it again") from error
+        require_first(session, sizing)
         signature = package.manifest.signature
         nodes = {node.name: (node.type, len(node.shape)) for node in session.get_inputs()}
         given = {node.name for node in session.get_outputs()}

@@ -21,6 +21,7 @@ import msgspec
 from penstock.errors import DeadlineExceeded, ModelFailed, NotFound, NotReady, PenstockError
 from penstock.packages.golden import Golden
 from penstock.packages.read import Package
+from penstock.records import Sizing
 from penstock.runtime.environments import ENVIRONMENT, LOCK, environment, require_here
 from penstock.runtime.frames import Header, Load, pack
 from penstock.runtime.limits import Quota
@@ -71,29 +72,38 @@ class PythonEngine:
         self._rests_until = 0.0
 
     @classmethod
-    def open(cls, package: Package, environments: Path | None, *, threads: int = 1) -> PythonEngine:
+    def open(cls, package: Package, environments: Path | None, *, sizing: Sizing | None = None) -> PythonEngine:
         """Start the worker and load the model.
 
         Args:
             package: Its manifest's entry is the original model's file.
             environments: Where environments are kept; None uses this interpreter's packages as they are.
-            threads: Not used: processes are what a model in the sandbox has more of.
+            sizing: Not used: processes are what a model in the sandbox has more of.
 
         Raises:
-            ModelFailed: The model cannot be loaded.
+            ModelFailed: The model cannot be loaded, or its files were changed meanwhile.
+            Untrusted: They were changed before that.
             NotReady: There is too little memory for it.
             BadConfig: This machine has too few walls, or the environment cannot be had.
         """
-        del threads
+        del sizing
         manifest = package.manifest
         python = None
         if environments is not None and LOCK in manifest.files:
             python = environment(package.path(LOCK), environments)
         elif ENVIRONMENT in manifest.source:
             require_here(package.path(LOCK))
+        package.require_unchanged()
         load = Load(str(package.path(manifest.entry).resolve()), manifest.kind, manifest.signature)
         recipe = Recipe(
-            manifest.name, msgspec.to_builtins(load), package.folder, python, Quota(), _LOAD_S, _golden(package)
+            manifest.name,
+            msgspec.to_builtins(load),
+            package.folder,
+            python,
+            Quota(),
+            _LOAD_S,
+            _golden(package),
+            package,
         )
         engine = cls(manifest.name, manifest.signature, Workers(Template(recipe)))
         try:
