@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import joblib
@@ -24,6 +26,7 @@ from penstock.errors import InvalidInput, Untrusted
 from penstock.runtime.engine import open_engine, prove
 
 ROWS = np.random.default_rng(0).normal(size=(200, 3))
+GOLDEN = Path(__file__).parents[1] / "golden"
 TRUTH = (ROWS[:, 0] + ROWS[:, 1] ** 2 > 0.7).astype(int)
 
 
@@ -87,6 +90,24 @@ def write_mlflow(path: Path) -> None:
     archive_source(found, path)
 
 
+def write_keras(path: Path) -> None:
+    """As tests/golden/make_tensorflow.py made it."""
+    shutil.copyfile(GOLDEN / "tensorflow" / "logistic.keras", path)
+
+
+def write_savedmodel(path: Path) -> None:
+    found = find_source(GOLDEN / "tensorflow" / "logistic")
+    assert found is not None
+    archive_source(found, path)
+
+
+def known_logistic() -> LogisticRegression:
+    """The same regression as scikit-learn's."""
+    model = LogisticRegression().fit(ROWS, TRUTH)
+    model.coef_, model.intercept_ = np.array([[2.0, 0.5, -1.0]]), np.array([0.25])
+    return model
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "sklearn": write_sklearn,
     "skops": write_skops,
@@ -96,12 +117,18 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "huggingface": write_huggingface,
     "python": write_python,
     "mlflow": write_mlflow,
+    "keras": write_keras,
+    "savedmodel": write_savedmodel,
 }
 ENCODERS = {"huggingface"}
 """Of texts: tests/runtime/test_encoder.py packages one and asks it."""
 CODE = {"python"}
 """Nothing of it is anything but code: the audit says so, and it stays Python."""
+LIBRARIES = {"keras": "tensorflow", "savedmodel": "tensorflow"}
+"""What asking needs beside what every test has: tests run again in the frameworks' environment."""
 EXPECTED = {
+    "keras": known_logistic(),
+    "savedmodel": known_logistic(),
     "mlflow": LogisticRegression().fit(ROWS, TRUTH),
     "python": LogisticRegression().fit(ROWS, TRUTH),
     "sklearn": LogisticRegression().fit(ROWS, TRUTH),
@@ -136,6 +163,8 @@ def test_what_is_no_model_is_nobodys(tmp_path: Path, name: str, content: bytes) 
 
 @pytest.mark.parametrize("name", TABLE["format"])
 def test_an_ordinary_model_passes_the_audit(tmp_path: Path, name: str) -> None:
+    if name == "keras":
+        pytest.importorskip("h5py")  # to look into its weights
     path = tmp_path / "model"
     WRITERS[name](path)
     audit = load("format", name)().audit(path)
@@ -154,6 +183,8 @@ def test_code_runs_only_where_somebody_named_or_allowed_it(tmp_path: Path, name:
 
 @pytest.mark.parametrize("name", sorted(TABLE["format"].keys() - ENCODERS))
 def test_it_packages_with_default_settings_and_answers_as_the_original(tmp_path: Path, name: str) -> None:
+    if find_spec(LIBRARIES.get(name, "numpy")) is None:
+        pytest.skip(f"needs {LIBRARIES[name]}")
     path = tmp_path / "model"
     WRITERS[name](path)
     request = BuildRequest(name="model", out=tmp_path / "out", data=ROWS, lock=False, allow_code=name in CODE)
