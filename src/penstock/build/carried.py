@@ -19,7 +19,7 @@ def carried(model: ModelProto) -> list[str]:
     own = {(one.domain, one.name) for one in model.functions}
     foreign = {one.domain for one in model.opset_import} - {domain for domain, _ in own}
     outside: set[str] = set()
-    for part in _parts(model):
+    for part in messages_in(model):
         # A function of the graph's own makes no other operator of its domain known.
         if isinstance(part, NodeProto) and (part.domain, part.op_type) not in own:
             foreign.add(part.domain)
@@ -28,7 +28,7 @@ def carried(model: ModelProto) -> list[str]:
     return sorted(foreign - STANDARD) + [f"external data of {name}" for name in sorted(outside)]
 
 
-def _parts(model: ModelProto) -> Iterator[Message]:
+def messages_in(model: ModelProto) -> Iterator[Message]:
     """Every message inside of a model."""
     waiting: list[Message] = [model]
     while waiting:

@@ -20,12 +20,17 @@ class OnnxModel:
     """A graph that was compiled elsewhere.
 
     Attributes:
-        graph: With the package's outputs: ``label`` and ``probabilities``, or ``prediction``.
+        graph: With the package's outputs: ``label`` and ``probabilities``, or ``prediction``; or those of `keep`.
+
+    Args:
+        model: The graph.
+        keep: Outputs that keep their own names; empty for the package's.
     """
 
-    def __init__(self, model: ModelProto) -> None:
-        self.graph = renamed(model)
-        self._classes = class_labels(model, self.graph)
+    def __init__(self, model: ModelProto, keep: tuple[str, ...] = ()) -> None:
+        self.graph = named_as_is(model, keep) if keep else renamed(model)
+        labelled = any(value.name == "label" for value in self.graph.graph.output)
+        self._classes = class_labels(model, self.graph) if labelled else ()
 
     @property
     def classes(self) -> tuple[str | int | bool, ...]:
@@ -89,6 +94,20 @@ def renamed(model: ModelProto) -> ModelProto:
     _keep_outputs(copy, [spec.name for spec, _, _ in wanted])
     specs = [TensorSpec(name=name, datatype=one.datatype, shape=shape) for one, name, shape in wanted]
     graphs.name_outputs(copy.graph, specs)
+    return copy
+
+
+def named_as_is(model: ModelProto, names: tuple[str, ...]) -> ModelProto:
+    """A copy that gives these outputs alone, under the names that they have.
+
+    Raises:
+        InvalidInput: One of them is of a type that no answer can carry.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    _keep_outputs(copy, list(names))
+    for value in copy.graph.output:
+        _spec(value.name, value.type)
     return copy
 
 

@@ -1,6 +1,7 @@
-"""A model that is somebody's code, or a folder of MLflow's, becomes one archive: what is examined is what is packaged.
+"""A model that is somebody's code, or a folder of MLflow's or TensorFlow's, becomes one archive.
 
-    my_model.py:Churn, FOLDER[:Churn], mlflow:FOLDER -> `find_source` -> `archive_source` -> zip of plain files
+    my_model.py:Churn, FOLDER[:Churn], mlflow:FOLDER, savedmodel:FOLDER[:SIGNATURE] -> `find_source`
+        -> `archive_source` -> zip of plain files: what is examined is what is packaged
 
 Nothing is imported here, not even looked into: the archive is opened in the sandbox.
 """
@@ -16,15 +17,17 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
+from penstock.build.graphfiles import GraphFiles, find_graph, triton_graph
+from penstock.build.triton import find_triton
 from penstock.errors import BadConfig, InvalidInput, NotFound, Untrusted
-from penstock.packages.tree import check_name
+from penstock.packages.tree import check_name, open_file
 from penstock.runtime.ownclass import ENTRY
+from penstock.runtime.tensorflowmodel import SAVED_MODEL, SIGNATURE
 
 MAIN = "model.py"
 MLMODEL = "MLmodel"
 MAX_FILES = 2000
 MAX_BYTES = 4 << 30
-_SCHEME = "mlflow:"
 _LEFT_OUT = frozenset({"__pycache__", "node_modules"})
 
 
@@ -35,11 +38,17 @@ class ModelSource(NamedTuple):
         folder: That they are relative to.
         file: Its one file; empty for the whole folder.
         entry: What the archive's `ENTRY` says; empty for a folder of MLflow's, which says by itself what it holds.
+        signature: Of a SavedModel, the one to serve; empty for its usual one, and for all others.
+        names: Files of an ONNX graph, the graph's own first; empty for all others.
+        alone: The one file is the model itself, and needs no archive.
     """
 
     folder: Path
     file: str
     entry: str
+    signature: str = ""
+    names: tuple[str, ...] = ()
+    alone: bool = False
 
     @property
     def named_code(self) -> bool:
@@ -55,15 +64,13 @@ def find_source(model: Path) -> ModelSource | None:
         InvalidInput: The class or its file has a name that cannot be imported.
     """
     text = str(model)
-    if text.startswith(_SCHEME):
-        folder = Path(text.removeprefix(_SCHEME))
-        if not (folder / MLMODEL).is_file():
-            raise NotFound(f"there is no {MLMODEL} in that folder", "give the folder that MLflow logged")
-        return ModelSource(folder, "", "")
-    if model.is_dir() and (model / MLMODEL).is_file():
+    scheme, colon, named = text.partition(":")
+    if colon and scheme in _SCHEMES:
+        return _SCHEMES[scheme](named)
+    if model.is_dir() and ((model / MLMODEL).is_file() or (model / SAVED_MODEL).is_file()):
         return ModelSource(model, "", "")
     if model.exists():
-        return _source(model, "import {} as source\n")
+        return _source(model, "import {} as source\n") or _graph(find_graph(model))
     name, _, kind = text.rpartition(":")
     if not name or not (Path(name).is_dir() or name.endswith(".py")):
         return None
@@ -73,6 +80,54 @@ def find_source(model: Path) -> ModelSource | None:
     if source is None:
         raise NotFound(f"there is no such file, or no {MAIN} in that folder", "check the path", code="build.no_model")
     return source
+
+
+def _logged(text: str) -> ModelSource:
+    """A folder that MLflow logged."""
+    folder = Path(text)
+    if not (folder / MLMODEL).is_file():
+        raise NotFound(f"there is no {MLMODEL} in that folder", "give the folder that MLflow logged")
+    return ModelSource(folder, "", "")
+
+
+def _saved_model(text: str) -> ModelSource:
+    """Of ``FOLDER``, or of ``FOLDER:SIGNATURE``.
+
+    Raises:
+        NotFound: There is no such SavedModel.
+    """
+    folder, _, name = text.rpartition(":")
+    if not folder or (Path(text) / SAVED_MODEL).is_file():
+        folder, name = text, ""
+    if not (Path(folder) / SAVED_MODEL).is_file():
+        raise NotFound(f"there is no {SAVED_MODEL} in that folder", "give the folder that TensorFlow exported")
+    return ModelSource(Path(folder), "", "", name)
+
+
+def _triton(text: str) -> ModelSource:
+    """The newest version of a model in a Triton repository.
+
+    Raises:
+        PenstockError: There is none that is read here, or its configuration cannot be trusted.
+    """
+    model = find_triton(Path(text))
+    file = model.folder / model.version / model.file
+    if model.backend == "tensorflow":
+        return _saved_model(str(file))
+    if model.backend == "onnxruntime":
+        source = _graph(triton_graph(model))
+        assert source is not None
+        return source
+    return ModelSource(file.parent, file.name, "", alone=True)
+
+
+_SCHEMES = {"mlflow": _logged, "savedmodel": _saved_model, "triton": _triton}
+"""What a person may write before a path and a colon, to say what it is."""
+
+
+def _graph(found: GraphFiles | None) -> ModelSource | None:
+    """A graph that is more than one file."""
+    return None if found is None else ModelSource(found.folder, "", "", names=found.names)
 
 
 def _source(place: Path, entry: str) -> ModelSource | None:
@@ -93,8 +148,12 @@ def archive_source(source: ModelSource, place: Path) -> None:
         Untrusted: One is a link or no regular file, or has a name that no package has.
         InvalidInput: There are too many, or too large ones.
     """
+    if source.alone:
+        with open_file(source.folder, check_name(source.file)) as content, place.open("wb") as copy:
+            shutil.copyfileobj(content, copy, 1 << 20)
+        return
     left = MAX_BYTES
-    names = [source.file] if source.file else sorted(_walk(source.folder))
+    names = [source.file] if source.file else sorted(source.names or _walk(source.folder))
     if len(names) > MAX_FILES:
         raise InvalidInput(f"the folder holds more than {MAX_FILES} files", "leave what the model does not need out")
     with ZipFile(place, "w", ZIP_STORED) as archive:
@@ -102,13 +161,16 @@ def archive_source(source: ModelSource, place: Path) -> None:
             file = source.folder / check_name(name)
             if file.is_symlink() or not file.is_file():
                 raise Untrusted("a file of the model is a link, or no file", "copy what it points to", where=name)
-            if name == ENTRY:
+            if name in (ENTRY, SIGNATURE):
                 raise InvalidInput("a file of the model has a name that is made here", "give it another", where=name)
-            left -= file.stat().st_size
-            if left < 0:
-                raise InvalidInput(f"the model's files are more than {MAX_BYTES >> 30} GiB", "leave some out")
-            with file.open("rb") as content, archive.open(_member(name), "w", force_zip64=False) as member:
-                shutil.copyfileobj(content, member, 1 << 20)
+            with open_file(source.folder, name) as content:
+                left -= os.fstat(content.fileno()).st_size
+                if left < 0:
+                    raise InvalidInput(f"the model's files are more than {MAX_BYTES >> 30} GiB", "leave some out")
+                with archive.open(_member(name), "w", force_zip64=False) as member:
+                    shutil.copyfileobj(content, member, 1 << 20)
+        if source.signature:
+            archive.writestr(_member(SIGNATURE), source.signature)
         if source.entry:
             archive.writestr(_member(ENTRY), "# Made when the model was packaged.\n" + source.entry)
 
