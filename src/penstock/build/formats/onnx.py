@@ -23,6 +23,7 @@ from penstock.build.onnx_model import OnnxModel
 from penstock.build.pbtxt import MAX_TEXT_BYTES
 from penstock.build.triton import CONFIG, parse_triton
 from penstock.build.tritongraph import hold_to
+from penstock.errors import Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.tree import read_bytes
 
@@ -84,7 +85,7 @@ def _read(path: Path) -> tuple[ModelProto, bytes]:
 
 
 def _graph_member(path: Path) -> str:
-    """The member that is a graph, if the archive holds it and what it names, and nothing else; else empty."""
+    """The member that is a graph, if the archive holds nothing else but what it names; else empty."""
     try:
         with ZipFile(path) as archive:
             members = frozenset(archive.namelist()) - {CONFIG}
@@ -92,7 +93,7 @@ def _graph_member(path: Path) -> str:
                 with archive.open(name) as file:
                     model = _parsed(file)
                 where = name.rpartition("/")[0]
-                if model is not None and members == {name} | {f"{where}/{one}".lstrip("/") for one in locations(model)}:
+                if model is not None and members - {name} <= {f"{where}/{one}".lstrip("/") for one in locations(model)}:
                     return name
     except (BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError):
         pass
