@@ -495,10 +495,16 @@ class Sizing(Record, frozen=True, kw_only=True):
     Attributes:
         threads: Of one run of a compiled model.
         workers: Processes of its data plane, the most that any of its endpoints has; 0 leaves it to the settings.
+        providers: ONNX Runtime's execution providers for a compiled model, the first choice first
+            (``CUDAExecutionProvider``); empty means the processor. One that is not there is an error, and so is work
+            that falls back to the processor where ``CPUExecutionProvider`` is not among them.
+        allow_cpu: Falling back to the processor is no error.
     """
 
     threads: int = 1
     workers: int = 0
+    providers: tuple[str, ...] = ()
+    allow_cpu: bool = False
 
 
 class Limits(Record, frozen=True, kw_only=True):

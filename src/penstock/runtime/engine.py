@@ -16,6 +16,7 @@ from penstock import adapters
 from penstock.errors import DeadlineExceeded, ModelFailed, PenstockError
 from penstock.packages.golden import check_golden
 from penstock.packages.read import Package
+from penstock.records import Sizing
 from penstock.tensors import Arrays
 
 if TYPE_CHECKING:
@@ -99,26 +100,27 @@ class RemoteEngine(Engine, Protocol):
 class EngineType(Protocol):
     """What the adapters' ``engine`` table names: a class that opens engines."""
 
-    def open(self, package: Package, environments: Path | None, *, threads: int = 1) -> Engine:
-        """Open a package's engine; `threads` are those of one run, where it has threads of its own."""
+    def open(self, package: Package, environments: Path | None, *, sizing: Sizing | None = None) -> Engine:
+        """Open a package's engine; of `sizing` it takes threads and providers, where it has any of its own."""
 
 
-def open_engine(package: Package, *, environments: Path | None = None, threads: int = 1) -> Engine:
+def open_engine(package: Package, *, environments: Path | None = None, sizing: Sizing | None = None) -> Engine:
     """Open the engine that the package's manifest names.
 
     Args:
         package: Verified by `penstock.packages.read.open_package`.
         environments: Folder of environments for models with locked dependencies; None runs them on this
             interpreter's packages.
-        threads: Of one run of a compiled graph.
+        sizing: Threads of one run of a compiled graph, and the providers that run it.
 
     Raises:
         NotFound: The manifest names an engine that there is not.
-        BadConfig: Its library is not installed, or this machine has too few walls for a model that carries code.
+        BadConfig: Its library is not installed, a provider is not here, or this machine has too few walls for a model
+            that carries code.
         ModelFailed: The model cannot be loaded.
     """
     kind = cast("EngineType", adapters.load("engine", package.manifest.engine))
-    return kind.open(package, environments, threads=threads)
+    return kind.open(package, environments, sizing=sizing)
 
 
 def prove(engine: Engine, package: Package) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from penstock.errors import PenstockError
 from penstock.packages.read import Package, open_package
 from penstock.packages.signature import REVOKED_SIGNER, UNKNOWN_SIGNER
-from penstock.records import Batching, Limits, Manifest, Snapshot
+from penstock.records import Batching, Limits, Manifest, Sizing, Snapshot
 from penstock.runtime.engine import Engine, open_engine, prove
 from penstock.runtime.memory import MEBIBYTE, require, resident_bytes
 from penstock.serve.lane import Lane, open_lane, resettled
@@ -50,11 +50,11 @@ class Model:
 
     Attributes:
         need_bytes: Memory that it was measured to take.
-        threads: Of one run, as it was opened.
+        sizing: As it was opened; how many workers do so is not in it.
         background: Inputs of its golden examples, against which answers are explained.
     """
 
-    __slots__ = ("_closed", "_held", "background", "digest", "engine", "lane", "manifest", "need_bytes", "threads")
+    __slots__ = ("_closed", "_held", "background", "digest", "engine", "lane", "manifest", "need_bytes", "sizing")
 
     def __init__(self, digest: str, manifest: Manifest, lane: Lane, engine: MeteredEngine | None = None) -> None:
         self.digest = digest
@@ -62,7 +62,7 @@ class Model:
         self.lane = lane
         self.engine = engine
         self.need_bytes = 0
-        self.threads = 1
+        self.sizing = Sizing()
         self.background: Arrays = {}
         self._held = 0
         self._closed = False
@@ -119,27 +119,27 @@ class Shelf:
             if model.engine is not None:
                 model.engine.series = meters.engine(model.digest)
 
-    async def ensure(self, folders: Mapping[str, str], threads: Mapping[str, int] | None = None) -> bool:
+    async def ensure(self, folders: Mapping[str, str], sizings: Mapping[str, Sizing] | None = None) -> bool:
         """Load what is not here yet; whether all of it is here now.
 
         A package that failed is tried again each time it is asked for; one that is on its way is waited for. One that
-        is here with another number of threads is opened again, and the old one answers until the routes have moved.
+        is here with other threads or providers is opened again, and the old one answers until the routes have moved.
         """
         for digest, folder in folders.items():
-            wanted = (threads or {}).get(digest, 0)
-            if digest in self.models and wanted in (0, self.models[digest].threads):
+            wanted = (sizings or {}).get(digest)
+            if digest in self.models and wanted in (None, self.models[digest].sizing):
                 continue
             if digest not in self._coming:
-                bringing = self._bring(digest, folder, wanted or 1)
+                bringing = self._bring(digest, folder, wanted or Sizing())
                 self._coming[digest] = asyncio.get_running_loop().create_task(bringing)
             await self._coming[digest]
         return all(digest in self.models for digest in folders)
 
-    async def _bring(self, digest: str, folder: str, threads: int) -> None:
+    async def _bring(self, digest: str, folder: str, sizing: Sizing) -> None:
         """Put one on the shelf, or note why it cannot be."""
         try:
             package, engine, pace, need, background = await asyncio.get_running_loop().run_in_executor(
-                self._loader, self._load, Path(folder), digest, threads
+                self._loader, self._load, Path(folder), digest, sizing
             )
         except PenstockError as error:
             self.failed[digest] = str(error)
@@ -157,7 +157,7 @@ class Shelf:
                 self._replaced.append(self.models[digest])
             self.models[digest] = Model(digest, package.manifest, lane, counting)
             self.models[digest].need_bytes = need
-            self.models[digest].threads = threads
+            self.models[digest].sizing = sizing
             self.models[digest].background = background
         finally:
             del self._coming[digest]
@@ -200,12 +200,12 @@ class Shelf:
         self.keep(set())
         self._loader.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, folder: Path, digest: str, threads: int) -> tuple[Package, Engine, Pace, int, Arrays]:
+    def _load(self, folder: Path, digest: str, sizing: Sizing) -> tuple[Package, Engine, Pace, int, Arrays]:
         """On the loader's thread."""
         package = open_package(folder, keys=self._keys, digest=digest)
         self._needs.admit(package, digest)
         before = resident_bytes(os.getpid())
-        engine = open_engine(package, environments=self._environments, threads=threads)
+        engine = open_engine(package, environments=self._environments, sizing=sizing)
         try:
             prove(engine, package)
             pace = _measured(engine, package)

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.errors import Corrupt
-from penstock.records import Snapshot, decode, encode
+from penstock.records import Sizing, Snapshot, decode, encode
 
 _LOG = logging.getLogger("penstock.serve")
 FILE = "snapshot.json"
@@ -103,13 +103,13 @@ def needed_by(snapshot: Snapshot | None) -> set[str]:
     return {one.digest for route in snapshot.routes for one in route.variants} if snapshot else set()
 
 
-def threads_of(snapshot: Snapshot) -> dict[str, int]:
-    """Threads of one run by digest, as the first route that has the model says."""
-    threads: dict[str, int] = {}
+def sizings_of(snapshot: Snapshot) -> dict[str, Sizing]:
+    """How each model is opened, by digest, as the first route that has it says; how many workers do so is apart."""
+    sizings: dict[str, Sizing] = {}
     for route in snapshot.routes:
         for one in route.variants:
-            threads.setdefault(one.digest, route.limits.sizing.threads)
-    return threads
+            sizings.setdefault(one.digest, msgspec.structs.replace(route.limits.sizing, workers=0))
+    return sizings
 
 
 def warm_of(snapshot: Snapshot | None) -> set[str]:

@@ -42,7 +42,7 @@ from penstock.serve.protocol import Compat, Manner
 from penstock.serve.rates import Rates
 from penstock.serve.recorder import Recorder
 from penstock.serve.resting import RestingFile
-from penstock.serve.snapshots import SnapshotFile, leave_word, needed_by, threads_of, warm_of, without
+from penstock.serve.snapshots import SnapshotFile, leave_word, needed_by, sizings_of, warm_of, without
 from penstock.serve.sockets import Sockets
 from penstock.serve.torchkeys import TorchKeys
 from penstock.serve.turn import LoopTurn
@@ -263,7 +263,7 @@ class Worker:
         snapshot = resting.awake(wanted)
         needed = needed_by(snapshot)
         folders = {digest: snapshot.packages.get(digest, "") for digest in sorted(needed)}
-        if not await self._shelf.ensure(folders, threads_of(snapshot)):
+        if not await self._shelf.ensure(folders, sizings_of(snapshot)):
             # A signer that was revoked costs its own endpoints alone; those that answer here keep their old package.
             lost = self._board.distrust(snapshot, self._shelf.distrusted())
             snapshot = without(snapshot, lost)

@@ -57,17 +57,17 @@ class Setting(Record, frozen=True, kw_only=True):
 
 
 def limits_with(limits: Limits, setting: Setting) -> Limits:
-    """A release's limits with a setting in them; how long a request may wait stays what it was."""
+    """A release's limits with a setting in them; how long requests may wait, and on what they run, stay as they were."""
     return replace(
         limits,
-        sizing=setting.sizing,
+        sizing=replace(setting.sizing, providers=limits.sizing.providers, allow_cpu=limits.sizing.allow_cpu),
         batching=replace(setting.batching, wait_s=limits.batching.wait_s),
     )
 
 
 def setting_of(limits: Limits, workers: int) -> Setting:
     """The setting that limits come to on a data plane with so many workers of its own."""
-    sizing = replace(limits.sizing, workers=limits.sizing.workers or workers)
+    sizing = Sizing(threads=limits.sizing.threads, workers=limits.sizing.workers or workers)
     return Setting(sizing=sizing, batching=replace(limits.batching, wait_s=Batching().wait_s))
 
 

@@ -17,8 +17,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from penstock.errors import ModelFailed
 from penstock.packages.read import Package
 from penstock.records import Sizing
-from penstock.runtime.providers import declared_providers, require_first
 from penstock.runtime.graphfile import require_whole
+from penstock.runtime.providers import declared_providers, require_first
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
 
 _TYPES = {
