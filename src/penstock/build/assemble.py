@@ -23,6 +23,7 @@ from typing import TypeVar
 import msgspec
 
 from penstock.adapters import TABLE, load
+from penstock.build.archived import package_archive
 from penstock.build.bom import add_bill
 from penstock.build.elsewhere import examine_elsewhere
 from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Looked, Task
@@ -86,6 +87,8 @@ def build(model: object, request: BuildRequest) -> Package:
         request.progress("reading the model")
         source = find_source(model) if isinstance(model, Path) else None
         file = _model_file(model, source, given, place)
+        if source is not None and source.archive:
+            return finish(*package_archive(source.archive, file, place, request), request)
         named = source is not None and source.named_code
         asked = msgspec.structs.replace(request, allow_code=request.allow_code or named)
         around = None

@@ -1,6 +1,6 @@
 """A model that is somebody's code, or a folder of MLflow's or TensorFlow's, becomes one archive.
 
-    my_model.py:Churn, FOLDER[:Churn], mlflow:FOLDER, savedmodel:FOLDER[:SIGNATURE] -> `find_source`
+    my_model.py:Churn, FOLDER[:Churn], mlflow:FOLDER, savedmodel:FOLDER[:SIGNATURE], triton:FOLDER -> `find_source`
         -> `archive_source` -> zip of plain files: what is examined is what is packaged
 
 Nothing is imported here, not even looked into: the archive is opened in the sandbox.
@@ -41,6 +41,7 @@ class ModelSource(NamedTuple):
         signature: Of a SavedModel, the one to serve; empty for its usual one, and for all others.
         names: Files of an ONNX graph, the graph's own first; empty for all others.
         alone: The one file is the model itself, and needs no archive.
+        archive: A name of the adapters' ``archive`` table, whose reader makes a package of it; empty for all others.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class ModelSource(NamedTuple):
     signature: str = ""
     names: tuple[str, ...] = ()
     alone: bool = False
+    archive: str = ""
 
     @property
     def named_code(self) -> bool:
@@ -121,7 +123,15 @@ def _triton(text: str) -> ModelSource:
     return ModelSource(file.parent, file.name, "", alone=True)
 
 
-_SCHEMES = {"mlflow": _logged, "savedmodel": _saved_model, "triton": _triton}
+def _mar(text: str) -> ModelSource:
+    """TorchServe's archive."""
+    file = Path(text)
+    if not file.is_file():
+        raise NotFound("there is no such archive", "give the file that torch-model-archiver made")
+    return ModelSource(file.parent, file.name, "", alone=True, archive="mar")
+
+
+_SCHEMES = {"mar": _mar, "mlflow": _logged, "savedmodel": _saved_model, "triton": _triton}
 """What a person may write before a path and a colon, to say what it is."""
 
 

@@ -21,7 +21,7 @@ def run(
         Path,
         typer.Argument(
             help="The trained model: joblib, pickle, skops, ONNX, a booster's file, FILE.py:Class or a folder with"
-            " model.py, mlflow:FOLDER."
+            " model.py; mlflow:, savedmodel: or triton:FOLDER, mar:FILE."
         ),
     ],
     name: Annotated[str, typer.Option(help="The model's name in the registry.")],
