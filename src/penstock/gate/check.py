@@ -19,6 +19,7 @@ import numpy as np
 
 from penstock.gate.answers import answer, answers_of
 from penstock.gate.units import units_of
+from penstock.gate.vectors import answers_vectors
 from penstock.packages.read import Package
 from penstock.records import JSON, Dataset, Finding, Outcomes, Scalar
 from penstock.runtime.engine import Engine
@@ -48,19 +49,23 @@ class CheckLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows:
-    """Labelled rows of one file.
+    """Rows of one file, with what is known of them.
 
     Attributes:
         inputs: Conformed arrays by input name.
-        labels: ``(rows,)``: class labels or values, as the file has them.
+        labels: ``(rows,)``: class labels or values, as the file has them; empty text where `labelled` is not set.
         time: ``(rows,)`` seconds since the epoch or any number that orders; None where no column was named.
         group: ``(rows,)`` text; None where no column was named.
+        paired: The same inputs again, where each row is a pair; the label then says how alike the two are.
+        labelled: Somebody said which column is the label.
     """
 
     inputs: Arrays
     labels: Array
     time: Array | None = None
     group: Array | None = None
+    paired: Arrays | None = None
+    labelled: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,6 +77,8 @@ class LabelledRows:
             labels=self.labels[index],
             time=None if self.time is None else self.time[index],
             group=None if self.group is None else self.group[index],
+            paired=None if self.paired is None else {name: array[index] for name, array in self.paired.items()},
+            labelled=self.labelled,
         )
 
 
@@ -133,6 +140,11 @@ class Candidate:
     champion: Engine | None = None
     champion_name: str = ""
     precision: Precision = field(default_factory=Precision)
+
+    @property
+    def judged_by_labels(self) -> bool:
+        """Whether its answers can be held to labels: they were given, and it answers no vectors."""
+        return self.data.validation.labelled and not answers_vectors(self.package.manifest)
 
     @cached_property
     def outputs(self) -> Arrays:

@@ -18,6 +18,9 @@ from google.protobuf.message import DecodeError
 
 HEAD_BYTES = 4096
 CARRIES_CODE = frozenset({"pickle", "torch", "keras"})
+NUMBERS_ALONE = (".safetensors", ".json")
+SAFETENSORS = "safetensors and JSON"
+HARMLESS = ("skops", SAFETENSORS)
 EXECUTABLE = {
     b"\x7fELF": "a program or library (ELF)",
     b"MZ": "a Windows program",
@@ -120,13 +123,19 @@ def _archive(name: str, path: Path) -> Content:
         return Content(name, "a broken zip file", False, "it cannot be opened")
     if any(one.startswith("/") or ".." in one.split("/") for one in names):
         return Content(name, "a zip file", True, "a name in it points outside")
+    kind = _archive_kind(names)
+    return Content(name, kind, kind not in HARMLESS, "")
+
+
+def _archive_kind(names: list[str]) -> str:
+    """What a zip of these names is."""
+    if any(one.endswith(".safetensors") for one in names) and all(one.endswith(NUMBERS_ALONE) for one in names):
+        return SAFETENSORS
     if "schema.json" in names:
-        return Content(name, "skops", False, "")
+        return "skops"
     if any(one.endswith("data.pkl") for one in names):
-        return Content(name, "torch", True, "")
-    if "config.json" in names and "metadata.json" in names:
-        return Content(name, "keras", True, "")
-    return Content(name, "a zip file", True, "")
+        return "torch"
+    return "keras" if "config.json" in names and "metadata.json" in names else "a zip file"
 
 
 def _text(name: str, head: bytes, path: Path) -> Content:

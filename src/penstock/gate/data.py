@@ -25,6 +25,8 @@ from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpe
 
 PARQUET = b"PAR1"
 PARTS = ("train", "validation", "test")
+PAIRED = "_2"
+"""Behind the name of a model's one text: the column of the other text of a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,9 @@ def read_frame(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> LabelledRows:
-    """Labelled rows of a frame.
+    """Rows of a frame: labelled where a column is named for it, which a classifier's always is.
+
+    Of a model of one text, a second column ``NAME_2`` makes pairs.
 
     Raises:
         BadConfig: A column is missing, or a time cannot be read.
@@ -141,10 +145,10 @@ def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> Labe
     """
     if frame.empty:
         raise InvalidInput("the data file has no rows", "give labelled rows")
-    if not columns.label:
+    if not columns.label and any(spec.name == "label" for spec in signature.outputs):
         raise BadConfig("nobody said which column is the label", "say --label COLUMN", code="gate.no_label")
     frame = frame.rename(columns=str)
-    labels = _column(frame, columns.label)
+    labels = _column(frame, columns.label) if columns.label else pd.Series([""] * len(frame), dtype="string")
     if labels.isna().any():
         raise InvalidInput(
             f"{int(labels.isna().sum())} of {len(labels)} rows have no label",
@@ -156,6 +160,8 @@ def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> Labe
         labels=_labels(labels),
         time=_times(_column(frame, columns.time)) if columns.time else None,
         group=_column(frame, columns.group).astype("string").fillna("").to_numpy(object) if columns.group else None,
+        paired=_paired(frame, signature),
+        labelled=bool(columns.label),
     )
 
 
@@ -182,6 +188,15 @@ def inputs_of(frame: pd.DataFrame, signature: Signature, *, apart: Sequence[str]
             names = list(spec.columns) or [str(name) for name in frame.columns if name not in apart]
             arrays[spec.name] = _matrix(frame, spec, names)
     return conform(signature, arrays)
+
+
+def _paired(frame: pd.DataFrame, signature: Signature) -> Arrays | None:
+    """The other text of each row, where there is one."""
+    (first, *others) = signature.inputs
+    other = f"{first.name}{PAIRED}"
+    if others or first.datatype != "BYTES" or other not in frame.columns:
+        return None
+    return conform(signature, {first.name: _array(frame[other], first)})
 
 
 # -- one column ----------------------------------------------------------------------------------

@@ -53,10 +53,14 @@ class EncoderModel:
         self._encoder = encoder
 
     def inputs(self, frame: pd.DataFrame | None) -> Specs:
-        """The text, under the name of the data's one column."""
+        """The text, under the name of the data's one column, or of that called ``text``."""
         names = [TEXT] if frame is None else list(map(str, frame.columns))
+        if TEXT in names:
+            names = [TEXT]
         if len(names) != 1:
-            raise InvalidInput("an encoder takes one column of texts", "leave the others out", where="data")
+            raise InvalidInput(
+                "an encoder takes one column of texts", f"call it {TEXT}, or leave the others out", where="data"
+            )
         return (TensorSpec(name=names[0], datatype="BYTES", shape=(-1, 1)),)
 
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:

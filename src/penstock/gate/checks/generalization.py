@@ -79,6 +79,13 @@ class GeneralizationCheck:
                     "Give more labelled rows.",
                 )
             ]
+        if not candidate.judged_by_labels:
+            return [
+                leak.missing(
+                    "Not shown: without labels there is no figure that a holdout could flatter.",
+                    "Give rows with --label COLUMN.",
+                )
+            ]
         if data.train is None:
             remedy = "Check with train=FILE validation=FILE --time COLUMN (or --group COLUMN)."
             return [leak.missing("Not shown: no train file was given to hold the holdout against.", remedy)]

@@ -14,6 +14,8 @@ from penstock.gate.answers import fault
 from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.evidence import bars, curve, evidence, table
 from penstock.gate.slices import Slice, slices_of
+from penstock.gate.vectorquality import vector_findings
+from penstock.gate.vectors import answers_vectors
 from penstock.records import JSON, Finding, Scalar
 from penstock.statistics.intervals import Estimate, NotEstimable, estimate, improvement, skill
 from penstock.statistics.metrics import METRICS, Answers, Metric, fitting, reliability
@@ -31,6 +33,7 @@ class QualityLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_field
         min_rows: Fewer validation rows show nothing.
         calibration: Largest calibration error.
         slice_gap: How far the leading metric of one part of the data may lie under the whole's.
+        distinct: Of a model that answers vectors, the least share of different rows with a vector of their own.
     """
 
     advisory: tuple[str, ...] = ("calibration", "slices")
@@ -40,6 +43,7 @@ class QualityLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_field
     min_rows: int = 100
     calibration: float = 0.1
     slice_gap: float = 0.15
+    distinct: float = 0.9
 
 
 class QualityCheck:
@@ -58,6 +62,18 @@ class QualityCheck:
         wrong = fault(candidate.package.manifest, candidate.outputs, rows)
         if wrong:
             return [valid.refused(f"No: {wrong}.", "Mend the model; every row must get a finite, valid answer.")]
+        if answers_vectors(candidate.package.manifest):
+            limits = self.limits
+            return vector_findings(
+                candidate, self._question, distinct=limits.distinct, margin=limits.margin, min_rows=limits.min_rows
+            )
+        if not candidate.data.validation.labelled:
+            return [
+                self._question("labels", "Is it better than guessing?").unknown(
+                    "Not shown: nobody said which column is the truth.",
+                    "Say --label COLUMN; where there is no truth, a policy lets it pass (quality, advisory: [labels]).",
+                )
+            ]
         if rows < self.limits.min_rows:
             return [
                 self._question("skill", "Is it better than guessing?").unknown(

@@ -6,6 +6,7 @@ and unseen text: answers stay valid, labels hardly flip, the metric hardly falls
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
@@ -16,9 +17,11 @@ from penstock.gate.answers import answer, answers_of, fault, scores_of
 from penstock.gate.check import Candidate, CheckLimits, LabelledRows, Question, Shown
 from penstock.gate.evidence import bars, counted, evidence, table
 from penstock.gate.perturbations import beyond, noisy, unseen, without
+from penstock.gate.vectorrobustness import odd_texts, steady_findings
+from penstock.gate.vectors import answers_vectors
 from penstock.records import Finding, Scalar
 from penstock.statistics.metrics import Answers, Metric, fitting, value
-from penstock.tensors import Arrays
+from penstock.tensors import Arrays, Signature
 
 
 class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,15 +35,18 @@ class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fi
         missing_drop: How much of it one missing column may cost.
         rows: Validation rows taken, at most.
         min_rows: Fewer show nothing.
+        near: Of a model that answers vectors, the least cosine between a text's and that of the same text spaced
+            otherwise, but for one row in twenty.
     """
 
-    advisory: tuple[str, ...] = ("missing-drop", "refusals")
+    advisory: tuple[str, ...] = ("missing-drop", "refusals", "slip")
     noise: float = 0.05
     flips: float = 0.25
     drop: float = 0.03
     missing_drop: float = 0.2
     rows: int = 2000
     min_rows: int = 50
+    near: float = 0.95
 
 
 class PerturbedReply(NamedTuple):
@@ -72,9 +78,14 @@ class RobustnessCheck:
                     "Give more labelled rows.",
                 )
             ]
-        plain = answers_of(candidate.package.manifest, rows.labels, answer(candidate.engine, rows.inputs))
-        metric = fitting(plain)[0]
         signature = candidate.package.manifest.signature
+        if answers_vectors(candidate.package.manifest):
+            return self._of_vectors(candidate, rows, signature)
+        outputs = answer(candidate.engine, rows.inputs)
+        if not rows.labelled:  # then it is held to what it says itself
+            rows = dataclasses.replace(rows, labels=outputs.get("label", outputs.get("prediction", rows.labels)))
+        plain = answers_of(candidate.package.manifest, rows.labels, outputs)
+        metric = fitting(plain)[0]
         gone = list(_replies(candidate, rows, without(rows.inputs, signature)))
         far = list(_replies(candidate, rows, beyond(rows.inputs, signature)))
         strange = list(_replies(candidate, rows, unseen(rows.inputs, signature)))
@@ -84,6 +95,20 @@ class RobustnessCheck:
             self._valid("range", "Does it stay valid on numbers out of range?", far),
             self._valid("unseen", "Does it stay valid on text it has never seen?", strange),
             *self._refusals([*far, *strange]),
+        ]
+
+    def _of_vectors(self, candidate: Candidate, rows: LabelledRows, signature: Signature) -> list[Finding]:
+        """They have no label that flips; they lie near each other, or apart."""
+        texts = tuple(spec.name for spec in signature.inputs if spec.datatype == "BYTES")
+        odd = [_vector_reply(candidate, kind, inputs) for kind, inputs in odd_texts(rows.inputs, texts)]
+        far = [_vector_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
+        gone = [_vector_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
+        return [
+            *steady_findings(candidate, self._question, rows, near=self.limits.near),
+            self._valid("missing", "Does it stay valid when a value is missing?", gone),
+            self._valid("range", "Does it stay valid on numbers out of range?", far),
+            self._valid("unseen", "Does it stay valid on text of every odd kind?", odd),
+            *self._refusals([*far, *odd]),
         ]
 
     def _noise(self, candidate: Candidate, rows: LabelledRows, plain: Answers, metric: Metric) -> Finding:
@@ -207,6 +232,16 @@ def _reply(candidate: Candidate, rows: LabelledRows, column: str, inputs: Arrays
     if not np.isfinite(scores_of(outputs)).all():
         return PerturbedReply(column, None, "some scores are not finite", False)
     return PerturbedReply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
+
+
+def _vector_reply(candidate: Candidate, column: str, inputs: Arrays) -> PerturbedReply:
+    """As `_reply`, of what has no truth."""
+    try:
+        outputs = answer(candidate.engine, inputs)
+    except PenstockError:
+        return PerturbedReply(column, None, "the model raises", True)
+    wrong = fault(candidate.package.manifest, outputs, len(next(iter(inputs.values()))))
+    return PerturbedReply(column, None, wrong, False)
 
 
 def _moved(plain: Answers, changed: Answers) -> float:

@@ -101,6 +101,8 @@ class StabilityCheck:
 
     def _spread(self, candidate: Candidate) -> Finding:
         question = Question(self.name, "spread", "Is the figure itself steady?", self.limits)
+        if not candidate.judged_by_labels:
+            return question.missing("Not shown: there is no figure that labels give.", "Give rows with --label COLUMN.")
         answers = candidate.validated
         metric = fitting(answers)[0]
         if len(answers) < self.limits.min_rows:
