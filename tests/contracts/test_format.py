@@ -101,6 +101,24 @@ def write_savedmodel(path: Path) -> None:
     archive_source(found, path)
 
 
+def write_catboost(path: Path) -> None:
+    """As tests/golden/make_catboost.py made it."""
+    shutil.copyfile(GOLDEN / "catboost" / "model.cbm", path)
+
+
+class OfCatboost:
+    """That model as CatBoost itself answers it."""
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return self._loaded().predict(rows)
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        return self._loaded().predict_proba(rows)
+
+    def _loaded(self) -> LogisticRegression:
+        return pytest.importorskip("catboost").CatBoostClassifier().load_model(GOLDEN / "catboost" / "model.cbm")
+
+
 def known_logistic() -> LogisticRegression:
     """The same regression as scikit-learn's."""
     model = LogisticRegression().fit(ROWS, TRUTH)
@@ -119,14 +137,16 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "mlflow": write_mlflow,
     "keras": write_keras,
     "savedmodel": write_savedmodel,
+    "catboost": write_catboost,
 }
 ENCODERS = {"huggingface"}
 """Of texts: tests/runtime/test_encoder.py packages one and asks it."""
 CODE = {"python"}
 """Nothing of it is anything but code: the audit says so, and it stays Python."""
-LIBRARIES = {"keras": "tensorflow", "savedmodel": "tensorflow"}
+LIBRARIES = {"keras": "tensorflow", "savedmodel": "tensorflow", "catboost": "catboost"}
 """What asking needs beside what every test has: tests run again in the frameworks' environment."""
 EXPECTED = {
+    "catboost": OfCatboost(),
     "keras": known_logistic(),
     "savedmodel": known_logistic(),
     "mlflow": LogisticRegression().fit(ROWS, TRUTH),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
-
-import catboost
 
 from penstock.build.estimators import EstimatorModel
 from penstock.build.format import Audit, Original, head, with_suffix
+from penstock.errors import BadConfig
 from penstock.runtime.original import load_original
 
+_LIBRARY = "catboost"
 _JSON = re.compile(rb'\s*\{\s*"(?:ctr_data|features_info)"\s*:')
 """Its keys are written in order."""
 
@@ -30,8 +31,14 @@ class CatboostFormat:
     def audit(self, path: Path) -> Audit:
         """Numbers only: nothing in it is run."""
         del path
-        return Audit(names=(catboost.__name__,))
+        return Audit(names=(_LIBRARY,))
 
     def open(self, path: Path) -> Original:
-        """The classifier, regressor or ranker."""
+        """The classifier, regressor or ranker.
+
+        Raises:
+            BadConfig: CatBoost is not installed.
+        """
+        if find_spec(_LIBRARY) is None:
+            raise BadConfig("the model needs catboost, which is not installed", "pip install 'penstock[catboost]'")
         return EstimatorModel(load_original(with_suffix(path, self.sniff(path)), "catboost"))
