@@ -9,8 +9,8 @@ beyond JSON.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Sequence, Set
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
@@ -34,8 +34,8 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         folder: Where it lies.
         manifest: What it says of itself.
         digest: ``sha256:<hex>`` of the manifest's bytes: the package's name.
-        stamps: Of the folder, from before it was verified; whoever reads a file by its path looks at them afterwards. None of a
-            draft that nobody verified.
+        stamps: Of the folder, from before it was verified; whoever reads a file by its path looks at them afterwards.
+            None of a draft that nobody verified.
     """
 
     folder: Path
@@ -133,6 +133,7 @@ def open_package(folder: Path, *, keys: Sequence[VerifyingKey] | None = None, di
         raise Untrusted("the manifest is not what was signed", "fetch the package again", where=MANIFEST)
     manifest = parse_manifest(data)
     _check_names(manifest, sizes)
+    _check_folders(manifest, before.keys() - sizes.keys())
     if signed is not None:
         _check_signed(signed, {MANIFEST: found} | {name: one.sha256 for name, one in manifest.files.items()})
     _check_contents(folder, manifest)
@@ -158,6 +159,13 @@ def _check_names(manifest: Manifest, sizes: dict[str, int]) -> None:
             raise Untrusted("a file of the package is missing", "fetch the package again", where=name)
         if sizes[name] != entry.size:
             raise Untrusted("a file has another size than the manifest says", "fetch the package again", where=name)
+
+
+def _check_folders(manifest: Manifest, folders: Set[str]) -> None:
+    """No folder but those that its files need; an empty one is something that nobody signed."""
+    needed = {str(parent) for name in manifest.files for parent in PurePosixPath(name).parents}
+    for name in sorted(folders - {""} - needed):
+        raise Untrusted("the package holds a folder that none of its files lies in", "remove it", where=name)
 
 
 def _check_signed(signed: dict[str, str], digests: dict[str, str]) -> None:

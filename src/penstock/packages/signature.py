@@ -136,7 +136,11 @@ def signed_digests(data: bytes, keys: Sequence[VerifyingKey]) -> dict[str, str]:
     """
     bundle = _parsed(data, Bundle)
     envelope = bundle.dsse_envelope
-    if bundle.media_type != MEDIA_TYPE or envelope.payload_type != PAYLOAD_TYPE or len(envelope.signatures) != 1:
+    if (
+        bundle.media_type != MEDIA_TYPE
+        or envelope.payload_type != PAYLOAD_TYPE
+        or [one.keyid for one in envelope.signatures] != [""]
+    ):
         raise _refusal("is no model-signing bundle of a plain key")
     key = _signer(bundle.verification_material.public_key.hint, keys)
     payload = _unbase64(envelope.payload)
