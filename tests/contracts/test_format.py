@@ -95,6 +95,11 @@ def write_keras(path: Path) -> None:
     shutil.copyfile(GOLDEN / "tensorflow" / "logistic.keras", path)
 
 
+def write_torch(path: Path) -> None:
+    """As tests/golden/make_torch.py made it."""
+    shutil.copyfile(GOLDEN / "torch" / "logistic.pt2", path)
+
+
 def write_savedmodel(path: Path) -> None:
     found = find_source(GOLDEN / "tensorflow" / "logistic")
     assert found is not None
@@ -137,18 +142,20 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "mlflow": write_mlflow,
     "keras": write_keras,
     "savedmodel": write_savedmodel,
+    "torch": write_torch,
     "catboost": write_catboost,
 }
 ENCODERS = {"huggingface"}
 """Of texts: tests/runtime/test_encoder.py packages one and asks it."""
 CODE = {"python"}
 """Nothing of it is anything but code: the audit says so, and it stays Python."""
-LIBRARIES = {"keras": "tensorflow", "savedmodel": "tensorflow", "catboost": "catboost"}
+LIBRARIES = {"keras": "tensorflow", "savedmodel": "tensorflow", "catboost": "catboost", "torch": "torch"}
 """What asking needs beside what every test has: tests run again in the frameworks' environment."""
 EXPECTED = {
     "catboost": OfCatboost(),
     "keras": known_logistic(),
     "savedmodel": known_logistic(),
+    "torch": known_logistic(),
     "mlflow": LogisticRegression().fit(ROWS, TRUTH),
     "python": LogisticRegression().fit(ROWS, TRUTH),
     "sklearn": LogisticRegression().fit(ROWS, TRUTH),

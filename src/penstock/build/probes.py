@@ -134,7 +134,9 @@ def _odd_rows(inputs: Specs, rows: Arrays) -> list[tuple[Arrays, str]]:
     """Rows with one value missing, one category never seen, one number out of range or zero."""
     found: list[tuple[Arrays, str]] = []
     for spec in inputs:
-        for column in range(spec.shape[-1]) if len(spec.shape) == 2 else ():
+        # Of a matrix whose columns have no names, token ids say, the first stands for all.
+        width = 1 if spec.shape[-1] > 1 and not spec.columns else spec.shape[-1]
+        for column in range(width) if len(spec.shape) == 2 else ():
             place = spec.name if spec.shape[-1] == 1 else f"{spec.name}[{column}]"
             if spec.nullable:
                 found.append((_with(rows, spec.name, column, [blank(spec)]), f"missing values in column {place}"))

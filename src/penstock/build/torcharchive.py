@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 from zipfile import BadZipFile, ZipFile
 
 from penstock.errors import Untrusted
-from penstock.packages.zip import read_members
+from penstock.packages.zip import Member, read_members
 
 MAX_MEMBERS = 200_000
 MAX_KEPT_BYTES = 256 << 20
@@ -62,7 +62,7 @@ def read_archive(file: IO[bytes], packed: int, keep: Callable[[str], bool]) -> T
     folded: set[str] = set()
     roots: set[str] = set()
     left = _FREE_BYTES + packed * _RATIO
-    for name, is_folder, chunks in read_members(file):
+    for name, is_folder, chunks in _strictly(file):
         _check_name(name)
         if is_folder or name.casefold() in folded or len(members) >= MAX_MEMBERS:
             raise odd("has a folder, a name twice, or too many members", name)
@@ -80,6 +80,14 @@ def read_archive(file: IO[bytes], packed: int, keep: Callable[[str], bool]) -> T
         {_without(root, name): size for name, size in members.items()},
         {_without(root, name): data for name, data in contents.items()},
     )
+
+
+def _strictly(file: IO[bytes]) -> Iterator[Member]:
+    """The members, with the refusal in this file's words."""
+    try:
+        yield from read_members(file)
+    except Untrusted as error:
+        raise odd(f"has a zip that is no plain one ({error.message})", error.where) from error
 
 
 def odd(what: str, where: str = "") -> Untrusted:

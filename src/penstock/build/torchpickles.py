@@ -21,7 +21,7 @@ TENSORS = frozenset(
         "torch._utils._rebuild_parameter", "torch._utils._rebuild_qtensor", "torch._utils._rebuild_sparse_tensor",
         "torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2",
         "torch.serialization._get_layout", "torch.per_tensor_affine", "torch.per_channel_affine",
-        "torch.nn.parameter.Parameter",
+        "torch.nn.parameter.Parameter", "torch.Tensor", "torch._tensor._rebuild_from_type_v2",
     }
 )  # fmt: skip
 SCRIPTS = frozenset(

@@ -158,7 +158,7 @@ def _in_spec(text: str, where: str) -> Iterator[str]:
 
 
 def _require_arithmetic(text: str, where: str, *, guard: bool = False) -> None:
-    """Sizes are evaluated as Python: numbers, symbols, and the functions that sizes are made of; a guard has sizes of L."""
+    """Sizes are evaluated as Python: numbers, symbols, and the functions that sizes are made of; guards ask for them."""
     try:
         tree = ast.parse(text[: MAX_EXPRESSION + 1].strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
