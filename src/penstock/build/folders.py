@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
+from typing import IO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from penstock.errors import InvalidInput
-from penstock.packages.tree import read_bytes
+from penstock.errors import InvalidInput, Untrusted
+from penstock.packages.digests import CHUNK_BYTES
+from penstock.packages.tree import open_file
 from penstock.runtime.encoder import FILES, MAX_FILE_BYTES
 
 
@@ -29,4 +33,12 @@ def archive_folder(folder: Path, place: Path) -> None:
         for name in there:
             if (folder / name).is_symlink():
                 raise InvalidInput("a file of the folder is a link", "copy the folder with what it points to")
-            archive.writestr(ZipInfo(name), read_bytes(folder, name, limit=MAX_FILE_BYTES))
+            with open_file(folder, name) as content, archive.open(ZipInfo(name), "w") as member:
+                _require_small(content, name)
+                shutil.copyfileobj(content, member, CHUNK_BYTES)
+
+
+def _require_small(content: IO[bytes], name: str) -> None:
+    """Refuse a file that no encoder has."""
+    if os.fstat(content.fileno()).st_size > MAX_FILE_BYTES:
+        raise Untrusted(f"the file is longer than {MAX_FILE_BYTES} bytes", "it is not what it says it is", where=name)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import pandas as pd
 from onnx import ModelProto, TypeProto, ValueInfoProto
+from onnxruntime import InferenceSession
 
 from penstock.build import graphs
 from penstock.build.format import Compiled, Specs
-from penstock.build.parity import run_session
+from penstock.build.parity import open_graph, run_graph
 from penstock.errors import InvalidInput
 from penstock.tensors import Arrays, TensorSpec
 
@@ -48,12 +50,24 @@ class OnnxModel:
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:
         """What the graph says."""
         del inputs
-        return run_session(self.graph.SerializeToString(), rows, tuple(one.name for one in self.graph.graph.output))
+        return run_graph(self._session, rows, tuple(one.name for one in self.graph.graph.output))
 
     def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
         """Itself."""
         del inputs, outputs
-        yield self.graph.SerializeToString
+        self.__dict__.pop("_session", None)  # what compares loads it once more, and two of them are too many
+        yield lambda: self._bytes
+
+    @cached_property
+    def _bytes(self) -> bytes:
+        """The graph's file."""
+        written: bytes = self.graph.SerializeToString()
+        return written
+
+    @cached_property
+    def _session(self) -> InferenceSession:
+        """Loaded once for all questions."""
+        return open_graph(self._bytes)
 
     def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
         """None: there is nothing else that could answer otherwise."""

@@ -65,7 +65,7 @@ def check_graph(graph: bytes, rows: Rows) -> Parity:
     Raises:
         Exception: ONNX Runtime does not take the graph.
     """
-    session, names = _session(graph), tuple(rows.expected)
+    session, names = open_graph(graph), tuple(rows.expected)
     given = run_graph(session, rows.arrays, names)
     found = compare(rows.expected, given, rows.origins, threshold_rows=rows.threshold_rows)
     if not found.passed:
@@ -87,7 +87,7 @@ def unsteady(ask: Ask, rows: Arrays, answers: Arrays) -> str:
 
 def run_session(graph: bytes, rows: Arrays, names: Sequence[str]) -> Arrays:
     """A graph's answers by name."""
-    return run_graph(_session(graph), rows, names)
+    return run_graph(open_graph(graph), rows, names)
 
 
 def run_graph(session: onnxruntime.InferenceSession, rows: Arrays, names: Sequence[str]) -> Arrays:
@@ -95,8 +95,8 @@ def run_graph(session: onnxruntime.InferenceSession, rows: Arrays, names: Sequen
     return dict(zip(names, session.run(list(names), rows), strict=True))
 
 
-def _session(graph: bytes) -> onnxruntime.InferenceSession:
-    """A quiet session on one thread."""
+def open_graph(graph: bytes) -> onnxruntime.InferenceSession:
+    """A quiet session on one thread; loading a large graph takes its size again, so whoever asks often keeps it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

@@ -1,0 +1,188 @@
+"""What packaging costs: memory of the whole process tree beside the model's size, and time.
+
+    python -m bench.packaging [forest|onnx|encoder|parity] [--mb 500]
+
+A model of about that size is made first, by a process of its own, and a tiny one of the same kind. Each is packaged by
+a fresh process. Every 20 ms the memory of that process and all below it is added up from ``/proc/PID/smaps_rollup``:
+PSS, so that a page that several share counts once; and the anonymous part of it, which no kernel can drop and read
+again. "Above" is the peak without that of the tiny model: libraries and interpreters cost the same for every model.
+``parity`` packages a forest of 100 trees with 1,000 rows, on two processors, and tells the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+STEP_S = 0.02
+PACKAGE = """
+import json, sys, time
+from pathlib import Path
+from penstock.build.assemble import build
+from penstock.build.request import BuildRequest
+begun = time.monotonic()
+steps = []
+model, data, out, label = sys.argv[1:]
+package = build(Path(model), BuildRequest(name="m", out=Path(out), data=Path(data), labels=label, lock=False,
+    patience_s=1500.0, progress=lambda step: steps.append([round(time.monotonic() - begun, 1), step])))
+found = {"engine": package.manifest.engine, "seconds": round(time.monotonic() - begun, 1), "steps": steps}
+found["reason"] = package.manifest.parity.reason
+print(json.dumps(found))
+"""
+MAKE = {
+    "forest": """
+import sys, joblib, numpy as np, pandas as pd
+from sklearn.ensemble import RandomForestRegressor
+mb, out = float(sys.argv[1]), sys.argv[2]
+random = np.random.default_rng(0)
+rows = random.normal(size=(40_000, 8)).astype(np.float32)
+# A tree of such rows that is grown to its end has about 80,000 nodes of 72 bytes.
+trees = max(int(mb * 1e6 / (50_500 * 72)), 1)
+model = RandomForestRegressor(trees, random_state=0).fit(rows if mb > 5 else rows[:400], random.random(len(rows if mb > 5 else rows[:400])))
+joblib.dump(model, out + "/model")
+pd.DataFrame(rows[:200]).assign(y=0.5).to_csv(out + "/rows.csv", index=False)
+""",
+    "parity": """
+import sys, joblib, numpy as np, pandas as pd
+from sklearn.ensemble import RandomForestClassifier
+out = sys.argv[2]
+random = np.random.default_rng(0)
+rows = random.normal(size=(5_000, 20))
+joblib.dump(RandomForestClassifier(100, random_state=0).fit(rows, rows[:, 0] + rows[:, 1] ** 2 > 1), out + "/model")
+pd.DataFrame(rows[:1000]).assign(y=1).to_csv(out + "/rows.csv", index=False)
+""",
+    "onnx": """
+import sys, numpy as np, pandas as pd, onnx
+from onnx import TensorProto, helper, numpy_helper
+mb, out = float(sys.argv[1]), sys.argv[2]
+width = max(int((mb * 1e6 / 4 / 4) ** 0.5), 4)
+random = np.random.default_rng(0)
+nodes, constants, last = [], [], "X"
+for layer in range(4):
+    size = width if layer < 3 else 1
+    weights = (random.normal(size=(width, width)) / width**0.5).astype(np.float32)
+    constants.append(numpy_helper.from_array(weights, f"w{layer}"))
+    nodes += [helper.make_node("MatMul", [last, f"w{layer}"], [f"m{layer}"]), helper.make_node("Relu", [f"m{layer}"], [f"r{layer}"])]
+    last = f"r{layer}"
+nodes.append(helper.make_node("ReduceSum", [last], ["y"], keepdims=0, noop_with_empty_axes=0) if False else helper.make_node("ReduceMax", [last], ["y"], axes=[1], keepdims=1))
+graph = helper.make_graph(nodes, "mlp", [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, width])],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])], constants)
+onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), out + "/model")
+pd.DataFrame(random.normal(size=(40, width)).astype(np.float32)).rename(columns=str).assign(y=0.5).to_parquet(out + "/rows.csv")
+""",
+    "encoder": """
+import sys, json, shutil, struct, numpy as np, pandas as pd
+from pathlib import Path
+mb, out, golden = float(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+folder = out / "model"
+shutil.copytree(golden, folder)
+(folder / "expected.json").unlink()
+config = json.loads((folder / "config.json").read_text())
+size, layers = 256, max(int(mb * 1e6 / 4 / (256 * 256 * 4 + 2 * 256 * 1024)), 1)
+config.update(hidden_size=size, intermediate_size=1024, num_hidden_layers=layers, num_attention_heads=8)
+(folder / "config.json").write_text(json.dumps(config))
+pooling = json.loads((folder / "1_Pooling/config.json").read_text())
+pooling["word_embedding_dimension"] = size
+(folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+shapes = {"embeddings.word_embeddings.weight": (config["vocab_size"], size),
+    "embeddings.position_embeddings.weight": (config["max_position_embeddings"], size),
+    "embeddings.token_type_embeddings.weight": (2, size), "embeddings.LayerNorm.weight": (size,), "embeddings.LayerNorm.bias": (size,)}
+for layer in range(layers):
+    name = f"encoder.layer.{layer}."
+    for part, shape in (("attention.self.query", (size, size)), ("attention.self.key", (size, size)), ("attention.self.value", (size, size)),
+        ("attention.output.dense", (size, size)), ("intermediate.dense", (1024, size)), ("output.dense", (size, 1024))):
+        shapes |= {f"{name}{part}.weight": shape, f"{name}{part}.bias": shape[:1]}
+    for part in ("attention.output.LayerNorm", "output.LayerNorm"):
+        shapes |= {f"{name}{part}.weight": (size,), f"{name}{part}.bias": (size,)}
+header, at = {}, 0
+for name, shape in shapes.items():
+    bytes_ = int(np.prod(shape)) * 4
+    header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, at + bytes_]}
+    at += bytes_
+text = json.dumps(header).encode()
+text += b" " * (-len(text) % 8)
+random = np.random.default_rng(0)
+with (folder / "model.safetensors").open("wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text)
+    for name, shape in shapes.items():
+        scale = 1.0 if "LayerNorm" in name else 0.05
+        file.write((random.normal(size=shape) * scale).astype(np.float32).tobytes())
+words = ["river", "water", "gate", "the river", "a cafe", "naive water", "the gate.", "water, water"]
+pd.DataFrame({"text": words * 4}).to_csv(out / "rows.csv", index=False)
+""",
+}
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "encoder"
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser("bench.packaging", description=__doc__)
+    parser.add_argument("kinds", nargs="*", default=[])
+    parser.add_argument("--mb", type=float, default=500)
+    asked = parser.parse_args()
+    for kind in asked.kinds or ["parity", "forest", "onnx", "encoder"]:
+        with tempfile.TemporaryDirectory(prefix="packaging-") as place:
+            tiny = _measured(kind, 0.0, Path(place) / "tiny")
+            if kind == "parity":
+                print(json.dumps({"kind": kind, **tiny}))
+                continue
+            large = _measured(kind, asked.mb, Path(place) / "large")
+        size = large["size_mb"]
+        large |= {
+            "pss_of_size": round(large["pss_mb"] / size, 2),
+            "pss_above_of_size": round((large["pss_mb"] - tiny["pss_mb"]) / size, 2),
+            "anonymous_above_of_size": round((large["anonymous_mb"] - tiny["anonymous_mb"]) / size, 2),
+        }
+        print(json.dumps({"kind": kind, "tiny": tiny, "large": large}), flush=True)
+
+
+def _measured(kind: str, mb: float, place: Path) -> dict:
+    place.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", MAKE[kind], str(mb), str(place), str(GOLDEN)], check=True)
+    model = place / "model"
+    files = [model] if model.is_file() else [one for one in model.rglob("*") if one.is_file()]
+    label = "" if kind == "encoder" else "y"
+    command = [sys.executable, "-c", PACKAGE, str(model), str(place / "rows.csv"), str(place / "out"), label]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    peak = {"pss": 0, "anonymous": 0}
+    while process.poll() is None:
+        pss, anonymous = _tree(process.pid)
+        peak = {"pss": max(peak["pss"], pss), "anonymous": max(peak["anonymous"], anonymous)}
+        time.sleep(STEP_S)
+    said, wrong = process.communicate()
+    found = json.loads(said.splitlines()[-1]) if process.returncode == 0 else {"failed": wrong[-600:]}
+    return {
+        "size_mb": round(sum(one.stat().st_size for one in files) / 1e6, 1),
+        **{f"{name}_mb": round(value / 1e3, 1) for name, value in peak.items()},
+        **found,
+    }
+
+
+def _tree(root: int) -> tuple[int, int]:
+    """PSS and its anonymous part of a process and all below it, in kB."""
+    pss = anonymous = 0
+    waiting = [root]
+    while waiting:
+        process = waiting.pop()
+        try:
+            for thread in os.listdir(f"/proc/{process}/task"):
+                waiting += map(int, Path(f"/proc/{process}/task/{thread}/children").read_text().split())
+            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+                name, _, rest = line.partition(":")
+                if name == "Pss":
+                    pss += int(rest.split()[0])
+                elif name == "Pss_Anon":
+                    anonymous += int(rest.split()[0])
+        except (OSError, ValueError):
+            continue
+    return pss, anonymous
+
+
+if __name__ == "__main__":
+    main()
