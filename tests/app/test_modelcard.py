@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import html.parser
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from deltalake import write_deltalake
 from markdown_it import MarkdownIt
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
@@ -26,7 +30,6 @@ from penstock.app.checking import check
 from penstock.app.declaring import declared_of, read_declared
 from penstock.app.modelcard import ModelCard, bill_bytes, card_of
 from penstock.app.opening import open_app
-from penstock.app.packaging import PackageRequest, package
 from penstock.app.releasing import approve
 from penstock.errors import BadConfig, NotFound
 from penstock.records import Declared
@@ -46,29 +49,52 @@ def tables(card: ModelCard, key: str) -> dict[str, list[dict[str, str]]]:
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> App:
-    """A model that was packaged with all that can be said of it, and checked by the gate on 1,200 rows."""
+    """A model that was packaged, as it is typed, with all that can be said of it, and checked on 1,200 rows."""
     place = tmp_path_factory.mktemp("card")
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"delay": rng.normal(size=2400).round(2), "night": rng.integers(0, 2, 2400)})
     rows["late"] = (rows["delay"] + 0.4 * rng.normal(size=2400) > 0).astype(int)
     rows["day"] = pd.date_range("2024-01-01", periods=2400, freq="30min").astype(str)
-    rows[:1200].to_csv(place / "train.csv", index=False)
-    rows[1200:].to_csv(place / "validation.csv", index=False)
     columns = ColumnTransformer([("both", "passthrough", ["delay", "night"])])
     model = make_pipeline(columns, LogisticRegression()).fit(rows[["delay", "night"]][:1200], rows["late"][:1200])
-    app = open_app(place / "home")
-    request = PackageRequest(
-        name="late",
-        model=model,
-        tables={"train": place / "train.csv", "validation": place / "validation.csv"},
-        label="late",
-        time="day",
-        source={"commit": "c0ffee", "uncommitted": "nothing", "odd": HOSTILE},
-        declared=Declared(intended_use="to plan gates", owner=HOSTILE, risk="low", limitations="not for freight"),
-    )
-    package(app, request)
+    joblib.dump(model, place / "model.joblib")
+    rows[1200:].to_csv(place / "validation.csv", index=False)
+    write_deltalake(str(place / "train"), rows[:1200])
+    write_deltalake(str(place / "train"), rows[:7], mode="overwrite")
+    said = {"intended_use": "to plan gates", "owner": HOSTILE, "risk": "low", "limitations": "not for freight"}
+    (place / "card.yaml").write_text(yaml.safe_dump(said))
+    git(place, "init", "--quiet")
+    git(place, "add", "card.yaml")
+    git(place, "commit", "--quiet", "-m", "card")
+    (place / "train.py").touch()
+    words = [
+        "package",
+        "model.joblib",
+        "--name",
+        "late",
+        "--data",
+        "train=train@0",
+        "--data",
+        "validation=validation.csv",
+    ]
+    done = typed(place, *words, "--label", "late", "--time", "day", "--card", "card.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    app = open_app(place / ".penstock")
     check(app, "late@1")
     return app
+
+
+def typed(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Type `penstock ...` in a folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    command = [sys.executable, "-m", "penstock", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=Vera", "-c", "user.email=vera@example.org"]
+    done = subprocess.run(["git", "-C", str(folder), *identity, *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +115,7 @@ def test_data_stand_there_with_digest_rows_and_time(lived: App, card: ModelCard)
     digest = hashlib.sha256((lived.home.parent / "validation.csv").read_bytes()).hexdigest()
     assert rows["validation"]["digest"] == f"sha256:{digest}"
     assert (rows["train"]["rows"], rows["train"]["from"]) == ("1,200", "2024-01-01 00:00 UTC")
+    assert (rows["train"]["kind"], rows["train"]["revision"]) == ("delta", "0")  # which a later version replaced
     assert rows["validation"]["to"] == "2024-02-19 23:30 UTC"
     assert facts(card, "data") == {"test rows": NOT_SHOWN}
     assert {one["digest"] for one in tables(card, "data")["Checked on"]} == {one["digest"] for one in rows.values()}
@@ -116,7 +143,8 @@ def test_every_fact_that_is_shown_names_its_record(lived: App, card: ModelCard) 
                     assert events[one.evidence] in ("version.registered", "verdict.given", "alias.moved")
     assert facts(card, "use")["intended use"] == "to plan gates"
     assert facts(card, "people")["author"] == lived.identity.name
-    assert facts(card, "lineage")["code commit"] == "c0ffee"
+    assert facts(card, "lineage")["code commit"] == git(lived.home.parent, "rev-parse", "HEAD")
+    assert facts(card, "lineage")["code beside the commit"] == "1 not in git"
     assert "scikit-learn" in facts(card, "environment")["distributions"]
 
 
@@ -234,11 +262,9 @@ def test_declared_facts_are_read_from_yaml(tmp_path: Path) -> None:
 
 
 def test_the_verb_writes_card_and_bill(lived: App, card: ModelCard, tmp_path: Path) -> None:
-    def typed(*words: str) -> subprocess.CompletedProcess[str]:
-        command = ["penstock", "card", "late@1", "--home", str(lived.home), *words]
-        return subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=60)
-
-    written = typed("--output", str(tmp_path / "card.html"), "--sbom", str(tmp_path / "bom.json"), "--json")
+    place = lived.home.parent
+    files = ["--output", str(tmp_path / "card.html"), "--sbom", str(tmp_path / "bom.json")]
+    written = typed(place, "card", "late@1", *files, "--json")
     assert written.returncode == 0, written.stderr
     assert json.loads(written.stdout)["sections"][0]["key"] == "about"
     assert (tmp_path / "card.html").read_text() == html_card(card)
@@ -246,7 +272,7 @@ def test_the_verb_writes_card_and_bill(lived: App, card: ModelCard, tmp_path: Pa
     bill = (tmp_path / "bom.json").read_bytes()
     assert hashlib.sha256(bill).hexdigest() == manifest.files["sbom.json"].sha256
     assert json.loads(bill)["metadata"]["component"]["modelCard"]["considerations"]["useCases"] == ["to plan gates"]
-    assert typed("--output", str(tmp_path / "card.pdf")).returncode == 1
+    assert typed(place, "card", "late@1", "--output", str(tmp_path / "card.pdf")).returncode == 1
 
 
 def test_a_package_of_before_has_a_card_and_no_bill(seeded: Home) -> None:
