@@ -1,6 +1,6 @@
 """Over 500 ways to tamper with a real package: all refused, and OpenSSF's own tool agrees wherever it can see.
 
-``python tests/packages/test_tamper.py`` prints the table.
+``PYTHONPATH=tests:. python tests/packages/test_tamper.py`` prints the table.
 """
 
 from __future__ import annotations

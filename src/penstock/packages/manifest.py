@@ -6,10 +6,10 @@ form. Whether the claims are true of the files is `penstock.packages.read`'s que
 When to bump `FORMAT`, and how. A new optional field with a default needs no bump: old readers ignore it.
 A field that changes meaning, goes away, or moves to another file does:
 
-1. Build a small package with the version in use today into ``tests/golden/format-<FORMAT>/`` and commit it.
+1. Build small packages with the version in use today, by ``tests/golden/make_package.py`` and ``make_sandboxed.py``.
 2. Raise `FORMAT` by one and add the old number to `READABLE` with what `read_manifest` must do to lift it.
 3. Lift it in `parse_manifest`: raw bytes of the old form to today's `Manifest`; the digest stays that of the old bytes.
-4. `tests/packages/test_golden_packages.py` finds the new golden folder by itself: old packages still open and
+4. `tests/packages/test_golden_packages.py` finds the new golden folders by itself: old packages still open and
    still answer the same.
 5. Say in CHANGELOG.md which Penstock reads which format.
 """

@@ -1,0 +1,2 @@
+# Made when the model was packaged.
+import fare as source
