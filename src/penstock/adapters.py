@@ -28,6 +28,9 @@ class Adapter(NamedTuple):
 
 _TABLE: dict[str, dict[str, Adapter]] = {
     "format": {
+        # First, because they are told without the libraries that the others need.
+        "savedmodel": Adapter("penstock.build.formats.savedmodel:SavedModelFormat", "tensorflow"),
+        "keras": Adapter("penstock.build.formats.keras:KerasFormat", "tensorflow"),
         # Before pickles: PyTorch's oldest files are some, one behind the other.
         "torch": Adapter("penstock.build.formats.torch:TorchFormat", "torch"),
         "sklearn": Adapter("penstock.build.formats.sklearn:SklearnFormat", "platform"),
@@ -36,8 +39,6 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "catboost": Adapter("penstock.build.formats.catboost:CatboostFormat", "catboost"),
         "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
         "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
-        "savedmodel": Adapter("penstock.build.formats.savedmodel:SavedModelFormat", "tensorflow"),
-        "keras": Adapter("penstock.build.formats.keras:KerasFormat", "tensorflow"),
         "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
         "python": Adapter("penstock.build.formats.python:PythonFormat", "platform"),
         "mlflow": Adapter("penstock.build.formats.mlflow:MlflowFormat", "platform"),
