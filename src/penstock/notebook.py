@@ -33,6 +33,7 @@ from penstock.app.watching import drift
 from penstock.control.process import ensure_running
 from penstock.errors import Refused
 from penstock.records import Guards, Outcome, Verdict, Version
+from penstock.statistics.arraytables import frame_of
 
 Labels = Sequence[object] | npt.NDArray[np.generic] | pd.Series
 LABEL = "label"
@@ -98,9 +99,12 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"endpoint {self.name}"
 
-    def predict(self, rows: pd.DataFrame | npt.NDArray[np.generic], *, key: str = "") -> Predictions:
+    def predict(
+        self, rows: pd.DataFrame | npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]], *, key: str = ""
+    ) -> Predictions:
         """Predict over HTTP: ``.values``, ``.id``, ``.version``; the same `key` meets the same variant."""
-        frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(np.atleast_2d(rows))
+        given = rows if isinstance(rows, pd.DataFrame | Mapping) else np.atleast_2d(rows)
+        frame = given if isinstance(given, pd.DataFrame) else frame_of(given)
         return predict(self._app, self.name, frame, key=key)
 
     def outcome(self, prediction: str, value: str | int | float | bool, *, at: float = 0.0) -> None:
@@ -121,7 +125,7 @@ def package(
     model: object | Path,
     name: str,
     *,
-    data: pd.DataFrame | npt.NDArray[np.generic],
+    data: pd.DataFrame | npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]],
     labels: Labels,
     card: Mapping[str, str] | None = None,
     home: Path | None = None,
@@ -129,15 +133,15 @@ def package(
     """Turn a trained model into a registered version.
 
     Args:
-        model: A fitted estimator or pipeline, or the path of a saved one.
+        model: A fitted estimator or pipeline, a module of PyTorch's, or the path of a saved one.
         name: Its name in the registry.
-        data: Rows it has not been trained on, ``(rows, features)``.
+        data: Rows it has not been trained on, ``(rows, ...)``; of a model with several inputs, arrays by name.
         labels: Their truth, ``(rows,)``.
         card: What is declared of it: ``intended_use``, ``owner``, ``risk`` and the like.
         home: The folder that holds all state; PENSTOCK_HOME or ``.penstock`` by default.
     """
     app = _app(home)
-    frame = data.copy() if isinstance(data, pd.DataFrame) else pd.DataFrame(np.asarray(data))
+    frame = data.copy() if isinstance(data, pd.DataFrame) else frame_of(data)
     frame[LABEL] = np.asarray(labels)
     request = PackageRequest(
         name=name,

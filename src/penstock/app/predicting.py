@@ -15,7 +15,8 @@ import pandas as pd
 from penstock.app.app import App
 from penstock.app.plane import look
 from penstock.errors import InvalidInput, ModelFailed, NotReady
-from penstock.tensors import FLOATS, Signature, TensorSpec
+from penstock.statistics.arraytables import array_columns, stacked
+from penstock.tensors import DTYPES, FLOATS, Signature, TensorSpec
 
 PER_REQUEST = 5_000
 
@@ -83,10 +84,14 @@ def _request(signature: Signature, rows: pd.DataFrame) -> bytes:
 
 
 def _input(spec: TensorSpec, rows: pd.DataFrame) -> dict[str, object]:
-    """One input from its column, or from all columns where the model takes a matrix."""
+    """One input from its column, or from all columns where the model takes a matrix; an array is one as it is."""
+    deep = array_columns(rows)
+    if spec.name in deep or (deep and spec.name not in rows):
+        return _array_input(spec, stacked(rows[spec.name if spec.name in deep else deep[0]]))
     if spec.name in rows:
         values = rows[spec.name].astype(object).where(rows[spec.name].notna(), None).tolist()
-        return {"name": spec.name, "datatype": spec.datatype, "shape": [len(rows), 1], "data": values}
+        shape = [len(rows), *(1 for _ in spec.shape[1:])]
+        return {"name": spec.name, "datatype": spec.datatype, "shape": shape, "data": values}
     names = list(spec.columns) if spec.columns and set(spec.columns) <= set(rows.columns) else list(rows.columns)
     if len(names) != spec.shape[-1]:
         raise InvalidInput(
@@ -96,6 +101,17 @@ def _input(spec: TensorSpec, rows: pd.DataFrame) -> dict[str, object]:
     if spec.datatype in FLOATS:
         data = [None if value != value else value for value in data]  # noqa: PLR0124
     return {"name": spec.name, "datatype": spec.datatype, "shape": [len(rows), len(names)], "data": data}
+
+
+def _array_input(spec: TensorSpec, array: npt.NDArray[np.generic]) -> dict[str, object]:
+    """An array in its spec's datatype: fractions may be rounded, nothing else."""
+    whole = array.astype(DTYPES[spec.datatype])
+    if (array.dtype.kind != "f" or spec.datatype not in FLOATS) and not np.array_equal(whole, array):
+        raise InvalidInput(f"the array holds what is no {spec.datatype}", "convert it", where=f"inputs.{spec.name}")
+    data = whole.reshape(-1).tolist()
+    if spec.datatype in FLOATS and np.isnan(whole.astype(np.float64)).any():
+        data = [None if value != value else value for value in data]  # noqa: PLR0124
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(array.shape), "data": data}
 
 
 def _ask(url: str, endpoint: str, body: bytes, key: str) -> dict[str, object]:

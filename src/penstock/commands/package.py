@@ -20,15 +20,15 @@ def run(
     model: Annotated[
         Path,
         typer.Argument(
-            help="The trained model: joblib, pickle, skops, ONNX, a booster's file, FILE.py:Class or a folder with"
-            " model.py; mlflow:, savedmodel: or triton:FOLDER, mar:FILE."
+            help="The trained model: joblib, pickle, skops, ONNX, PyTorch's, a booster's file, FILE.py:Class or a"
+            " folder with model.py; mlflow:, savedmodel: or triton:FOLDER, mar:FILE."
         ),
     ],
     name: Annotated[str, typer.Option(help="The model's name in the registry.")],
     data: Annotated[
         list[str],
         typer.Option(
-            help="One file, or train=F validation=F test=F: CSV, Parquet, a folder of it, a Delta table (TABLE@3),"
+            help="One file, or train=F validation=F test=F: CSV, Parquet, npz, a folder of it, a Delta table (TABLE@3),"
             " FILE@COMMIT, a DVC file; MLflow's folders may do without."
         ),
     ] = [],  # noqa: B006
