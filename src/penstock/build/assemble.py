@@ -9,7 +9,9 @@ is the caller's own, is written to a file and from there on treated like everybo
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -46,7 +48,7 @@ from penstock.packages.digests import sha256_bytes, sha256_file
 from penstock.packages.golden import decode_golden
 from penstock.packages.manifest import FORMAT, MANIFEST
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
-from penstock.packages.tree import read_bytes, scan
+from penstock.packages.tree import open_file, read_bytes, scan
 from penstock.records import FileEntry, Manifest, encode
 from penstock.runtime.environments import ENVIRONMENT, parse
 from penstock.statistics.arraytables import write_table
@@ -60,6 +62,7 @@ PROFILE = "profile.json"
 PARITY = "parity.json"
 MAX_GRAPH_BYTES = 2 << 30
 T = TypeVar("T")
+_SUFFIX = re.compile(r"/[A-Za-z][A-Za-z0-9_]*(\.[a-z0-9]{1,12})?|\.[a-z0-9]{1,12}")
 _BEYOND = "the compiled graph answers such rows all the same, as if the value were of no category or of any size"
 _ALIKE = "the package refuses such rows as the original does"
 
@@ -200,15 +203,15 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
         Untrusted: What the sandbox left is not what it should be.
     """
     (folder / "model").mkdir()
-    known = load("format", examined.kind)() if examined.kind in TABLE["format"] else None
-    if known is None or examined.suffix not in known.suffixes:
+    # The format itself would say which suffixes it has, and its libraries take seconds to import.
+    if examined.kind not in TABLE["format"] or not _SUFFIX.fullmatch(examined.suffix):
         raise Untrusted("the sandbox names a format that is none", "package the model again", code="build.bad_answer")
     if examined.suffix.startswith("/"):
         unpack(file, folder / ORIGINAL)
     elif examined.kind != "onnx":
         shutil.copyfile(file, folder / (ORIGINAL + examined.suffix))
     if examined.engine == "onnxruntime":
-        (folder / COMPILED).write_bytes(read_bytes(scratch, GRAPH, limit=MAX_GRAPH_BYTES))
+        _copy_graph(scratch, folder / COMPILED)
         onnx: ModelFormat = load("format", "onnx")()
         refused = onnx.audit(folder / COMPILED).refused
         if refused:
@@ -222,6 +225,14 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     if examined.refused:
         report |= {"refused": examined.refused, "then": _BEYOND if examined.engine == "onnxruntime" else _ALIKE}
     (folder / PARITY).write_bytes(encode(report))
+
+
+def _copy_graph(scratch: Path, place: Path) -> None:
+    """Copy the graph that the sandbox left, in pieces: it may be as large as the model."""
+    with open_file(scratch, GRAPH) as source, place.open("xb") as copy:
+        if os.fstat(source.fileno()).st_size > MAX_GRAPH_BYTES:
+            raise Untrusted("the graph is longer than two gibibytes", "it is not what it says it is", where=GRAPH)
+        shutil.copyfileobj(source, copy, 1 << 20)
 
 
 def _asked_afresh(
