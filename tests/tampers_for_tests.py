@@ -22,7 +22,6 @@ BLIND_GIT = "it leaves files of git's out by default"
 BLIND_FOLDER = "it lists files alone"
 BLIND_KEY = "a key is good or not by what its caller says"
 BLIND_DIGEST = "it does not know which package was asked for"
-BLIND_SPECIAL = "it passes over what is no file"
 BLIND_BUNDLE = "it passes over fields that it does not know"
 BLIND_FORM = "it does not read the manifest"
 
@@ -383,7 +382,7 @@ def tampers(stranger: PrivateKey, revoked: PrivateKey) -> tuple[Tamper, ...]:
         Tamper("the folder made a symbolic link", 2, _link_folder),
         Tamper("a symbolic link added", 10, _add_link),
         Tamper("a file with a second hard link", 14, _hard_link, BLIND_LINK),
-        Tamper("a pipe or socket added", 8, _special, BLIND_SPECIAL),
+        Tamper("a pipe or socket added", 8, _special),
         Tamper("a file made a folder, or the reverse", 10, _file_and_folder),
         Tamper("the manifest reworded", 16, _manifest(_other_words)),
         Tamper("a file changed, the manifest made to fit", 16, _manifest(_fitting)),

@@ -10,6 +10,7 @@ import typer
 from penstock.app.evidence import verify_home
 from penstock.app.plain import fields_of
 from penstock.commands.screen import DEFAULT_HOME, REFUSED, Home, Json, answering, out, show
+from penstock.registry.verify import Verification
 
 
 def run(
@@ -27,11 +28,16 @@ def run(
         show(
             {"ok": found.ok, **fields_of(found)},
             json=json,
-            text=lambda: out.print(
-                f"[green]✓[/] {found.events:,} events and {found.packages:,} packages are as they were written"
-                if found.ok
-                else "\n".join(f"[red]✗[/] {problem}" for problem in found.problems)
-            ),
+            text=lambda: _print(found),
         )
         if not found.ok:
             raise typer.Exit(REFUSED)
+
+
+def _print(found: Verification) -> None:
+    if found.ok:
+        out.print(f"[green]✓[/] {found.events:,} events and {found.packages:,} packages are as they were written")
+    for problem in found.problems:
+        out.print(f"[red]✗[/] {problem}")
+    for place in found.distrusted:
+        out.print(f"[yellow]![/] {place}: nothing loads it, its signer is trusted no longer")
