@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from penstock.build.examine import GOLDEN, Examined
+from penstock.build.refusals import told_without_values
 from penstock.errors import ModelFailed
 from penstock.runtime.imports import Traced
 from penstock.runtime.limits import Quota
@@ -73,6 +74,13 @@ def sandboxed(
         return run_task(entry, msgspec.to_builtins(task), read=[read], scratch=scratch, limits=limits, python=python)
     except ModelFailed as error:
         if error.code == "runtime.task_failed":
-            raise
+            raise ModelFailed(
+                told_without_values(error.message.replace(entry, "the model")),
+                "load it and ask it for a row where it was trained; what fails there fails here",
+                code=error.code,
+            ) from None
         hint = error.hint or "something that it calls ended its process: exit(), or a library that crashed"
-        raise ModelFailed(error.message.replace(entry, "the model"), hint, code=error.code) from None
+        first, *rest = error.message.replace(entry, "the model").splitlines() or [""]
+        # Of what it printed the last line says most; all of it is the model's own words.
+        text = told_without_values(f"{first} {rest[-1]}" if rest else first)
+        raise ModelFailed(text, hint, code=error.code) from None

@@ -25,6 +25,7 @@ MAX_ASKS = 1000
 
 # What a message quotes may be somebody's data.
 _QUOTED = re.compile(r"\[[^\]]*\]|'[^']*'|\"[^\"]*\"|\{[^}]*\}")
+_PATH = re.compile(r"(?<![\w.])(/[\w.@+-]+){2,}/?")
 _LONGEST = 200
 
 
@@ -73,6 +74,12 @@ def answer_those(ask: Ask, rows: Arrays) -> Answered:
 
 def in_words(error: BaseException) -> str:
     """An exception's kind and its first sentence, without what it quotes."""
-    lines = str(error).strip().splitlines() or [""]
-    text = _QUOTED.sub("...", " ".join(lines[0].split()))[:_LONGEST]
+    text = told_without_values(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def told_without_values(text: str) -> str:
+    """The first line of a message, without what it quotes, without paths, and without what no screen shows."""
+    lines = text.strip().splitlines() or [""]
+    shown = "".join(one for one in lines[0] if one.isprintable())
+    return _PATH.sub("...", _QUOTED.sub("...", " ".join(shown.split())))[:_LONGEST]

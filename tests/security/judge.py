@@ -1,0 +1,173 @@
+"""Judges every hostile artifact and every harmless model: `python -m tests.security.judge [--family F] [--fresh]`.
+
+Each artifact goes through its door in a process that holds keys, under an audit hook, beside canaries. It must be
+refused in words that name a way on and hold nothing of its values. With ``--allow-code`` its code runs, in the sandbox,
+and the canaries must be as they were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from penstock.build import proof
+from penstock.errors import PenstockError
+from tests.security.artifacts import all_artifacts
+from tests.security.artifacts.artifact import Artifact
+from tests.security.canaries import Canaries
+from tests.security.doors import DOORS, MAY_PASS
+from tests.security.forks import Forks
+from tests.security.watch import Watch
+
+MAX_WORDS = 1200
+
+
+class Verdict(NamedTuple):
+    """What became of one artifact at one door."""
+
+    family: str
+    name: str
+    door: str
+    refused: str
+    wrong: list[str]
+    seconds: float
+
+
+class Judge:
+    """One process, its canaries and its sandboxed template.
+
+    Args:
+        fresh: Start an interpreter for every task, as the product does.
+    """
+
+    def __init__(self, *, fresh: bool = False) -> None:
+        self.folder = Path(mkdtemp(prefix="penstock-judge-"))
+        self.work = self.folder / "work"
+        scratch = self.folder / "scratch"
+        for place in (self.work, scratch):
+            place.mkdir()
+        self.canaries = Canaries(self.folder / "canaries")
+        os.environ["TMPDIR"] = str(self.work)
+        self.forks = Forks(self.work, scratch)
+        if not fresh:
+            proof.run_task = self.forks.run_task  # type: ignore[assignment]
+            self.forks._ready()
+        self.canaries._environment = dict(os.environ)
+        self.canaries.settle()
+        self.watch = Watch(self.folder, self.folder / "canaries", self.canaries.target.marker)
+
+    def judge(self, artifact: Artifact, door: str) -> Verdict:
+        """Through one door."""
+        place = self.work / "artifact"
+        out = self.work / "out"
+        for folder in (place, out):
+            folder.mkdir()
+        path = artifact.make(place, self.canaries.target)
+        self.canaries.settle()
+        refused, wrong = "", []
+        begun = time.monotonic()
+        self.watch.begin()
+        try:
+            DOORS[door](path, out)
+        except PenstockError as error:
+            refused = f"{error.code}: {error}"
+            wrong = _in_words(error, self.canaries)
+        except Exception as error:
+            wrong = [f"{type(error).__name__}: {error}"[:300]]
+        seen = self.watch.end()
+        if not refused and not wrong and door not in MAY_PASS:
+            wrong = ["it was let in"]
+        wrong += seen + self.canaries.harmed()
+        if self.canaries.leaked(out):
+            wrong.append("the secret stands in what was made")
+        left = [one.name for one in out.iterdir() if refused and not one.name.startswith(".")]
+        for folder in (place, out):
+            shutil.rmtree(folder, ignore_errors=True)
+        if left and door in ("build", "unpack", "mar"):
+            wrong.append(f"left behind: {left[:3]}")
+        return Verdict(artifact.family, artifact.name, door, refused[:400], wrong, round(time.monotonic() - begun, 3))
+
+    def close(self) -> None:
+        """End what was started."""
+        self.forks.close()
+        self.canaries.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _in_words(error: PenstockError, canaries: Canaries) -> list[str]:
+    """What is wrong with a refusal."""
+    text = f"{error.message} {error.hint} {error.where}"
+    wrong = []
+    if not error.message or not error.hint:
+        wrong.append(f"no reason or no way on: {text[:200]}")
+    if not text.isprintable() or len(text) > MAX_WORDS:
+        wrong.append(f"no words for people: {text[:200]!r}")
+    if any(one in text for one in (canaries.token, canaries.target.marker, canaries.target.secret)):
+        wrong.append("it tells values")
+    return wrong
+
+
+def doors_of(artifact: Artifact, *, code: bool) -> Iterator[str]:
+    """Through which it goes."""
+    yield artifact.door
+    if code and artifact.door == "build":
+        yield "code"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge, print a table, write verdicts as JSON lines."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--family", default="")
+    parser.add_argument("--name", default="")
+    parser.add_argument("--fresh", action="store_true", help="an interpreter for every task")
+    parser.add_argument("--every", type=int, default=1, help="each so many-th only")
+    parser.add_argument("--no-code", action="store_true", help="leave --allow-code out")
+    parser.add_argument("--out", type=Path, default=None)
+    told = parser.parse_args(arguments)
+    chosen = [one for one in all_artifacts() if told.family in one.family and told.name in one.name][:: told.every]
+    judge = Judge(fresh=told.fresh)
+    verdicts: list[Verdict] = []
+    try:
+        for artifact in chosen:
+            for door in doors_of(artifact, code=not told.no_code):
+                verdicts.append(judge.judge(artifact, door))
+                one = verdicts[-1]
+                if one.wrong:
+                    print(f"NOT OK {one.family} / {one.name} ({one.door}): {'; '.join(one.wrong)}", flush=True)
+    finally:
+        judge.close()
+    if told.out is not None:
+        told.out.write_text("".join(json.dumps(one._asdict()) + "\n" for one in verdicts))
+    print(table(verdicts))
+    return 1 if any(one.wrong for one in verdicts) else 0
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """By family and door: how many, refused, let in behind the walls, not as it should be."""
+    rows = ["| family | door | artifacts | refused | ran in the sandbox | harm |", "|---|---|---|---|---|---|"]
+    counts: Counter[tuple[str, str]] = Counter((one.family, one.door) for one in verdicts)
+    for (family, door), count in counts.items():
+        of = [one for one in verdicts if (one.family, one.door) == (family, door)]
+        refused = sum(bool(one.refused) for one in of)
+        rows.append(
+            f"| {family} | {door} | {count} | {refused} | {count - refused} | {sum(bool(one.wrong) for one in of)} |"
+        )
+    rows.append(
+        f"\n{len(verdicts)} runs, {sum(bool(one.wrong) for one in verdicts)} not as they must be, {sum(one.seconds for one in verdicts):.0f} s"
+    )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
