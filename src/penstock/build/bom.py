@@ -12,9 +12,9 @@ import hashlib
 import platform
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata, version
+from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata, packages_distributions, version
 from pathlib import Path
 from urllib.parse import quote
 
@@ -94,8 +94,14 @@ def _tools(manifest: Manifest) -> list[Part]:
         {"type": "platform", "name": platform.python_implementation(), "version": platform.python_version()},
     )
     if manifest.engine == "onnxruntime":
-        tools.append({"type": "library", "name": "onnxruntime", "version": version("onnxruntime")})
+        tools += [{"type": "library", "name": name, "version": number} for name, number in _runtimes()]
     return tools
+
+
+def _runtimes() -> Iterator[tuple[str, str]]:
+    """The distribution that compiled graphs were run by here: it goes by several names."""
+    for name in sorted(set(packages_distributions().get("onnxruntime", ()))):
+        yield name, version(name)
 
 
 def _model(manifest: Manifest) -> Part:
