@@ -36,15 +36,16 @@ from penstock.build.lock import NAME as LOCK
 from penstock.build.lock import lock
 from penstock.build.profile import measure
 from penstock.build.proof import ask_afresh, sandboxed
-from penstock.build.request import BuildRequest
+from penstock.build.request import BuildRequest, Progress
 from penstock.build.requirements import differences
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
 from penstock.build.sources import ModelSource, archive_source, find_source
+from penstock.build.strides import copied, digested, megabytes
 from penstock.build.surroundings import Surroundings, find_surroundings
 from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
 from penstock.packages.archive import unpack
-from penstock.packages.digests import sha256_bytes, sha256_file
+from penstock.packages.digests import sha256_bytes
 from penstock.packages.golden import decode_golden
 from penstock.packages.manifest import FORMAT, MANIFEST
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
@@ -89,7 +90,7 @@ def build(model: object, request: BuildRequest) -> Package:
     with _workplace(request.out) as place:
         request.progress("reading the model")
         source = find_source(model) if isinstance(model, Path) else None
-        file = _model_file(model, source, given, place)
+        file = _model_file(model, source, given, place, request.progress)
         if source is not None and source.archive:
             return finish(*package_archive(source.archive, file, place, request), request)
         named = source is not None and source.named_code
@@ -105,7 +106,7 @@ def build(model: object, request: BuildRequest) -> Package:
                     file, looked, frame, python=around.python, place=place, patience_s=request.patience_s
                 )
                 return put_together(place, examined, given, request, around)
-        request.progress("auditing, compiling and comparing it in the sandbox")
+        request.progress(f"auditing, compiling and comparing it in the sandbox ({megabytes(file.stat().st_size)})")
         return put_together(place, _examine(file, given, place, asked), given, request, around)
 
 
@@ -151,7 +152,9 @@ def _workplace(out: Path) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _model_file(model: object, source: ModelSource | None, given: Given | None, place: Path) -> Path:
+def _model_file(
+    model: object, source: ModelSource | None, given: Given | None, place: Path, progress: Progress
+) -> Path:
     """The model as a file of our own: what is examined is what is packaged."""
     file = place / "given" / "model"
     if source is not None:
@@ -161,7 +164,7 @@ def _model_file(model: object, source: ModelSource | None, given: Given | None, 
     elif model.is_dir():
         archive_folder(model, file)
     elif model.is_file():
-        shutil.copyfile(model, file)
+        copied(model, file, "copying the model", progress)
     else:
         raise NotFound("there is no such model file", "check the path", code="build.no_model")
     return file
@@ -267,7 +270,10 @@ def _write_lock(
 
 def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: tuple[str, ...]) -> Manifest:
     """What the package says of itself."""
-    files = {name: FileEntry(sha256=sha256_file(folder / name), size=size) for name, size in scan(folder).items()}
+    files = {
+        name: FileEntry(sha256=digested(folder / name, f"digest of {name}", request.progress), size=size)
+        for name, size in scan(folder).items()
+    }
     compiled = examined.engine == "onnxruntime"
     notes = {"code_allowed": ", ".join(examined.code)} if examined.code else {}
     if f"{ORIGINAL}/{REQUIREMENTS}" in files:
