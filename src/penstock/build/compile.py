@@ -83,7 +83,7 @@ def _compiled_on_doubles(model: object, inputs: Specs, outputs: Specs) -> ModelP
 
 def _matrix_graph(model: object, inputs: Specs, outputs: Specs, *, wide: bool) -> ModelProto:
     """The graph of a model that reads one matrix, whether the signature has that or columns."""
-    width = sum(spec.shape[-1] for spec in inputs)
+    width = sum(spec.shape[-1] if len(spec.shape) > 1 else 1 for spec in inputs)
     text = all(spec.datatype == "BYTES" for spec in inputs)
     datatype = "BYTES" if text else "FP64" if wide else "FP32"
     if is_forest(model):

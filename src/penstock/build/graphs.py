@@ -59,7 +59,13 @@ def cast_inputs(graph: GraphProto, given: Sequence[TensorSpec], read: Sequence[T
 
 
 def join_columns(graph: GraphProto, inputs: Sequence[TensorSpec], matrix: str, element: int) -> None:
-    """Feed the matrix that a graph reads from one input per column."""
+    """Feed the matrix that a graph reads from one input per column; texts that are no column become one."""
+    if [len(spec.shape) for spec in inputs] == [1]:
+        column = f"{matrix}_column"
+        graph.initializer.append(numpy_helper.from_array(np.array([-1, 1], dtype=np.int64), column))
+        insert(graph, 0, [helper.make_node("Reshape", [inputs[0].name, column], [matrix])])
+        name_inputs(graph, inputs)
+        return
     nodes = [_cast(spec.name, f"{matrix}_{at}", element) for at, spec in enumerate(inputs)]
     joined = helper.make_node("Concat", [node.output[0] for node in nodes], [matrix], axis=1)
     insert(graph, 0, [*nodes, joined])

@@ -128,7 +128,7 @@ def _holes(specs: Sequence[TensorSpec], row: Arrays) -> Iterator[Arrays]:
     for spec in specs:
         if not can_be_missing(spec):
             continue
-        columns = row[spec.name][0]
+        columns = np.asarray(row[spec.name][0])
         for column in range(len(columns)) if columns.ndim else (...,):
             array = row[spec.name].copy()
             array[0, column] = blank(spec)
@@ -156,6 +156,9 @@ def _matrix_spec(model: object, frame: pd.DataFrame | None) -> TensorSpec:
         if frame is None:
             raise InvalidInput("the model does not say how many columns it takes", "give some rows with --data")
         width = frame.shape[1]
+        if width == 1 and _datatype(frame.iloc[:, 0]) == "BYTES":
+            # Only what splits texts into words was fitted on texts that are no column.
+            return TensorSpec(name=str(frame.columns[0]), datatype="BYTES", shape=(-1,))
     columns: tuple[str, ...] = ()
     datatype = "FP64"
     if frame is not None:
