@@ -6,9 +6,14 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 from tests.security.artifacts.artifact import Artifact, Target, file_of, several
 from tests.security.artifacts.opcodes import (
@@ -269,7 +274,7 @@ def ways(target: Target) -> Iterator[tuple[str, bytes]]:
         pickled(call("numpy.random._pickle", "__randomstate_ctor", shell, Raw(stack_global("os", "system")))),
     )
     yield "a counter's factory", pickled(call("collections", "defaultdict", Raw(stack_global("os", "system"))))
-    nested = pickled(call("os", "system", shell))
+    nested = pickled(call("os", "system", shell) + b"0" + _harmless())
     yield "a pickle in a pickle", pickled(call("pickle", "loads", nested))
     yield "a pickle in a pickle in a pickle", pickled(call("pickle", "loads", pickled(call("pickle", "loads", nested))))
     yield (
@@ -374,7 +379,11 @@ def wrappers(target: Target) -> Iterator[tuple[str, bytes]]:
     hidden = evil + STOP
     yield (
         "an alignment that only the loader knows is none",
-        pickled(array(bytes([len(hidden)]) + hidden + b"abcd", numpy_array_alignment_bytes=none, shape=(0,)) + b"0N"),
+        pickled(
+            array(bytes([len(hidden)]) + hidden + b"abcd", numpy_array_alignment_bytes=none, shape=(0,))
+            + b"0"
+            + _harmless()
+        ),
     )
     yield (
         "a dtype of a class",
@@ -384,14 +393,16 @@ def wrappers(target: Target) -> Iterator[tuple[str, bytes]]:
                 dtype=Raw(call("numpy", "dtype", Raw(name_global("numpy", "float64")))),
                 shape=(1,),
             )
-            + b"0N"
+            + b"0"
+            + _harmless()
         ),
     )
     yield (
         "a dtype of a partial",
         pickled(
             array(b"abcd", dtype=Raw(call("functools", "partial", Raw(name_global("numpy", "dtype")), "u1") + b")R"))
-            + b"0N"
+            + b"0"
+            + _harmless()
         ),
     )
     yield (
@@ -402,6 +413,8 @@ def wrappers(target: Target) -> Iterator[tuple[str, bytes]]:
             + b"b"
             + STOP
             + evil
+            + b"0"
+            + _harmless()
         ),
     )
     yield (
@@ -414,6 +427,8 @@ def wrappers(target: Target) -> Iterator[tuple[str, bytes]]:
             + b"b"
             + STOP
             + evil
+            + b"0"
+            + _harmless()
         ),
     )
     yield (
@@ -425,31 +440,51 @@ def wrappers(target: Target) -> Iterator[tuple[str, bytes]]:
             + b"b"
             + STOP
             + evil
+            + b"0"
+            + _harmless()
         ),
     )
     yield (
         "a note that reads itself otherwise",
-        pickled(array(b"abcd", read=Raw(name_global("builtins", "dict"))) + b"0N"),
+        pickled(array(b"abcd", read=Raw(name_global("builtins", "dict"))) + b"0" + _harmless()),
     )
     yield (
         "a note used twice",
         pickled(
-            note + b")\x81q\x05" + value_of(state) + b"babcd0h\x05" + value_of({"shape": (1,)}) + b"b" + STOP + evil
+            note
+            + b")\x81q\x05"
+            + value_of(state)
+            + b"babcd0h\x05"
+            + value_of({"shape": (1,)})
+            + b"b"
+            + STOP
+            + evil
+            + b"0"
+            + _harmless()
         ),
     )
     shared = value_of(state) + b"q\x07" + b"0" + call("functools", "partial", Raw(name_global("builtins", "int")))
     shared += value_of((Raw(name_global("builtins", "int")), (), {}, Raw(b"h\x07"))) + b"b"
     shared += b"N" + value_of({"shape": (0,)}) + b"\x86b0"
-    yield "a state that something else changes", pickled(shared + note + b")\x81h\x07b" + STOP + evil)
+    yield (
+        "a state that something else changes",
+        pickled(shared + note + b")\x81h\x07b" + STOP + evil + b"0" + _harmless()),
+    )
     yield (
         "a class of notes that is changed",
         pickled(
-            note + b"N" + value_of({"read": Raw(name_global("builtins", "dict"))}) + b"\x86b0" + array(b"") + b"0N"
+            note
+            + b"N"
+            + value_of({"read": Raw(name_global("builtins", "dict"))})
+            + b"\x86b0"
+            + array(b"")
+            + b"0"
+            + _harmless()
         ),
     )
     yield (
         "objects in an array",
-        pickled(array(pickled(evil), dtype=Raw(call("numpy", "dtype", "O8", False, True))) + b"0N"),
+        pickled(array(pickled(evil), dtype=Raw(call("numpy", "dtype", "O8", False, True))) + b"0" + _harmless()),
     )
     yield (
         "objects in an array, framed past their end",
@@ -458,14 +493,18 @@ def wrappers(target: Target) -> Iterator[tuple[str, bytes]]:
                 b"\x80\x04\x95" + (len(evil) + 2).to_bytes(8, "little") + b"N." + evil,
                 dtype=Raw(call("numpy", "dtype", "O8", False, True)),
             )
-            + b"0N"
+            + b"0"
+            + _harmless()
         ),
     )
-    yield "an array of 2**62 numbers", pickled(array(b"", shape=(1 << 30, 1 << 30)) + b"0N")
-    yield "an array of fewer than no numbers", pickled(array(b"abcd", shape=(-4,)) + b"0N")
-    yield "an array of a hundred dimensions", pickled(array(b"a", shape=(1,) * 100) + b"0N")
-    yield "an array whose shape is a call", pickled(array(b"abcd", shape=(Raw(evil),)) + b"0N")
-    yield "an array of a class", pickled(array(b"abcd", subclass=Raw(stack_global("os", "system"))) + b"0N")
+    yield "an array of 2**62 numbers", pickled(array(b"", shape=(1 << 30, 1 << 30)) + b"0" + _harmless())
+    yield "an array of fewer than no numbers", pickled(array(b"abcd", shape=(-4,)) + b"0" + _harmless())
+    yield "an array of a hundred dimensions", pickled(array(b"a", shape=(1,) * 100) + b"0" + _harmless())
+    yield "an array whose shape is a call", pickled(array(b"abcd", shape=(Raw(evil),)) + b"0" + _harmless())
+    yield (
+        "an array of a class",
+        pickled(array(b"abcd", subclass=Raw(stack_global("os", "system"))) + b"0" + _harmless()),
+    )
     yield "an array that says nothing", pickled(note + b")\x81" + value_of({}) + b"babcd0N")
 
 
@@ -477,7 +516,7 @@ def carriers(target: Target) -> Iterator[tuple[str, bytes]]:
         ("pickle.loads", pickled(call("os", "system", target.shell))),
     ):
         module, _, name = gadget.rpartition(".")
-        data = pickled(call(module, name, arguments))
+        data = pickled(call(module, name, arguments) + b"0" + _harmless())
         for squeeze in (zlib.compress, gzip.compress, bz2.compress, lzma.compress):
             yield f"{gadget} in {squeeze.__module__}", squeeze(data)
         yield f"{gadget} in lzma alone", lzma.compress(data, lzma.FORMAT_ALONE)
@@ -510,15 +549,20 @@ def _called(dotted: str, arguments: Callable[[Target], tuple[object, ...]], at: 
         name = f"{kind}.{name}"
     look_up = (stack_global, name_global, memo_global)[at % 3]
     squeeze = (bytes, bytes, zlib.compress, bytes, gzip.compress, bz2.compress, lzma.compress)[at % 7]
-    return lambda target: squeeze(pickled(call(module, name, *arguments(target), look_up=look_up), 4))
+    return lambda target: squeeze(
+        pickled(call(module, name, *arguments(target), look_up=look_up) + b"0" + _harmless(), 4)
+    )
 
 
 def _estimator(state: dict[str, object]) -> bytes:
     return name_global("sklearn.linear_model._logistic", "LogisticRegression") + b")\x81" + value_of(state) + b"b"
 
 
+@cache
 def _harmless() -> bytes:
-    return _estimator({"C": 1})
+    """Opcodes of a fitted model: whoever is not stopped by what stands before it gets a model that works."""
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    return pickle.dumps(LogisticRegression().fit(rows, rows[:, 0] > 0), 2)[2:-1]
 
 
 def _framed(body: bytes) -> bytes:
