@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 from skl2onnx import update_registered_converter
+from skl2onnx.common.data_types import Int64TensorType, guess_tensor_type
 from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
     calculate_linear_regressor_output_shapes,
@@ -37,14 +38,25 @@ class _Variable(Protocol):
     """skl2onnx's name for an edge of the graph."""
 
     full_name: str
+    type: object
 
 
 class _Operator(Protocol):
     """skl2onnx's name for an estimator in the graph."""
 
     raw_operator: object
-    inputs: Sequence[_Variable]
-    outputs: Sequence[_Variable]
+    inputs: list[_Variable]
+    outputs: list[_Variable]
+
+
+class _Scope(Protocol):
+    """skl2onnx's names in the making."""
+
+    def declare_local_operator(self, alias: str, model: object) -> _Operator:
+        """A new estimator in the graph."""
+
+    def declare_local_variable(self, name: str, kind: object) -> _Variable:
+        """A new edge."""
 
 
 class _Container(Protocol):
@@ -92,8 +104,21 @@ def _register(estimator: type, name: str) -> None:
         calculate_linear_classifier_output_shapes if classifies else calculate_linear_regressor_output_shapes,
         _convert,
         options=OPTIONS if classifies else None,
+        parser=_parse_classifier if classifies and name.startswith("CatBoost") else None,
         overwrite=True,
     )
+
+
+def _parse_classifier(
+    scope: _Scope, model: object, inputs: list[_Variable], custom_parsers: object = None
+) -> list[_Variable]:
+    """skl2onnx's call for a classifier that it does not take for one: it has a label and probabilities all the same."""
+    del custom_parsers
+    operator = scope.declare_local_operator(f"Penstock{type(model).__name__}", model)
+    operator.inputs = inputs
+    operator.outputs.append(scope.declare_local_variable("label", Int64TensorType()))
+    operator.outputs.append(scope.declare_local_variable("probabilities", guess_tensor_type(inputs[0].type)))
+    return operator.outputs
 
 
 def _convert(scope: object, operator: _Operator, container: _Container) -> None:
