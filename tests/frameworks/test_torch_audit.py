@@ -76,6 +76,9 @@ SPOILT_PROGRAMS: dict[str, Callable[[dict], object]] = {
     ),
     "guard": lambda tree: tree.update(guards_code=["L['image'].size()[0] == __import__('os').getpid()"]),
     "name": lambda tree: tree["graph_module"]["graph"]["nodes"][0].update(name="x=1\nimport os"),
+    "size's name": lambda tree: tree["graph_module"]["graph"]["nodes"][0]["outputs"].append(
+        {"as_sym_int": {"as_name": "x=print(1)"}}
+    ),
     "argument": lambda tree: tree["graph_module"]["module_call_graph"][0]["signature"].update(
         forward_arg_names=["a=print(1)"]
     ),

@@ -38,7 +38,8 @@ _DTYPE = re.compile(
 _STORAGE = re.compile(
     r"torch\.(Bool|Byte|Char|Short|Int|Long|Half|BFloat16|Float|Double|ComplexFloat|ComplexDouble|Q?U?Int8|QInt32)Storage"
 )
-_SCRIPT_CLASS = re.compile(r"__torch__(\.[A-Za-z_][A-Za-z0-9_$]*){1,40}")
+_SCRIPT_CLASS = re.compile(r"__torch__(?!\.torch\.classes\.(?!quantized\.))(\.[A-Za-z_][A-Za-z0-9_$]*){1,40}")
+"""Of the classes that are native code, those of quantized layers alone."""
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,200}")
 _PLACE = re.compile(r"cpu|(cuda|mps|meta|xpu)(:\d{1,3})?")
 _TENSOR_FILES = re.compile(

@@ -42,6 +42,7 @@ _ARITHMETIC = (
 _SYMBOL = re.compile(r"[a-z]{1,4}\d{1,9}|int_oo|oo|true|false|True|False")
 _NUMBER = re.compile(r"[0-9.e+-]{1,40}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,200}")
+_DOTTED = re.compile(r"[A-Za-z0-9_.]{0,400}")
 _PATH = re.compile(r"[A-Za-z0-9_.\[\]:/-]{0,400}")
 _LEAVES = frozenset(
     {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
@@ -133,7 +134,9 @@ def _in_text(key: str, value: str, where: str) -> Iterator[str]:
         yield from _in_spec(value, where)
     elif key in ("class_fqn", "blob_name", "custom_obj_name"):
         yield f"an object of {value[:80]}"
-    elif key in ("name", "forward_arg_names", "parameter_name", "buffer_name", "tensor_constant_name", "fqn"):
+    elif key in ("name", "as_name", "forward_arg_names"):
+        _require(_DOTTED, value, where)
+    elif key in ("parameter_name", "buffer_name", "tensor_constant_name", "fqn"):
         _require(_PATH, value, where)
 
 
@@ -158,7 +161,7 @@ def _in_spec(text: str, where: str) -> Iterator[str]:
 
 
 def _require_arithmetic(text: str, where: str, *, guard: bool = False) -> None:
-    """Sizes are evaluated as Python: numbers, symbols, and the functions that sizes are made of; guards ask for them."""
+    """Sizes are evaluated as Python: numbers, symbols, and what sizes are made of; guards may ask for them."""
     try:
         tree = ast.parse(text[: MAX_EXPRESSION + 1].strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

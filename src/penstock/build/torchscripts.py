@@ -61,5 +61,5 @@ def _operators(source: bytes, where: str) -> Iterator[str]:
         after = words[at + 2] if words[at + 1] == "." else ""
         if (word in ("torch", "aten") and after in _NEVER) or (word == "ops" and after and after not in _NAMESPACES):
             yield f"{word}.{after}"
-        if word == "classes" and after and at and words[at - 1] == ".":
+        if word == "classes" and after not in ("", "quantized") and at and words[at - 1] == ".":
             yield f"torch.classes.{after}"
