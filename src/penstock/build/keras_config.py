@@ -64,15 +64,18 @@ def _look(one: dict[str, object]) -> tuple[str, str]:
             return "", f"a function ({key})"
         if key in _PATHS and isinstance(value, str):
             return "", f"a file that would be read ({key})"
-    if not _SAY_A_CLASS & one.keys():
-        return "", ""
+    return _look_at_class(one) if _SAY_A_CLASS & one.keys() else ("", "")
+
+
+def _look_at_class(one: dict[str, object]) -> tuple[str, str]:
+    """The same of an object that names a class."""
     kind, module, registered = one.get("class_name"), one.get("module"), one.get("registered_name")
-    if kind in PLAIN and module is None and registered is None:
-        return "", ""
     full = f"{_word(module)}.{_word(kind)}"
-    if (module, kind) in ALLOWED and registered not in (None, kind):
-        return full, f"{full} registered as {_word(registered)}"
-    return full, "" if (module, kind) in ALLOWED else full
+    if isinstance(kind, str) and kind in PLAIN and module is None and registered is None:
+        return "", ""
+    if not isinstance(kind, str) or not isinstance(module, str) or (module, kind) not in ALLOWED:
+        return full, full
+    return full, "" if registered in (None, kind) else f"{full} registered as {_word(registered)}"
 
 
 def _objects(tree: object) -> Iterator[tuple[str, dict[str, object]]]:
