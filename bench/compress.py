@@ -129,16 +129,19 @@ def main() -> None:
     options.add_argument("--write", action="store_true", help="only write the document again")
     options.add_argument("names", nargs="*", help="some of the three")
     said = options.parse_args()
-    found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    if not said.write:
-        found["machine"] = machine()
-        for name in said.names or list(KINDS):
-            folder = WORK / "compress" / name
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            found[name] = found_for(open_app(folder / ".penstock"), name, folder)
-            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-    write(found)
+    for name in () if said.write else said.names or list(KINDS):
+        folder = WORK / "compress" / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        one = found_for(open_app(folder / ".penstock"), name, folder)
+        RESULTS.write_text(json.dumps(kept() | {"machine": machine(), name: one}, indent=1) + "\n")
+    write(kept())
+
+
+def kept() -> dict[str, dict]:
+    """What was found before."""
+    found: dict[str, dict] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+    return found
 
 
 def machine() -> str:

@@ -17,8 +17,7 @@ from penstock.build.forms import Task, make_forms
 from penstock.errors import BadConfig, NotFound
 from penstock.runtime.engine import open_engine, prove
 
-QUICK = CompressRequest(seconds=0.3, flips=0.01)
-"""897 rows are too few to tell 0.1 % of them; what is allowed here is said in each test that hangs on it."""
+QUICK = CompressRequest(seconds=0.3)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
 
 @pytest.fixture(scope="module")
 def pictures(app: App) -> Compressed:
-    return compress(app, "pictures@1", CompressRequest(kinds=("static_int8", "pruning"), seconds=0.3, flips=0.01))
+    return compress(app, "pictures@1", CompressRequest(kinds=("static_int8", "pruning"), seconds=0.3))
 
 
 def test_a_network_in_integers_becomes_the_next_version(app: App, pictures: Compressed) -> None:
@@ -61,7 +60,8 @@ def test_its_examples_are_the_parents_with_the_tolerance_that_was_found(app: App
     assert pictures.version is not None
     before = app.open_package(pictures.version.parent).golden()
     after = app.open_package(pictures.version.digest).golden()
-    assert before.tolerance < after.tolerance < 0.3
+    assert before.tolerance < after.tolerance <= 2 * QUICK.tolerance
+    assert len(after.outputs["label"]) > len(before.outputs["label"]) / 2
     answers = {
         tuple(row): label for row, label in zip(before.inputs["rows"].tolist(), before.outputs["label"], strict=True)
     }

@@ -66,6 +66,7 @@ def test_a_verb_that_is_nearly_right_is_suggested(tmp_path: Path) -> None:
         (["trace", "nothing.0"], 1, "app.no_prediction"),
         (["trace", "' OR 1=1 --"], 1, "app.no_prediction"),
         (["check", "churn@1"], 1, "registry.not_found"),
+        (["compress", "churn@1"], 1, "registry.not_found"),
         (["release", "churn@1"], 1, "registry.not_found"),
         (["drift", "churn"], 1, "registry.not_found"),
         (["predict", "churn", "--data", "no.csv"], 1, "config.bad"),

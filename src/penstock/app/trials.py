@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from penstock.app.app import App
 from penstock.build.forms import Made
-from penstock.build.reassemble import with_graph
+from penstock.build.reassemble import Reform, with_graph
 from penstock.build.request import BuildRequest
 from penstock.errors import PenstockError
 from penstock.gate.check import Candidate, GateData
@@ -101,7 +101,7 @@ class Trials:
             self.tried.append(Tried(label=made.label, outcome="refuse", reason=made.reason))
             return
         try:
-            package = with_graph(self._bar.parent, made.graph, made.label, self.order())
+            package = with_graph(self._bar.parent, self._reform(made.label, made.graph), self.order())
             engine = self._opened(package)
             prove(engine, package)
         except PenstockError as error:
@@ -137,7 +137,8 @@ class Trials:
 
     def whole(self, label: str, forms: bytes) -> tuple[Package, Verdict]:
         """Package a form once more with the table in it, and hold it to the whole policy."""
-        package = with_graph(self._bar.parent, self._running[label].graph, label, self.order(), forms)
+        reform = self._reform(label, self._running[label].graph, forms)
+        package = with_graph(self._bar.parent, reform, self.order())
         engine = self._opened(package)
         prove(engine, package)
         verdict = run(self._candidate(package, engine), self._bar.policy)
@@ -156,6 +157,9 @@ class Trials:
     def order(self) -> BuildRequest:
         """Where packages go, and who signs them."""
         return BuildRequest(name=self._bar.parent.manifest.name, out=self._place, key=self._app.package_key)
+
+    def _reform(self, label: str, graph: bytes, forms: bytes = b"") -> Reform:
+        return Reform(label, graph, self._bar.likeness.tolerance, forms)
 
     def _first(self, package: Package, engine: Engine) -> list[Finding]:
         candidate = self._candidate(package, engine)

@@ -4,7 +4,8 @@
                    -> files, manifest (parent named), bill, signature -> Package
 
 The golden answers stay the parent's, which are those of the model where it was trained; what differs is how far an
-answer may lie from them. An example whose label the graph changes is left out, and counted in the parity report.
+answer may lie from them. An example whose label the graph changes, or that lies further away than the form may (rows
+like no other are among them), is left out, and counted in the parity report.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -44,15 +46,29 @@ HEADROOM = 2.0
 _OF_THE_ORIGINAL = ("code_allowed", "requirements_differ", "lock_without_hashes", "environment")
 
 
-def with_graph(parent: Package, graph: bytes, label: str, request: BuildRequest, forms: bytes = b"") -> Package:
+class Reform(NamedTuple):
+    """Another graph for a package.
+
+    Attributes:
+        label: What was done to it.
+        graph: Serialised; it comes from the sandbox.
+        tolerance: How far an example's numbers may lie from the parent's: absolute below 1, relative above.
+        forms: The table of what was tried, as JSON; empty for none.
+    """
+
+    label: str
+    graph: bytes
+    tolerance: float
+    forms: bytes = b""
+
+
+def with_graph(parent: Package, reform: Reform, request: BuildRequest) -> Package:
     """Make a package that answers by another graph.
 
     Args:
         parent: Whose model it is.
-        graph: Serialised; it comes from the sandbox.
-        label: What was done to it.
+        reform: The graph.
         request: Where to, and who signs.
-        forms: The table of what was tried, as JSON; empty for none.
 
     Raises:
         Untrusted: The graph is not plain ONNX.
@@ -62,17 +78,17 @@ def with_graph(parent: Package, graph: bytes, label: str, request: BuildRequest,
     folder = Path(mkdtemp(prefix=".forming-", dir=request.out))
     try:
         (folder / "model").mkdir()
-        (folder / COMPILED).write_bytes(graph)
+        (folder / COMPILED).write_bytes(reform.graph)
         _audit(folder / COMPILED)
         if PROFILE in parent.manifest.files:
             shutil.copyfile(parent.path(PROFILE), folder / PROFILE)
         (folder / LOCK).write_text(lock((), ask_index=False).text)
-        golden, parity = _examples(folder, parent)
+        golden, parity = _examples(folder, parent, reform.tolerance)
         (folder / GOLDEN).write_bytes(encode_golden(golden))
-        (folder / PARITY).write_bytes(encode({"parity": parity, "engine": "onnxruntime", "form": label}))
-        if forms:
-            (folder / FORMS).write_bytes(forms)
-        return finish(folder, add_bill(folder, _manifest(folder, parent, label, parity)), request)
+        (folder / PARITY).write_bytes(encode({"parity": parity, "engine": "onnxruntime", "form": reform.label}))
+        if reform.forms:
+            (folder / FORMS).write_bytes(reform.forms)
+        return finish(folder, add_bill(folder, _manifest(folder, parent, reform.label, parity)), request)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -85,7 +101,7 @@ def _audit(graph: Path) -> None:
         raise Untrusted(f"the graph is not plain ONNX: {', '.join(refused[:5])}", "export it with standard operators")
 
 
-def _examples(folder: Path, parent: Package) -> tuple[Golden, Parity]:
+def _examples(folder: Path, parent: Package, most: float) -> tuple[Golden, Parity]:
     """The parent's examples with the graph's tolerance, and what comparing them showed."""
     known = parent.golden()
     draft = Package(folder=folder, manifest=_draft(folder, parent.manifest), digest="")
@@ -101,19 +117,19 @@ def _examples(folder: Path, parent: Package) -> tuple[Golden, Parity]:
             apart = np.maximum(apart, apart_by_row(wanted, given[name]))
         else:
             same &= np.asarray(wanted == given[name]).reshape(known.rows, -1).all(axis=1)
-    same &= np.isfinite(apart)
+    same &= apart <= most
     if not same.any():
         raise ModelFailed("it answers no golden example as its parent does", "leave this form out", code="build.unlike")
     error = float(apart[same].max())
     kept: Arrays = take(known.inputs, np.flatnonzero(same))
     tolerance = max(known.tolerance, TOLERANCE, HEADROOM * error)
     golden = Golden(inputs=kept, outputs=take(known.outputs, np.flatnonzero(same)), tolerance=tolerance)
-    flips = int((~same).sum())
-    reason = f"{flips} golden examples get another label and are left out" if flips else ""
+    left_out = int((~same).sum())
+    reason = f"{left_out} golden examples get another label, or lie further away, and are left out" if left_out else ""
     parity = Parity(
         rows=known.rows,
         threshold_rows=0,
-        label_flips=flips,
+        label_flips=left_out,
         max_error=error,
         tolerance=tolerance,
         passed=True,

@@ -30,8 +30,8 @@ class LikenessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fiel
         alone: Rows that are asked alone.
     """
 
-    flips: float = 0.001
-    tolerance: float = 0.05
+    flips: float = 0.005
+    tolerance: float = 0.1
     beyond: float = 0.01
     steady: float = 1e-4
     alone: int = 64
