@@ -31,6 +31,7 @@ from tests.security.forks import Forks
 from tests.security.watch import Watch
 
 MAX_WORDS = 1200
+MARKS = ("<!-- what the judge found -->", "<!-- so far -->")
 
 
 class Verdict(NamedTuple):
@@ -133,7 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="an interpreter for every task")
     parser.add_argument("--every", type=int, default=1, help="each so many-th only")
     parser.add_argument("--no-code", action="store_true", help="leave --allow-code out")
-    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--out", type=Path, default=None, help="verdicts as JSON lines")
+    parser.add_argument(
+        "--document", type=Path, default=None, help="put the table into this document, between its marks"
+    )
     told = parser.parse_args(arguments)
     chosen = [one for one in all_artifacts() if told.family in one.family and told.name in one.name][:: told.every]
     judge = Judge(fresh=told.fresh)
@@ -150,6 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if told.out is not None:
         told.out.write_text("".join(json.dumps(one._asdict()) + "\n" for one in verdicts))
     print(table(verdicts))
+    if told.document is not None:
+        text = told.document.read_text()
+        before, _, rest = text.partition(MARKS[0])
+        told.document.write_text(f"{before}{MARKS[0]}\n\n{table(verdicts)}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
     return 1 if any(one.wrong for one in verdicts) else 0
 
 

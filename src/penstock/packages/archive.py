@@ -94,6 +94,20 @@ def unpack(archive: Path, folder: Path, *, caps: Caps = DEFAULT_CAPS) -> Path:
     return folder
 
 
+def require_plain(archive: Path) -> None:
+    """Refuse a zip that two readers would see otherwise; nothing of it is unpacked.
+
+    Raises:
+        Untrusted: It contradicts itself, holds a name twice, or anything but plain members.
+    """
+    seen: set[str] = set()
+    with archive.open("rb") as file:
+        for name, _, _ in zip_members(file):
+            if name.casefold() in seen:
+                raise Untrusted("the archive holds a name twice", "make it anew", where=ascii(name)[1:121])
+            seen.add(name.casefold())
+
+
 def pack(folder: Path, archive: Path) -> Path:
     """Write a package's folder as an uncompressed tar: names sorted, no times, no owners.
 

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
+from io import BytesIO
+from zipfile import ZipFile
+
+import numpy as np
+import skops.io
+from sklearn.linear_model import LogisticRegression
 
 from tests.security.artifacts.artifact import Artifact, Target, file_of, several
 from tests.security.artifacts.opcodes import call, pickled
@@ -165,11 +172,16 @@ def artifacts() -> Iterator[Artifact]:
 
 
 def _tricked(target: Target) -> dict[str, bytes]:
-    good = json.dumps(
-        _whole(node("ObjectNode", "sklearn.linear_model._logistic.LogisticRegression", mapped()), 2)
-    ).encode()
     evil = json.dumps(_whole(built("os.system", target.shell), 2)).encode()
-    return tricks({"schema.json": good}, "schema.json", evil, target.secret)
+    return tricks(_fitted(), "schema.json", evil, target.secret)
+
+
+@cache
+def _fitted() -> dict[str, bytes]:
+    """The members of a model that works."""
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    with ZipFile(BytesIO(skops.io.dumps(LogisticRegression().fit(rows, rows[:, 0] > 0)))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def _whole(tree: Tree, protocol: object) -> Tree:

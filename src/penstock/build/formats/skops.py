@@ -7,9 +7,10 @@ from zipfile import BadZipFile, ZipFile
 
 import skops.io
 
-from penstock.build.audit import allowed
+from penstock.build.audit import allowed, shown
 from penstock.build.estimators import EstimatorModel
 from penstock.build.format import Audit, Original, head
+from penstock.packages.archive import require_plain
 from penstock.runtime.original import load_original
 
 
@@ -30,8 +31,10 @@ class SkopsFormat:
 
     def audit(self, path: Path) -> Audit:
         """Types that skops does not trust by itself; of them those that no model needs are refused."""
-        names = tuple(sorted(skops.io.get_untrusted_types(file=path)))
-        return Audit(names=("sklearn", *names), refused=tuple(name for name in names if not allowed(name)))
+        require_plain(path)
+        names = sorted(skops.io.get_untrusted_types(file=path))
+        refused = tuple(shown(name) for name in names if not allowed(name))
+        return Audit(names=("sklearn", *map(shown, names)), refused=refused)
 
     def open(self, path: Path) -> Original:
         """The estimator."""
