@@ -236,6 +236,18 @@ def test_a_pickle_names_catboost_s_classes_and_nothing_else_of_it(tmp_path: Path
         build(tmp_path / "evil", BuildRequest(name="m", out=tmp_path / "out", data=ROWS, lock=False))
 
 
+def test_a_folder_of_mlflow_s_holds_one_as_mlflow_calls_it(tmp_path: Path) -> None:
+    folder = tmp_path / "logged"
+    folder.mkdir()
+    write(MODELS["mixed"][0], folder / "model.cb", "cbm")
+    (folder / "MLmodel").write_text(
+        "flavors:\n  catboost:\n    data: model.cb\n    model_type: CatBoostClassifier\n    save_format: cbm\n"
+        "  python_function:\n    data: model.cb\n    loader_module: mlflow.catboost\nmlflow_version: 3.17.2\n"
+    )
+    package = build(folder, BuildRequest(name="m", out=tmp_path / "out", data=MIXED, lock=False))
+    assert (package.manifest.kind, package.manifest.engine) == ("mlflow", "python")
+
+
 def test_a_file_without_a_face_gets_the_one_of_its_objective(tmp_path: Path) -> None:
     for name, kind in (("two", CatBoostClassifier), ("regression", CatBoostRegressor), ("ranking", CatBoostRanker)):
         path = write(MODELS[name][0], tmp_path / f"{name}.cbm", "cbm")

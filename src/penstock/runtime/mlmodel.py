@@ -187,6 +187,8 @@ def native_file(folder: Path, logged: LoggedModel) -> tuple[Path, str]:
         kind = "sklearn"
     elif logged.flavor == "lightgbm":
         suffix = ".txt"
+    elif logged.flavor == "catboost":
+        suffix = ".cbm" if head.startswith(b"CBM1") else ".json"
     elif logged.flavor == "xgboost":
         suffix = ".ubj" if head.startswith(b"{L") else ".json"
     if suffix == file.suffix:
