@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
+from functools import cache
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 STOP = b"."
 PROTO4 = b"\x80\x04"
@@ -78,3 +83,18 @@ def old_call(module: str, name: str, *arguments: str) -> bytes:
     """Protocol 0: texts in quotes."""
     told = b"".join(b"S" + repr(one).encode() + b"\n" for one in arguments)
     return name_global(module, name) + b"(" + told + b"tR"
+
+
+def estimator(state: dict[str, object]) -> bytes:
+    return name_global("sklearn.linear_model._logistic", "LogisticRegression") + b")\x81" + value_of(state) + b"b"
+
+
+@cache
+def fitted() -> bytes:
+    """Opcodes of a fitted model: whoever is not stopped by what stands before it gets a model that works."""
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    return pickle.dumps(LogisticRegression().fit(rows, rows[:, 0] > 0), 2)[2:-1]
+
+
+def framed(body: bytes) -> bytes:
+    return b"\x95" + len(body).to_bytes(8, "little") + body
