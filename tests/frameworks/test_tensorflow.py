@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from sklearn.datasets import load_breast_cancer, load_digits
-from tests.dataplane_for_tests import DataPlane, route, until
 
+from dataplane_for_tests import DataPlane, route, until
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
 from penstock.errors import BadConfig, Untrusted

@@ -92,7 +92,7 @@ def detect(path: Path) -> tuple[str, ModelFormat, str]:
         suffix = known.sniff(path)
         if suffix:
             return name, known, suffix
-    hint = "known are joblib, pickle, skops, LightGBM's and XGBoost's own files, and ONNX"
+    hint = "known are joblib, pickle, skops, LightGBM's and XGBoost's own files, ONNX, PyTorch's and TensorFlow's"
     if missing:
         raise BadConfig("the file is of no format that is installed here", f"{missing[0].hint}; {hint}")
     raise InvalidInput("the file is no model of a known format", hint, code="build.unknown_format")

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pandas as pd
 from msgspec.structs import replace
-from onnx import ModelProto, helper
+from onnx import ModelProto, defs, helper
 
 from penstock.build import graphs
 from penstock.build.format import Compiled, Specs
@@ -59,6 +59,7 @@ def _compiled(model: TensorflowModel, inputs: Specs, outputs: Specs) -> ModelPro
     converted: ModelProto
     tf2onnx = import_module("tf2onnx")
     converted, _ = tf2onnx.convert.from_function(model.function, input_signature=model.given, opset=OPSET)
+    _require_known(converted)
     given = {value.name for value in converted.graph.input}
     feeds = [
         helper.make_node("Identity", [spec.name], [one.name])
@@ -71,6 +72,18 @@ def _compiled(model: TensorflowModel, inputs: Specs, outputs: Specs) -> ModelPro
     graphs.name_outputs(converted.graph, outputs)
     graphs.deduplicate_opsets(converted)
     return converted
+
+
+def _require_known(converted: ModelProto) -> None:
+    """Say which operations tf2onnx left as they were.
+
+    Raises:
+        NotImplementedError: It left some.
+    """
+    nodes = [*converted.graph.node, *(node for one in converted.functions for node in one.node)]
+    left = {node.op_type for node in nodes if node.domain in ("", "ai.onnx") and not defs.has(node.op_type)}
+    if left:
+        raise NotImplementedError(f"TensorFlow's {', '.join(sorted(left)[:8])}")
 
 
 def _order_outputs(converted: ModelProto, model: TensorflowModel, outputs: Specs) -> None:
