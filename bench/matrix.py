@@ -35,7 +35,7 @@ from penstock.tensors import DTYPES, TensorSpec
 
 FOLDER = RESULTS / "matrix"
 PAGE = DOCS / "models.md"
-FAMILIES = ("scikit", "boosters", "graphs", "folders", "texts")
+FAMILIES = ("scikit", "boosters", "torches", "tensorflows", "graphs", "texts", "folders")
 VALUES_A_REQUEST = 200_000
 HEAD = """# Every kind of model, beside its own framework
 
