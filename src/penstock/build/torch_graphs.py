@@ -7,8 +7,9 @@ scores of classes, the label is chosen in the graph, as `penstock.runtime.torchm
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -22,12 +23,14 @@ from penstock.runtime.torchmodel import TorchModel
 from penstock.tensors import Array, Arrays, TensorSpec
 
 OPSET = 18
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_LACKING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'|[Ee]xporting the operator '([\w:]+)'")
 
 
 def program_graph(model: TorchModel, rows: Arrays, inputs: Specs, outputs: Specs) -> bytes:
     """Of a program; a module is exported first."""
     program = model.program if model.program is not None else exported(model, rows)
-    with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+    with _told_plainly():
         made = import_module("torch.onnx").export(program, (), dynamo=True, verbose=False, opset_version=OPSET)
     return _finished(made.model_proto, model, inputs, outputs)
 
@@ -36,15 +39,16 @@ def script_graph(model: TorchModel, rows: Arrays, inputs: Specs, outputs: Specs)
     """Of a script."""
     file = BytesIO()
     names = [spec.name for spec in inputs]
-    import_module("torch.onnx").export(
-        model.module,
-        tuple(model.tensor(rows[name]) for name in names),
-        file,
-        dynamo=False,
-        input_names=names,
-        dynamic_axes={name: {0: "rows"} for name in names},
-        opset_version=OPSET,
-    )
+    with _told_plainly():
+        import_module("torch.onnx").export(
+            model.module,
+            tuple(model.tensor(rows[name]) for name in names),
+            file,
+            dynamo=False,
+            input_names=names,
+            dynamic_axes={name: {0: "rows"} for name in names},
+            opset_version=OPSET,
+        )
     return _finished(ModelProto.FromString(file.getvalue()), model, inputs, outputs)
 
 
@@ -59,6 +63,30 @@ def exported(model: TorchModel, rows: Arrays) -> Any:
     given = {name: model.tensor(_two(array)) for name, array in rows.items()}
     rows_alone = {name: {0: torch.export.Dim.DYNAMIC} for name in given}
     return torch.export.export(model.module, (), kwargs=given, dynamic_shapes=rows_alone, strict=False)
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Say which operator has no form in ONNX instead of what an exporter's developers want to know.
+
+    Raises:
+        NotImplementedError: There is one.
+        RuntimeError: The exporter failed otherwise; its innermost reason.
+    """
+    try:
+        with open(os.devnull, "w") as nothing, redirect_stdout(nothing):
+            yield
+    except Exception as error:
+        inner: BaseException = error
+        while inner.__cause__ is not None:
+            inner = inner.__cause__
+        text = _COLOURS.sub("", f"{error}\n{inner}")
+        lacking = _LACKING.search(text)
+        if lacking:
+            raise NotImplementedError(
+                f"PyTorch's exporter has no form in ONNX for {lacking[1] or lacking[2]}"
+            ) from error
+        raise RuntimeError(_COLOURS.sub("", str(inner))) from error
 
 
 def _two(array: Array) -> Array:
