@@ -82,4 +82,4 @@ def told_without_values(text: str) -> str:
     """The first line of a message, without what it quotes, without paths, and without what no screen shows."""
     lines = text.strip().splitlines() or [""]
     shown = "".join(one for one in lines[0] if one.isprintable())
-    return _PATH.sub("...", _QUOTED.sub("...", " ".join(shown.split())))[:_LONGEST]
+    return _QUOTED.sub("...", _PATH.sub("...", " ".join(shown.split())))[:_LONGEST]

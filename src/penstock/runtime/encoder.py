@@ -56,13 +56,17 @@ class TextEncoder:
         self._normalize = steps[-1] == "Normalize"
         self._heads = _count(config, "num_attention_heads")
         self._layers = _count(config, "num_hidden_layers")
-        self._epsilon = np.float32(cast("float", config["layer_norm_eps"]))
+        epsilon = config.get("layer_norm_eps")
+        _require(type(epsilon) is float and 0 < epsilon < 1, CONFIG)
+        self._epsilon = np.float32(cast("float", epsilon))
         self.size = _count(config, "hidden_size")
         self._weights = _weights(read_tensors(files[WEIGHTS]), self.size, self._layers)
         most = _count(config, "max_position_embeddings")
         if LIMITS in files:
             most = min(most, _count(_tree(files, LIMITS), "max_seq_length"))
         self._tokenizer = WordPiece(files[TOKENIZER], most)
+        if self._tokenizer.highest >= len(self._weights["embeddings.word_embeddings.weight"]):
+            raise InvalidInput("the tokenizer has words that the weights lack", "save the model again", where=TOKENIZER)
 
     def predict(self, texts: Array) -> Floats32:
         """One vector a text."""

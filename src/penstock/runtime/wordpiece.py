@@ -15,6 +15,7 @@ from typing import cast
 
 from penstock.errors import InvalidInput
 
+_ENDINGS = (None, "TemplateProcessing", "BertProcessing")
 _KINDS = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "model": "WordPiece"}
 _CJK = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
@@ -30,6 +31,9 @@ class WordPiece:
     Args:
         tokenizer: ``tokenizer.json``.
         most: Ids of a text, the first and last included; the rest is cut off.
+
+    Attributes:
+        highest: The highest id that it gives.
     """
 
     def __init__(self, tokenizer: bytes, most: int) -> None:
@@ -37,8 +41,10 @@ class WordPiece:
         for part, kind in _KINDS.items():
             if cast("Tree", tree.get(part) or {}).get("type") != kind:
                 raise InvalidInput("the tokenizer is not BERT's", "only WordPiece folders are read", where=part)
+        if cast("Tree", tree.get("post_processor") or {}).get("type") not in _ENDINGS:
+            raise InvalidInput("the tokenizer is not BERT's", "only WordPiece folders are read", where="post_processor")
         normalizer, model = cast("Tree", tree["normalizer"]), cast("Tree", tree["model"])
-        self._vocabulary = cast("dict[str, int]", model["vocab"])
+        self._vocabulary = _numbered(model["vocab"])
         self._unknown = self._vocabulary[str(model["unk_token"])]
         self._prefix = str(model["continuing_subword_prefix"])
         self._longest = int(cast("int", model["max_input_chars_per_word"]))
@@ -48,10 +54,11 @@ class WordPiece:
         self._clean = normalizer["clean_text"] is True
         self._cjk = normalizer["handle_chinese_chars"] is True
         added = cast("list[Tree]", tree.get("added_tokens") or [])
-        self._special = {str(one["content"]): int(cast("int", one["id"])) for one in added}
+        self._special = _numbered({str(one["content"]): one["id"] for one in added})
         self._apart = re.compile("(" + "|".join(map(re.escape, sorted(self._special, key=len, reverse=True))) + ")")
         self._first, self._last = self._special["[CLS]"], self._special["[SEP]"]
         self._most = most
+        self.highest = max((*self._vocabulary.values(), *self._special.values()))
 
     def ids(self, text: str) -> list[int]:
         """The ids of a text, between the first and the last."""
@@ -102,6 +109,13 @@ def _parsed(tokenizer: bytes) -> Tree:
     if not isinstance(tree, dict):
         raise InvalidInput("the tokenizer is no object", "save the model again", where="tokenizer.json")
     return tree
+
+
+def _numbered(words: object) -> dict[str, int]:
+    """Words with their ids, which are places in a table."""
+    if not isinstance(words, dict) or not all(type(one) is int and 0 <= one < 1 << 31 for one in words.values()):
+        raise InvalidInput("the tokenizer's words have no numbers", "save the model again", where="tokenizer.json")
+    return cast("dict[str, int]", words)
 
 
 def _words(text: str) -> list[str]:

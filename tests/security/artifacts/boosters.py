@@ -23,11 +23,6 @@ def files(target: Target) -> Iterator[tuple[str, str, bytes]]:
         "a tree of a billion leaves",
         lightgbm_text(_TREE.format(feature=0, left=-1).replace("num_leaves=2", "num_leaves=1000000000")),
     )
-    yield (
-        "lightgbm",
-        "sizes of trees below zero",
-        lightgbm_text(_TREE.format(feature=0, left=-1)).replace(b"tree_sizes=", b"tree_sizes=-9"),
-    )
     yield "lightgbm", "a number that is none", lightgbm_text(_TREE.format(feature="x", left="y"))
     yield "lightgbm", "no trees but a pickle", b"tree\nversion=v4\n" + pickled(call("os", "system", target.shell))
     yield "lightgbm", "nothing behind its head", b"tree\nversion="

@@ -120,7 +120,6 @@ def changes() -> Iterator[tuple[str, Change]]:
     yield "no output", lambda model, target: model.graph.ClearField("output")
     yield "a node that reads itself", lambda model, target: model.graph.node[0].input.__setitem__(0, "prediction")
     yield "two nodes of one output", lambda model, target: model.graph.node.add().CopyFrom(model.graph.node[0])
-    yield "branches twenty-five deep", _deep
 
 
 def artifacts() -> Iterator[Artifact]:
@@ -231,11 +230,3 @@ def _in_list(model: ModelProto, target: Target) -> None:
 
 def _in_training(model: ModelProto, target: Target) -> None:
     model.training_info.add().initialization.initializer.append(_far(target))
-
-
-def _deep(model: ModelProto, target: Target) -> None:
-    body = _branch([helper.make_node("Identity", ["X"], ["b"])])
-    for _ in range(25):
-        body = _branch([_if(None, body, "b")])
-    model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
-    model.graph.node.append(_if(model, body))

@@ -108,7 +108,8 @@ class OnnxRuntimeEngine:
         try:
             session = onnxruntime.InferenceSession(graph, options, providers=providers)
         except _ERRORS as error:
-            raise ModelFailed(f"{name}: ONNX Runtime cannot load its graph: {error}", "package it again") from error
+            first = "".join(one for one in str(error).partition("\n")[0][:300] if one.isprintable())
+            raise ModelFailed(f"{name}: ONNX Runtime cannot load its graph: {first}", "package it again") from error
         require_first(session, sizing)
         signature = package.manifest.signature
         nodes = {node.name: (node.type, len(node.shape)) for node in session.get_inputs()}
