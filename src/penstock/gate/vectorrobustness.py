@@ -14,10 +14,13 @@ from penstock.gate.answers import answer
 from penstock.gate.check import Candidate, LabelledRows, Question, Shown
 from penstock.gate.vectors import cosines, vectors_of
 from penstock.records import Finding
+from penstock.statistics.metrics import FloatArray
 from penstock.tensors import Array, Arrays
 
 Ask = Callable[[str, str], Question]
 _QUANTILE = 0.05
+_SPACES = "Strip and join spaces before the tokenizer, or train it on texts as people write them."
+_SLIPS = "Train it on texts with slips, or mend spelling before it."
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -33,16 +36,19 @@ def steady_findings(candidate: Candidate, ask: Ask, rows: LabelledRows, *, near:
     texts = [spec.name for spec in candidate.package.manifest.signature.inputs if spec.datatype == "BYTES"]
     if not texts:
         return []
-    plain = vectors_of(answer(candidate.engine, rows.inputs))
     random = np.random.default_rng(candidate.precision.seed)
 
     def changed(how: Callable[[str], str]) -> Arrays:
         return {name: _each(array, how) if name in texts else array for name, array in rows.inputs.items()}
 
+    def asked(inputs: Arrays) -> FloatArray:
+        return vectors_of(answer(candidate.engine, inputs))
+
+    plain = asked(rows.inputs)
     slipped = changed(lambda text: _slip(text, random))
     return [
-        _near(candidate, ask("spacing", "Do other spaces leave a vector alone?"), plain, changed(_spaced), near),
-        _near(candidate, ask("slip", "Does a slip of the pen move a vector little?"), plain, slipped, near),
+        _near(ask("spacing", "Do other spaces leave a vector alone?"), plain, asked(changed(_spaced)), near, _SPACES),
+        _near(ask("slip", "Does a slip of the pen move a vector little?"), plain, asked(slipped), near, _SLIPS),
     ]
 
 
@@ -68,8 +74,8 @@ def odd_texts(inputs: Arrays, names: tuple[str, ...]) -> Iterator[tuple[str, Arr
         yield kind, few
 
 
-def _near(candidate: Candidate, question: Question, plain: Array, changed: Arrays, near: float) -> Finding:
-    found = cosines(plain.astype(np.float64), vectors_of(answer(candidate.engine, changed)))
+def _near(question: Question, plain: FloatArray, changed: FloatArray, near: float, remedy: str) -> Finding:
+    found = cosines(plain, changed)
     low = float(np.quantile(found, _QUANTILE))
     shown = Shown(
         measured={"cosine_p05": low, "median": float(np.median(found)), "rows": len(found)}, limits={"near": near}
@@ -77,11 +83,7 @@ def _near(candidate: Candidate, question: Question, plain: Array, changed: Array
     said = f"19 of 20 changed texts have a cosine of {low:.4f} or more with their own vector"
     if low >= near:
         return question.passed(f"Yes: {said}.", shown)
-    return question.refused(
-        f"No: {said}; {near:g} is the least.",
-        "Strip and join spaces before the tokenizer, or train it on texts as people write them.",
-        shown,
-    )
+    return question.refused(f"No: {said}; {near:g} is the least.", remedy, shown)
 
 
 def _each(array: Array, how: Callable[[str], str]) -> Array:

@@ -71,19 +71,19 @@ class GeneralizationCheck:
             return [twice]
         data = candidate.data
         leak = self._question("leak", "Is the holdout honest?")
+        if not candidate.judged_by_labels:
+            return [
+                leak.missing(
+                    "Not shown: without labels there is no figure that a holdout could flatter.",
+                    "Give rows with --label COLUMN.",
+                )
+            ]
         if len(data.validation) < self.limits.min_rows:
             return [
                 leak.unknown(
                     f"Only {len(data.validation)} validation rows were given;"
                     f" {self.limits.min_rows} are the least that show anything.",
                     "Give more labelled rows.",
-                )
-            ]
-        if not candidate.judged_by_labels:
-            return [
-                leak.missing(
-                    "Not shown: without labels there is no figure that a holdout could flatter.",
-                    "Give rows with --label COLUMN.",
                 )
             ]
         if data.train is None:
