@@ -21,7 +21,7 @@ from penstock.packages.tree import check_name, open_file
 
 MAX_GRAPH_BYTES = (2 << 30) - (16 << 20)
 """What one message of protobuf can hold, with room for the nodes."""
-_BITS = {
+_BITS: dict[int, int] = {
     TensorProto.DOUBLE: 64, TensorProto.INT64: 64, TensorProto.UINT64: 64, TensorProto.COMPLEX64: 64,
     TensorProto.COMPLEX128: 128, TensorProto.FLOAT: 32, TensorProto.INT32: 32, TensorProto.UINT32: 32,
     TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.INT16: 16, TensorProto.UINT16: 16,
