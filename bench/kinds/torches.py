@@ -21,6 +21,9 @@ import torch
 class Digits(torch.nn.Module):
     """Images of 8 times 8 to ten digits."""
 
+    classes_ = list(range(10))
+    probabilities = True
+
     def __init__(self):
         super().__init__()
         self.first = torch.nn.Conv2d(1, 8, 3)

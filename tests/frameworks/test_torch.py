@@ -221,6 +221,13 @@ def test_classes_of_scores_are_named_in_the_file(
     assert package.manifest.engine == "onnxruntime"
 
 
+def test_a_traced_script_keeps_what_it_was_traced_with(
+    digits: Digits, images: tuple[np.ndarray, np.ndarray], pack: Pack, files: Path
+) -> None:
+    torch.jit.save(torch.jit.trace(digits, torch.from_numpy(images[0][:3])), files / "traced.pt")
+    assert pack(files / "traced.pt", images[0][:40]).manifest.engine == "onnxruntime"
+
+
 def test_files_are_known_by_what_is_in_them(files: Path, tmp_path: Path) -> None:
     for name, suffix in (("digits.pt2", ".pt2"), ("digits.pt", ".pt")):
         other = tmp_path / "model.joblib"

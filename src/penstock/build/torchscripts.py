@@ -17,7 +17,7 @@ from penstock.build.torchpickles import audit_tensor_pickle
 _NEVER = frozenset({"save", "load", "from_file", "_from_file", "import_ir_module"})
 _NAMESPACES = frozenset({"aten", "prim", "prims", "quantized", "_quantized"})
 _MEMBERS = re.compile(
-    r"code/__torch__(/[A-Za-z0-9_.$]+)*(\.py|\.py\.debug_pkl)|data\.pkl|constants\.pkl|(data|constants)/\d{1,9}|version"
+    r"code/__torch__(/[A-Za-z0-9_.$]+)*(\.py|\.py\.debug_pkl)|(data|constants|traced_inputs)(\.pkl|/\d{1,9})|version"
     r"|byteorder|\.data/(serialization_id|version)|extra/.+"
 )
 _SKIPPED = frozenset(
