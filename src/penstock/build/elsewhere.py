@@ -13,25 +13,21 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import cast
 
 import msgspec
 import numpy as np
 import pandas as pd
 
 from penstock import errors
+from penstock.adapters import load
 from penstock.build.examine import Examined, Laps, Looked, examine_original
 from penstock.build.format import Compiled, Original, Specs
-from penstock.build.formats.mlflow import LoggedOriginal
-from penstock.build.formats.python import ClassModel
 from penstock.build.schema import infer_inputs
 from penstock.errors import BadConfig, InvalidInput, ModelFailed, PenstockError
 from penstock.packages.archive import unpack
 from penstock.runtime.frames import Header, Inbox, pack
 from penstock.runtime.interview import LACKS, Interviewee, SelfPortrait
 from penstock.runtime.limits import Quota
-from penstock.runtime.mlmodel import read_mlmodel
-from penstock.runtime.ownclass import OwnClass
 from penstock.runtime.process import Confined, died, receive
 from penstock.runtime.sandbox import start_worker
 from penstock.tensors import Arrays, TensorSpec
@@ -260,11 +256,12 @@ def require_python(kind: str) -> None:
 def _original(interview: Interview, file: Path, looked: Looked, place: Path) -> Original:
     """The stand-in, held to what its format asks for."""
     model = DistantModel(interview)
-    original: Original = ClassModel(cast("OwnClass", model)) if interview.portrait.own else DistantOriginal(model)
+    original: Original = load("format", "python")().around(model) if interview.portrait.own else DistantOriginal(model)
     if looked.kind != "mlflow":
         return original
     folder = unpack(file, place / "logged")
-    return LoggedOriginal(original, folder, read_mlmodel(folder))
+    logged: Original = load("format", "mlflow")().around(original, folder)
+    return logged
 
 
 def _as_error(name: str, message: str, hint: str, code: str) -> PenstockError:

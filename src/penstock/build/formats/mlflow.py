@@ -55,6 +55,10 @@ class MlflowFormat:
         known, file = _known(folder, logged)
         return LoggedOriginal(known.open(file), folder, logged)
 
+    def around(self, original: Original, folder: Path) -> Original:
+        """The same of a model that is in an environment of its own, with the folder unpacked here."""
+        return LoggedOriginal(original, folder, read_mlmodel(folder))
+
 
 class LoggedOriginal:
     """Another format's model, held to what MLflow's signature says.

@@ -58,6 +58,10 @@ class PythonFormat:
         assert isinstance(model, OwnClass)
         return ClassModel(model)
 
+    def around(self, model: OwnClass) -> Original:
+        """The same of an instance that is in an environment of its own."""
+        return ClassModel(model)
+
 
 class ClassModel:
     """A person's class as an `Original`.
