@@ -19,7 +19,8 @@ from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
 from penstock.errors import BadConfig, Untrusted
 from penstock.packages.read import Package
-from penstock.runtime.tensorflowmodel import last_operation, open_saved
+from penstock.runtime.tensorflowmodel import open_saved
+from penstock.runtime.tracedgraph import last_operation
 
 pytestmark = pytest.mark.timeout(900)
 

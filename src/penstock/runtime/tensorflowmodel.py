@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import BadConfig, InvalidInput, ModelFailed
+from penstock.runtime.tracedgraph import last_operation
 from penstock.tensors import Array, Arrays, TensorSpec
 
 SAVED_MODEL = "saved_model.pb"
@@ -32,8 +33,6 @@ Tensors = dict[str, Any]
 """By name; TensorFlow has no types that a checker could see."""
 Ask = Callable[[Tensors], object]
 
-_CALLS = ("StatefulPartitionedCall", "PartitionedCall")
-_DEEPEST = 64
 _LABEL = re.compile(r"label|class|predict", re.IGNORECASE)
 _CHANCES = re.compile(r"prob|score|softmax", re.IGNORECASE)
 _DATATYPES = {
@@ -226,32 +225,6 @@ def open_keras(path: Path) -> TensorflowModel:
         return answered
 
     return TensorflowModel(tensorflow, ask, asked)
-
-
-def last_operation(tensor: Any) -> str:
-    """Which operation a tensor of a traced graph comes from, functions opened and identities passed; may be empty."""
-    operation = tensor.op
-    while operation.type == "Identity" and operation.inputs:
-        tensor = operation.inputs[0]
-        operation = tensor.op
-    if operation.type not in _CALLS:
-        return str(operation.type)
-    library = {one.signature.name: one for one in operation.graph.as_graph_def().library.function}
-    name, at = operation.get_attr("f").name, tensor.value_index
-    for _ in range(_DEEPEST):
-        function = library.get(name)
-        if function is None:
-            return ""
-        nodes = {one.name: one for one in function.node_def}
-        place = function.ret[function.signature.output_arg[at].name]
-        node = nodes.get(place.partition(":")[0])
-        while node is not None and node.op == "Identity":
-            place = node.input[0]
-            node = nodes.get(place.partition(":")[0])
-        if node is None or node.op not in _CALLS:
-            return str(node.op) if node is not None else ""
-        name, at = node.attr["f"].func.name, int(place.rpartition(":")[2])
-    return ""
 
 
 def _tensorflow() -> ModuleType:
