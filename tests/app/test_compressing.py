@@ -39,7 +39,10 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> App:
 
 @pytest.fixture(scope="module")
 def pictures(app: App) -> Compressed:
-    return compress(app, "pictures@1", CompressRequest(kinds=("static_int8", "pruning"), seconds=0.3))
+    # Its filters are random, and its answers less sure than those of a network that was trained to the end.
+    return compress(
+        app, "pictures@1", CompressRequest(kinds=("static_int8", "pruning"), by="size", seconds=0.3, flips=0.01)
+    )
 
 
 def test_a_network_in_integers_becomes_the_next_version(app: App, pictures: Compressed) -> None:
@@ -95,14 +98,15 @@ def test_a_graph_that_lost_accuracy_is_refused(app: App, tmp_path: Path) -> None
     """Planted: a third of the answers of the last layer are noise. Likeness is told to look away: quality sees it."""
     graph = onnx.load(str(app.open_package(app.resolve("pictures@1").version.digest).entry))
     planted = tmp_path / "planted.onnx"
-    planted.write_bytes(spoiled(graph, "top", 1.5).SerializeToString())
+    planted.write_bytes(spoiled(graph, "top", 12.0).SerializeToString())
+    before = app.state().model("pictures").versions
     found = compress(app, "pictures@1", CompressRequest(graphs=(str(planted),), seconds=0.3, flips=1.0, tolerance=9.0))
     assert not found.chosen
     assert found.version is None
     (tried,) = found.tried
     assert tried.outcome == "refuse"
     assert tried.reason.startswith("quality: No:")
-    assert len(app.state().model("pictures").versions) == 2
+    assert app.state().model("pictures").versions == before
 
 
 def test_the_same_graph_is_refused_for_its_answers_too(app: App, tmp_path: Path) -> None:
@@ -117,7 +121,7 @@ def test_the_same_graph_is_refused_for_its_answers_too(app: App, tmp_path: Path)
 
 
 def test_a_forest_is_written_shorter_and_answers_the_same(app: App) -> None:
-    found = compress(app, "forest@1", CompressRequest(kinds=("pruning",), seconds=0.3, dry_run=True))
+    found = compress(app, "forest@1", CompressRequest(kinds=("pruning",), by="size", seconds=0.3, dry_run=True))
     exact = found.tried[0]
     assert exact.outcome == "pass", exact.reason
     assert exact.cost is not None
@@ -149,7 +153,7 @@ def test_what_is_asked_wrongly_is_refused(app: App, tmp_path: Path) -> None:
         compress(app, "pictures@1", CompressRequest(graphs=(str(tmp_path / "none.onnx"),)))
     source = tmp_path / "own.py"
     source.write_text(
-        "class Always:\n    classes_ = [0, 1]\n    def predict(self, rows):\n        return rows[:, 0] > 0\n"
+        "class Always:\n    classes_ = [0, 1]\n    def predict(self, rows):\n        return [0] * len(rows)\n"
     )
     train, _ = digits()
     request = PackageRequest(

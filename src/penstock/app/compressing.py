@@ -21,7 +21,7 @@ from penstock.app.app import App
 from penstock.app.checking import Step, rows_to_judge
 from penstock.app.policies import policy_of
 from penstock.app.registering import register_package
-from penstock.app.trials import Bar, Trials, Tried
+from penstock.app.trials import Bar, By, Trials, Tried
 from penstock.build.forms import Made, Task, make_forms
 from penstock.errors import BadConfig, NotFound
 from penstock.gate.check import GateData
@@ -44,6 +44,7 @@ class CompressRequest(Record, frozen=True, kw_only=True):
         graphs: Graphs of the caller's own, to be judged beside them.
         flips: Largest share of labels that may differ from the parent's.
         tolerance: How far numbers may lie from the parent's; see `penstock.gate.likeness`.
+        by: What is to be least: ``cost`` is processor time, of close ones the smallest; ``size`` does not ask for time.
         batch: Rows in a run when processor time is measured.
         seconds: Time of measuring for each form.
         price: Of an hour of one processor, in whatever money; 0 leaves it at processor seconds.
@@ -55,6 +56,7 @@ class CompressRequest(Record, frozen=True, kw_only=True):
     graphs: tuple[str, ...] = ()
     flips: float = LikenessLimits().flips
     tolerance: float = LikenessLimits().tolerance
+    by: By = "cost"
     batch: int = 32
     seconds: float = 2.0
     price: float = 0.0
@@ -148,7 +150,7 @@ def calibration_rows(data: GateData) -> Arrays:
 
 def _choose(app: App, trials: Trials, found: Compressed, request: CompressRequest, on_step: Step) -> Compressed:
     """The cheapest form that the whole policy passes, registered."""
-    for label in trials.ranked(found.before):
+    for label in trials.ranked(found.before, request.by):
         on_step(f"holding it to the whole policy: {label}")
         found = replace(found, tried=tuple(trials.tried))
         package, verdict = trials.whole(label, encode(found))

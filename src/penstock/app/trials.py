@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
 
@@ -32,6 +32,10 @@ ASKED = ("quality", "fairness", "latency")
 
 GAIN = 0.9
 """A form that takes more than this of what its parent takes, in time and in space, is no gain: figures vary by that."""
+
+
+By = Literal["cost", "size"]
+"""What is to be least; where size is, time is not asked."""
 
 
 class Tried(Record, frozen=True, kw_only=True):
@@ -123,9 +127,14 @@ class Trials:
         self.tried = [replace(one, cost=found.get(one.label)) for one in self.tried]
         return found[""]
 
-    def ranked(self, before: Cost) -> list[str]:
+    def ranked(self, before: Cost, by: By = "cost") -> list[str]:
         """Labels of the forms that passed and gain something, cheapest first; of close ones, the smallest."""
         passed = [(one.label, one.cost) for one in self.tried if one.outcome == "pass" and one.cost is not None]
+        if by == "size":
+            smaller = [
+                (cost.size_bytes, label) for label, cost in passed if _is_less(cost.size_bytes, before.size_bytes)
+            ]
+            return [label for _, label in sorted(smaller)]
         left = [(label, cost) for label, cost in passed if _gains(cost, before)]
         ranked: list[str] = []
         while left:
@@ -188,5 +197,10 @@ class Trials:
 
 def _gains(cost: Cost, before: Cost) -> bool:
     """Whether it is worth a version: clearly cheaper or clearly smaller, and not clearly dearer."""
-    cheaper, smaller = cost.cpu_s <= GAIN * before.cpu_s, cost.size_bytes <= GAIN * before.size_bytes
+    cheaper, smaller = _is_less(cost.cpu_s, before.cpu_s), _is_less(cost.size_bytes, before.size_bytes)
     return (cheaper or smaller) and GAIN * cost.cpu_s <= before.cpu_s
+
+
+def _is_less(now: float, before: float) -> bool:
+    """By more than measuring is off."""
+    return now <= GAIN * before

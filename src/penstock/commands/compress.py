@@ -11,6 +11,7 @@ from rich.table import Table
 from penstock.app.compressing import Compressed, CompressRequest, compress, table_rows
 from penstock.app.opening import open_app
 from penstock.app.plain import fields_of
+from penstock.app.trials import By
 from penstock.commands.screen import (
     DEFAULT_HOME,
     REFUSED,
@@ -43,6 +44,7 @@ def run(
     tolerance: Annotated[float, typer.Option(min=0, help="How far 99 of 100 rows may lie from the parent.")] = (
         CompressRequest().tolerance
     ),
+    by: Annotated[By, typer.Option(help="What is to be least: cost or size.")] = "cost",
     batch: Annotated[int, typer.Option(min=1, help="Rows in a run when processor time is measured.")] = 32,
     price: Annotated[float, typer.Option(min=0, help="Of an hour of one processor, in your money.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=0.1, max=60, help="Time of measuring for each form.")] = 2.0,
@@ -65,6 +67,7 @@ def run(
             graphs=tuple(map(str, graph or ())),
             flips=flips,
             tolerance=tolerance,
+            by=by,
             batch=batch,
             seconds=seconds,
             price=price,
