@@ -8,6 +8,7 @@ array wrapper and numpy's dtype, is therefore taken in the one form in which job
 from __future__ import annotations
 
 import pickle
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable
 from math import prod
 from typing import IO, ClassVar
@@ -126,7 +127,9 @@ class InertReader(pickle._Unpickler):
         raise EOFError
 
     def find_class(self, module: str, name: str) -> type[Inert]:
-        """A stand-in."""
+        """A stand-in; names of Python 2 are those that the loader makes of them."""
+        if self.proto < 3:
+            module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f"{module}:{name}" if "." in name else f"{module}.{name}"
         self._note(full)
         return _STAND_INS.get(full, Inert)

@@ -19,8 +19,10 @@ from penstock.errors import Untrusted
 CHUNK_BYTES = 1 << 20
 METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _LOCAL = struct.Struct("<4s5H3L2H")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, struct.error)
-_END_BYTES = 22
+_END = struct.Struct("<4s4H2LH")
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, struct.error, UnicodeError,
+)  # fmt: skip
 _STREAMED = 0x08
 _UTF8 = 0x800
 
@@ -70,8 +72,10 @@ def _require_no_gaps(file: IO[bytes], archive: zipfile.ZipFile) -> None:
         end = member.header_offset + _LOCAL.size + names + extra + member.compress_size
         expected = end + (_descriptor(file, end) if streamed else 0)
     # Python finds the end wherever it stands; without a comment it is the very last thing.
-    file.seek(-_END_BYTES, os.SEEK_END)
-    if expected != archive.start_dir or archive.comment or file.read(4) != b"PK\x05\x06":
+    file.seek(-_END.size, os.SEEK_END)
+    magic, disk, first, here, listed, *_ = _END.unpack(file.read(_END.size))
+    counted = (disk, first, here, listed) == (0, 0, len(archive.infolist()), len(archive.infolist()))
+    if expected != archive.start_dir or archive.comment or magic != b"PK\x05\x06" or not counted:
         raise Untrusted("the archive holds more than it lists", "make it anew")
 
 
