@@ -13,7 +13,7 @@ from penstock.app.app import App
 from penstock.app.compressing import Compressed, CompressRequest, compress, table_rows
 from penstock.app.opening import open_app
 from penstock.app.packaging import PackageRequest, package
-from penstock.build.forms import Task, make_forms
+from penstock.build.forms import FormTask, make_forms
 from penstock.errors import BadConfig, NotFound
 from penstock.runtime.engine import open_engine, prove
 
@@ -142,7 +142,7 @@ def test_a_graph_that_ends_the_runtime_is_told_and_the_others_count(tmp_path: Pa
     whole.write_bytes(trees(2).SerializeToString())
     _, validation = digits()
     rows = {"rows": validation.drop(columns="digit").to_numpy("float32")[:8]}
-    (made,) = make_forms(Task(graph=str(whole), rows="", outputs=("label",), own=str(broken)), rows)
+    (made,) = make_forms(FormTask(graph=str(whole), rows="", outputs=("label",), own=str(broken)), rows)
     assert made.reason
     assert not made.graph
 

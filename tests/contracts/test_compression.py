@@ -12,7 +12,7 @@ from graphs_for_tests import ROWS, convolutions, layers, session_of, trees, whol
 from penstock.adapters import TABLE, load
 from penstock.build.carried import carried
 from penstock.build.compact import serialized
-from penstock.build.compression import Form
+from penstock.build.compression import ModelForm
 
 MODELS: dict[str, Callable[[], ModelProto]] = {"layers": layers, "convolutions": convolutions, "trees": trees}
 ACTS_ON = {
@@ -33,7 +33,7 @@ def models() -> dict[str, ModelProto]:
 
 
 @pytest.fixture(scope="module")
-def forms(models: dict[str, ModelProto]) -> dict[tuple[str, str], list[tuple[Form, bytes]]]:
+def forms(models: dict[str, ModelProto]) -> dict[tuple[str, str], list[tuple[ModelForm, bytes]]]:
     rows = {"rows": ROWS[:256]}
     return {
         (name, model): [
@@ -43,7 +43,7 @@ def forms(models: dict[str, ModelProto]) -> dict[tuple[str, str], list[tuple[For
     }
 
 
-Forms = dict[tuple[str, str], list[tuple[Form, bytes]]]
+Forms = dict[tuple[str, str], list[tuple[ModelForm, bytes]]]
 
 
 @pytest.mark.parametrize(("name", "model"), CASES)

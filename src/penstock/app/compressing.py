@@ -22,7 +22,7 @@ from penstock.app.checking import Step, rows_to_judge
 from penstock.app.policies import policy_of
 from penstock.app.registering import register_package
 from penstock.app.trials import Bar, By, Trials, Tried
-from penstock.build.forms import Made, Task, make_forms
+from penstock.build.forms import FormTask, Made, make_forms
 from penstock.errors import BadConfig, NotFound
 from penstock.gate.check import GateData
 from penstock.gate.costs import Cost
@@ -129,7 +129,7 @@ def _made(parent: Package, data: GateData, request: CompressRequest, on_step: St
     """Every form of every compression, then the caller's own graphs."""
     rows = calibration_rows(data)
     outputs = tuple(spec.name for spec in parent.manifest.signature.outputs)
-    task = Task(graph=str(parent.entry), rows="", outputs=outputs)
+    task = FormTask(graph=str(parent.entry), rows="", outputs=outputs)
     for kind in request.kinds or (() if request.graphs else tuple(TABLE["compression"])):
         on_step(f"making: {kind.replace('_', ' ')}")
         yield from make_forms(replace(task, compression=kind), rows)

@@ -56,7 +56,7 @@ class Tried(Record, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-class Trial(NamedTuple):
+class FormTrial(NamedTuple):
     """A form that answers."""
 
     graph: bytes
@@ -97,7 +97,7 @@ class Trials:
         self._app, self._bar, self._place, self._stack = app, bar, place, stack
         self.parent = self._opened(bar.parent)
         self.tried: list[Tried] = []
-        self._running: dict[str, Trial] = {}
+        self._running: dict[str, FormTrial] = {}
 
     def put(self, made: Made) -> None:
         """Package a form, prove it on its examples, and ask the gate's first questions; it never raises for a form."""
@@ -111,7 +111,7 @@ class Trials:
         except PenstockError as error:
             self.tried.append(Tried(label=made.label, outcome="refuse", reason=error.message))
             return
-        self._running[made.label] = Trial(made.graph, package, engine)
+        self._running[made.label] = FormTrial(made.graph, package, engine)
         findings = self._first(package, engine)
         outcome = outcome_of(findings)
         blocking = [one for one in findings if one.blocking and one.outcome == outcome]

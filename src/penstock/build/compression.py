@@ -25,7 +25,7 @@ OPSET = 13
 """Before it, a scale of its own for each column of a weight cannot be said."""
 
 
-class Form(NamedTuple):
+class ModelForm(NamedTuple):
     """Another form of a graph.
 
     Attributes:
@@ -46,7 +46,7 @@ class Compression(Protocol):
 
     name: ClassVar[str]
 
-    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[Form]:
+    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[ModelForm]:
         """Forms worth trying, the mildest first.
 
         Args:

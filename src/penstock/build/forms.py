@@ -21,7 +21,7 @@ from onnx import ModelProto
 
 from penstock.adapters import load
 from penstock.build.compact import serialized
-from penstock.build.compression import Compression, Form
+from penstock.build.compression import Compression, ModelForm
 from penstock.build.onnx_model import renamed
 from penstock.build.parity import run_session
 from penstock.build.proof import sandboxed
@@ -38,7 +38,7 @@ MAX_BYTES = 2 << 30
 TRIED_ROWS = 64
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class FormTask(msgspec.Struct, frozen=True, kw_only=True):
     """What to make.
 
     Attributes:
@@ -72,7 +72,7 @@ class Made(msgspec.Struct, kw_only=True):
     graph: bytes = b""
 
 
-def make_forms(task: Task, rows: Arrays, *, patience_s: float = 600.0) -> list[Made]:
+def make_forms(task: FormTask, rows: Arrays, *, patience_s: float = 600.0) -> list[Made]:
     """Every form that one compression makes of a graph.
 
     Args:
@@ -105,7 +105,7 @@ def make_forms(task: Task, rows: Arrays, *, patience_s: float = 600.0) -> list[M
         return _left(scratch, task)
 
 
-def _left(scratch: Path, task: Task, after: str = "") -> list[Made]:
+def _left(scratch: Path, task: FormTask, after: str = "") -> list[Made]:
     """What the sandbox left; where it ended early, the form that it was at has that for a reason."""
     if JOURNAL not in scan(scratch):
         return [Made(label=task.compression or OWN, reason=after or "it made nothing")]
@@ -122,8 +122,8 @@ def _left(scratch: Path, task: Task, after: str = "") -> list[Made]:
 
 
 def make(arguments: object, scratch: Path) -> object:
-    """The sandbox's entry: a `Task` as decoded JSON in; `JOURNAL` and graphs in the scratch folder out."""
-    task = msgspec.convert(arguments, Task)
+    """The sandbox's entry: a `FormTask` as decoded JSON in; `JOURNAL` and graphs in the scratch folder out."""
+    task = msgspec.convert(arguments, FormTask)
     model = onnx.load_model(task.graph)
     with np.load(task.rows, allow_pickle=False) as stored:
         rows = {name: _object(stored[name]) for name in stored.files}
@@ -140,17 +140,17 @@ def make(arguments: object, scratch: Path) -> object:
     return len(every)
 
 
-def _forms(task: Task, model: ModelProto, rows: Arrays) -> Iterator[Form]:
+def _forms(task: FormTask, model: ModelProto, rows: Arrays) -> Iterator[ModelForm]:
     """Those of the compression, or the one that the caller made."""
     if not task.compression:
         own = onnx.load_model(task.own, load_external_data=False)
         names = [one.name for one in own.graph.output]
-        yield Form(OWN, lambda: own if set(task.outputs) <= set(names) else renamed(own))
+        yield ModelForm(OWN, lambda: own if set(task.outputs) <= set(names) else renamed(own))
         return
     yield from cast("Compression", load("compression", task.compression)()).forms(model, rows)
 
 
-def _try(form: Form, made: Made, rows: Arrays, outputs: tuple[str, ...], scratch: Path) -> None:
+def _try(form: ModelForm, made: Made, rows: Arrays, outputs: tuple[str, ...], scratch: Path) -> None:
     """Make it and run it."""
     try:
         graph = serialized(form.make())

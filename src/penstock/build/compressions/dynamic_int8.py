@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from penstock.build.compression import OPSET, Form, constants_of, copied, folded, opset_of
+from penstock.build.compression import OPSET, ModelForm, constants_of, copied, folded, opset_of
 from penstock.build.graphs import attribute
 from penstock.tensors import Arrays
 
@@ -34,7 +34,7 @@ class DynamicInt8:
 
     name: ClassVar[str] = "dynamic_int8"
 
-    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[Form]:
+    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[ModelForm]:
         """One form.
 
         Raises:
@@ -47,7 +47,7 @@ class DynamicInt8:
             raise NotImplementedError("no product with a constant matrix")
         if opset_of(bare) < OPSET:
             raise NotImplementedError(f"its operators are older than set {OPSET}")
-        yield Form("dynamic int8", lambda: _quantized(bare))
+        yield ModelForm("dynamic int8", lambda: _quantized(bare))
 
 
 def _quantized(model: ModelProto) -> ModelProto:

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from penstock.build.compression import Form, constants_of, copied, drop_unused_sets, folded
+from penstock.build.compression import ModelForm, constants_of, copied, drop_unused_sets, folded
 from penstock.build.graphs import insert
 from penstock.tensors import Arrays
 
@@ -28,7 +28,7 @@ class Float16:
 
     name: ClassVar[str] = "float16"
 
-    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[Form]:
+    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[ModelForm]:
         """Stored in half precision; then worked in it, too.
 
         Raises:
@@ -39,8 +39,8 @@ class Float16:
         sizes = [one for one in constants_of(bare).values() if one.data_type == TensorProto.FLOAT]
         if sum(_size(one) for one in sizes) < MIN_WEIGHTS:
             raise NotImplementedError("no weights in FP32")
-        yield Form("float16 weights", lambda: _stored(bare))
-        yield Form("float16", lambda: _narrowed(bare))
+        yield ModelForm("float16 weights", lambda: _stored(bare))
+        yield ModelForm("float16", lambda: _narrowed(bare))
 
 
 def _stored(model: ModelProto) -> ModelProto:

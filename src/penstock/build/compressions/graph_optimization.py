@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from onnx import ModelProto
 
-from penstock.build.compression import Form, copied, folded
+from penstock.build.compression import ModelForm, copied, folded
 from penstock.tensors import Arrays
 
 
@@ -20,10 +20,10 @@ class GraphOptimization:
 
     name: ClassVar[str] = "graph_optimization"
 
-    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[Form]:
+    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[ModelForm]:
         """One form."""
         del rows
-        yield Form("optimized graph", lambda: _without_notes(folded(model)))
+        yield ModelForm("optimized graph", lambda: _without_notes(folded(model)))
 
 
 def _without_notes(model: ModelProto) -> ModelProto:

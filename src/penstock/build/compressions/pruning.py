@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from penstock.build.compression import Form, copied
+from penstock.build.compression import ModelForm, copied
 from penstock.build.ensembles import (
     ML_OPSET,
     Ensemble,
@@ -42,7 +42,7 @@ class Pruning:
 
     name: ClassVar[str] = "pruning"
 
-    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[Form]:
+    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[ModelForm]:
         """All of the trees, exactly; as floats; then ever fewer of them.
 
         Raises:
@@ -53,13 +53,13 @@ class Pruning:
             raise NotImplementedError("no trees of sums")
         wide = [simplified(read_ensemble(node)) for node in found]
         narrow = [simplified(narrowed(one)) for one in wide]
-        yield Form("trees as tensors", lambda: _rewritten(model, wide, TensorProto.DOUBLE))
-        yield Form("trees as tensors of floats", lambda: _rewritten(model, narrow, TensorProto.FLOAT))
+        yield ModelForm("trees as tensors", lambda: _rewritten(model, wide, TensorProto.DOUBLE))
+        yield ModelForm("trees as tensors of floats", lambda: _rewritten(model, narrow, TensorProto.FLOAT))
         read = _reached(model, [node.input[0] for node in found], rows)
         spreads = [_spreads(one, part) for one, part in zip(narrow, read, strict=True)]
         for share in SHARES:
             kept = [_kept(one, spread, share) for one, spread in zip(narrow, spreads, strict=True)]
-            yield Form(
+            yield ModelForm(
                 f"{share:.0%} of the trees, as floats",
                 lambda kept=kept: _rewritten(model, kept, TensorProto.FLOAT),  # type: ignore[misc]
             )

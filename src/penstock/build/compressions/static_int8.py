@@ -17,7 +17,7 @@ import onnx
 from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from penstock.build.compression import OPSET, Form, drop_unused_sets, folded, opset_of
+from penstock.build.compression import OPSET, ModelForm, drop_unused_sets, folded, opset_of
 from penstock.build.schema import row_count, take
 from penstock.tensors import Arrays
 
@@ -32,7 +32,7 @@ class StaticInt8:
 
     name: ClassVar[str] = "static_int8"
 
-    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[Form]:
+    def forms(self, model: ModelProto, rows: Arrays) -> Iterator[ModelForm]:
         """All that can be; then the heavy operators alone.
 
         Raises:
@@ -44,9 +44,9 @@ class StaticInt8:
             raise NotImplementedError("no convolution and no product with a matrix")
         if opset_of(bare) < OPSET:
             raise NotImplementedError(f"its operators are older than set {OPSET}")
-        yield Form("static int8, heavy operators", lambda: _quantized(bare, rows, sorted(HEAVY)))
+        yield ModelForm("static int8, heavy operators", lambda: _quantized(bare, rows, sorted(HEAVY)))
         if there & set(BETWEEN):
-            yield Form("static int8", lambda: _quantized(bare, rows, sorted({*HEAVY, *BETWEEN})))
+            yield ModelForm("static int8", lambda: _quantized(bare, rows, sorted({*HEAVY, *BETWEEN})))
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
