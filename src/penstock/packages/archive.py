@@ -94,18 +94,23 @@ def unpack(archive: Path, folder: Path, *, caps: Caps = DEFAULT_CAPS) -> Path:
     return folder
 
 
-def require_plain(archive: Path) -> None:
-    """Refuse a zip that two readers would see otherwise; nothing of it is unpacked.
+def require_plain(archive: Path, *, caps: Caps = DEFAULT_CAPS) -> None:
+    """Refuse a zip that two readers would see otherwise; nothing of it is written anywhere.
 
     Raises:
-        Untrusted: It contradicts itself, holds a name twice, or anything but plain members.
+        Untrusted: It contradicts itself, holds anything but plain members under plain names, or unpacks to too much.
     """
     seen: set[str] = set()
+    allowed = min(caps.total_bytes, (1 << 20) + archive.stat().st_size * caps.ratio)
     with archive.open("rb") as file:
-        for name, _, _ in zip_members(file):
-            if name.casefold() in seen:
-                raise Untrusted("the archive holds a name twice", "make it anew", where=ascii(name)[1:121])
+        for name, _, chunks in zip_members(file):
+            if check_name(name).casefold() in seen:
+                raise Untrusted("the archive holds a name twice", "make it anew", where=name)
             seen.add(name.casefold())
+            for chunk in chunks:
+                allowed -= len(chunk)
+                if allowed < 0:
+                    raise Untrusted("the archive unpacks to more than it may", "a model is smaller", where=name)
 
 
 def pack(folder: Path, archive: Path) -> Path:
