@@ -89,7 +89,7 @@ def best(before: float, after: list[float]) -> float:
 
 def lines(found: dict[str, dict]) -> Iterator[str]:
     """The document's generated part."""
-    yield f"Machine: {found['machine']}. One thread; CPU time in runs of 32 rows; a CPU hour costs 0.04. Other work ran beside it: p99 is the machine's."
+    yield f"Machine: {found['machine']}. One thread; CPU time in runs of 32 rows; a CPU hour costs 0.04."
     for name, title in TITLES.items():
         if name in found:
             yield from section(title, found[name])

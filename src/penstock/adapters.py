@@ -44,9 +44,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "mlflow": Adapter("penstock.build.formats.mlflow:MlflowFormat", "platform"),
     },
     "compression": {
-        "graph_optimization": Adapter(
-            "penstock.build.compressions.graph_optimization:GraphOptimization", "platform"
-        ),
+        "graph_optimization": Adapter("penstock.build.compressions.graph_optimization:GraphOptimization", "platform"),
         "float16": Adapter("penstock.build.compressions.float16:Float16", "platform"),
         "dynamic_int8": Adapter("penstock.build.compressions.dynamic_int8:DynamicInt8", "platform"),
         "static_int8": Adapter("penstock.build.compressions.static_int8:StaticInt8", "platform"),

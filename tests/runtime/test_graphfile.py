@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from onnx import TensorProto
+from tests.security.artifacts.artifact import NOBODY
+from tests.security.artifacts.onnxes import changes, graph
 
 from penstock.errors import Untrusted
 from penstock.runtime.graphfile import require_whole
-from tests.security.artifacts.artifact import NOBODY
-from tests.security.artifacts.onnxes import changes, graph
 
 CHANGES = dict(changes())
 OUTSIDE = [name for name in CHANGES if name.startswith("external data") and "without a location" not in name]

@@ -44,6 +44,18 @@ _CLEAR = 1e-6
 """Closer probabilities may be in another order than the scores that were rounded to them."""
 
 
+_OPENERS = {
+    "mar": ("handlers", "open_handler"),
+    "huggingface": ("encoder", "open_encoder"),
+    "python": ("ownclass", "open_class"),
+    "savedmodel": ("tensorflowmodel", "open_saved"),
+    "keras": ("tensorflowmodel", "open_keras"),
+    "torch": ("torchmodel", "open_torch"),
+    "mlflow": ("mlmodel", "open_logged"),
+}
+"""Kinds that are no estimators: the module of `penstock.runtime` and its function that opens them."""
+
+
 class Estimator(Protocol):
     """What every scikit-learn style model can do."""
 
@@ -74,33 +86,16 @@ def load_original(path: Path, kind: str) -> object:
 
     Returns:
         A scikit-learn style model: ``predict``, and ``predict_proba`` or ``decision_function`` where it has one. A
-        booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``, a
-        Hugging Face folder a `penstock.runtime.encoder.TextEncoder`, an archive's manifest a
-        `penstock.runtime.handlers.ArchivedHandler`, a person's own class a `penstock.runtime.ownclass.OwnClass`,
-        TensorFlow's a `penstock.runtime.tensorflowmodel.TensorflowModel`; of an MLflow folder whichever of these is in it.
+        booster's own file becomes a `penstock.runtime.boosters.BoosterRegressor` or ``BoosterClassifier``; other
+        kinds what their opener gives, which answers arrays by itself.
 
     Raises:
         BadConfig: No original is ever loaded from this kind of file, or the file holds no model.
     """
-    if kind == "mar":
-        handler: object = import_module("penstock.runtime.handlers").open_handler(path)
-        return handler
-    if kind == "huggingface":
-        encoder: object = import_module("penstock.runtime.encoder").open_encoder(path)
-        return encoder
-    if kind == "python":
-        own: object = import_module("penstock.runtime.ownclass").open_class(path)
-        return own
-    if kind in ("savedmodel", "keras"):
-        loaders = import_module("penstock.runtime.tensorflowmodel")
-        tensors: object = loaders.open_saved(path) if kind == "savedmodel" else loaders.open_keras(path)
-        return tensors
-    if kind == "torch":
-        torch: object = import_module("penstock.runtime.torchmodel").open_torch(path)
-        return torch
-    if kind == "mlflow":
-        logged: object = import_module("penstock.runtime.mlmodel").open_logged(path)
-        return logged
+    opener = _OPENERS.get(kind)
+    if opener is not None:
+        opened: object = getattr(import_module(f"penstock.runtime.{opener[0]}"), opener[1])(path)
+        return opened
     if kind == "skops":
         skops = import_module("skops.io")
         model: object = skops.load(path, trusted=skops.get_untrusted_types(file=path))

@@ -57,7 +57,7 @@ class Setting(Record, frozen=True, kw_only=True):
 
 
 def limits_with(limits: Limits, setting: Setting) -> Limits:
-    """A release's limits with a setting in them; how long requests may wait, and on what they run, stay as they were."""
+    """A release's limits with a setting in them; how long requests may wait, and on what they run, stay."""
     return replace(
         limits,
         sizing=replace(setting.sizing, providers=limits.sizing.providers, allow_cpu=limits.sizing.allow_cpu),
