@@ -123,7 +123,7 @@ def test_sources_are_one_file_or_named_parts() -> None:
 
 def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(BadConfig, match="neither csv nor parquet"):
+    with pytest.raises(BadConfig, match="neither csv, parquet nor npz"):
         read_data({"validation": tmp_path / "rows.parquet"}, make.SIGNATURE, COLUMNS)
     with pytest.raises(BadConfig, match="no such data file"):
         read_data({"validation": tmp_path / "gone.csv"}, make.SIGNATURE, COLUMNS)

@@ -72,7 +72,7 @@ def make_package(tmp_path_factory: pytest.TempPathFactory) -> MakePackage:
     ) -> Package:
         folder = tmp_path_factory.mktemp("package")
         name = str(fields.pop("entry", "model/original.joblib"))
-        (folder / "model").mkdir()
+        (folder / name).parent.mkdir(exist_ok=True)
         if isinstance(model, bytes):
             (folder / name).write_bytes(model)
         else:
