@@ -27,7 +27,7 @@ LAYERS = [
     {"packages"},
     {"access"},
     {"statistics"},
-    {"adapters", "config"},
+    {"adapters", "config", "pages"},
     {"records"},
     {"tensors"},
     {"errors"},

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from penstock.app.cardfacts import NOT_SHOWN, CardTable, moment
 from penstock.app.modelcard import ModelCard
+from penstock.pages.page import page_environment
 
 _SAYS = {
     "pass": "may go out",
@@ -28,14 +28,7 @@ _BLOCK = re.compile(r"^(\s*)([-+=>]|\d+[.)])")
 
 def html_card(card: ModelCard) -> str:
     """The card as a page. Equal cards give equal pages."""
-    pages = Environment(
-        loader=PackageLoader("penstock.app"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_seen,
-    )
+    pages = page_environment("penstock.app", finalize=_seen)
     pages.filters["short"] = _short
     return pages.get_template("card.html").render(
         card=card, says=_SAYS[card.verdict], at=moment(card.at), not_shown=NOT_SHOWN

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from penstock.conformance.case import LEVELS, CaseLevel
 from penstock.conformance.suite import CaseResult, ConformanceReport
+from penstock.pages.page import page_environment
 
 MEANINGS: dict[CaseLevel, str] = {
     "required": "What the specification says.",
@@ -48,13 +47,7 @@ class LevelCount(NamedTuple):
 
 def render_page(report: ConformanceReport, fail_at: CaseLevel) -> str:
     """The page. Equal reports give equal pages."""
-    pages = Environment(
-        loader=PackageLoader("penstock.conformance"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = page_environment("penstock.conformance")
     return pages.get_template("report.html").render(
         report=report,
         counts=count_levels(report),

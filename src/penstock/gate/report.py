@@ -10,9 +10,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from penstock.gate.plots import bars, draw
+from penstock.pages.page import page_environment
 from penstock.records import JSON, Finding, Manifest, Scalar, Verdict
 
 WORDS = {
@@ -45,13 +44,7 @@ def render(verdict: Verdict, manifest: Manifest) -> str:
         verdict: With its findings.
         manifest: Of the package whose digest the verdict names.
     """
-    pages = Environment(
-        loader=PackageLoader("penstock.gate"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = page_environment("penstock.gate")
     pages.filters["figure"] = figure
     pages.filters["words"] = _spaced
     pages.filters["ordered"] = _ordered

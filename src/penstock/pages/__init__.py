@@ -1,0 +1,1 @@
+"""Pages that need nothing else: reports and cards that are one HTML file."""
