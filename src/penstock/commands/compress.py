@@ -90,7 +90,10 @@ def _tell(found: Compressed) -> None:
     for name in names:
         shown.add_column(name, justify="left" if name in ("form", "gate") else "right")
     for row in rows:
-        shown.add_row(*(_cell(row[name]) for name in names), style=COLOURS[str(row["gate"])])
+        # What could not be made has no figures, and the gate was not asked.
+        made = row["size, KB"] is not None
+        cells = [_cell(row[name]) for name in names]
+        shown.add_row(*(cells if made else [cells[0], *("" for _ in cells[2:]), "–"]), style=_style(row, made=made))
     out.print(shown)
     for row in rows:
         if row[REASON]:
@@ -99,6 +102,11 @@ def _tell(found: Compressed) -> None:
     if found.version is not None:
         out.print(f"  registered as {found.version.ref}, made of {found.parent}")
         out.print(f"  next: penstock release {found.version.ref}")
+
+
+def _style(row: dict[str, Scalar], *, made: bool) -> str:
+    """By what the gate says of it."""
+    return COLOURS[str(row["gate"])] if made else "dim"
 
 
 def _cell(value: Scalar) -> str:
