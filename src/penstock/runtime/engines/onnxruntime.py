@@ -100,7 +100,7 @@ class OnnxRuntimeEngine:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and logged by whoever asked
         name = package.manifest.name
         providers = declared_providers(sizing, options)
         graph = package.read(package.manifest.entry)
