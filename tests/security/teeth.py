@@ -85,7 +85,7 @@ HOLES = (
     Hole("an alignment is believed", "build/inert.py", "(align is None or type(align) is int)", "True", "joblib", "an alignment that only the loader knows"),
     Hole("other operators are let in", "build/formats/onnx.py", "refused=tuple(map(shown, carried(model)))", "refused=()", "onnx", "an operator of 'com.microsoft'"),
     Hole("graphs are served with numbers outside", "runtime/engines/onnxruntime.py", "        require_whole(graph)\n", "", "package", "an ONNX graph with external data: a path that climbs"),
-    Hole("folders are read through links", "build/folders.py", "read_bytes(folder, name, limit=MAX_FILE_BYTES)", "(folder / name).read_bytes()", "encoder", "a folder that is a link"),
+    Hole("folders are read through links", "build/folders.py", "with open_file(folder, name) as content", 'with (folder / name).open("rb") as content', "encoder", "a folder that is a link"),
     Hole("archives may climb", "packages/archive.py", "        check_name(name)\n", "", "archive", "tar: a name climbing"),
 )  # fmt: skip
 
