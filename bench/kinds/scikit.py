@@ -77,7 +77,7 @@ PIPED: dict[str, Estimator] = {
     "a stack": StackingClassifier([("tree", DecisionTreeClassifier(max_depth=4)), ("bayes", GaussianNB())], cv=3),
     "bagged trees": BaggingClassifier(DecisionTreeClassifier(max_depth=6), n_estimators=10, random_state=0),
     "a search over settings": GridSearchCV(LogisticRegression(max_iter=500), {"C": [0.1, 1.0]}, cv=3),
-    "perceptron regression": MLPRegressor((16,), max_iter=100, random_state=0),
+    "perceptron regression": MLPRegressor(hidden_layer_sizes=(16,), max_iter=100, random_state=0),
 }
 
 

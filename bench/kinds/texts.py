@@ -27,7 +27,7 @@ def _encoder(folder: Path) -> Brought:
     vectors = np.array([vector for _, vector in json.loads(done.stdout.splitlines()[-1])])
     frame = pd.DataFrame({"text": lines})
     data, asked = frame[-PACKAGED:].reset_index(drop=True), frame[:-PACKAGED]
-    return Brought(model, data, asked, {"embedding": vectors[:-PACKAGED]})
+    return Brought(model, data, asked, {"prediction": vectors[:-PACKAGED]})
 
 
 def kinds() -> Iterator[Kind]:
