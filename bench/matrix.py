@@ -214,8 +214,7 @@ def run_one(family: str, name: str) -> None:
         try:
             line = examine(kind, Path(folder))
         except Exception as error:
-            hint = getattr(error, "hint", "")
-            line = Line(name=name, failed=f"{type(error).__name__}: {error}" + (f" ({hint})" if hint else ""))
+            line = Line(name=name, failed=f"{type(error).__name__}: {error}")
     FOLDER.mkdir(parents=True, exist_ok=True)
     file_of(name).write_bytes(msgspec.json.encode(line))
 

@@ -52,7 +52,7 @@ class Handler:
             self.model = pickle.load(file)
 
     def handle(self, data, context):
-        rows = [one.get("body", one.get("data")) for one in data]
+        rows = [json.loads(one.get("body", one.get("data"))) for one in data]
         return [str(label) for label in self.model.predict([row["row"] for row in rows])]
 """
 LOG = """
@@ -69,7 +69,7 @@ name: "lateness"
 platform: "onnxruntime_onnx"
 max_batch_size: 1024
 input [{ name: "X", data_type: TYPE_FP32, dims: [ 3 ] }]
-output [{ name: "label", data_type: TYPE_STRING, dims: [ 1 ] },
+output [{ name: "label", data_type: TYPE_STRING, dims: [ 1 ], reshape: { shape: [ ] } },
   { name: "probabilities", data_type: TYPE_FP32, dims: [ 2 ] }]
 """
 

@@ -73,7 +73,7 @@ def test_a_lock_is_taken_at_its_digests(index: dict[str, str], tmp_path: Path) -
 @pytest.mark.parametrize(
     "line",
     [
-        "--index-url https://somewhere/simple",
+        "--find-links somewhere",
         "-e .",
         "-r more.txt",
         "trees @ https://somewhere/trees.whl",

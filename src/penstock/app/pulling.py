@@ -16,13 +16,14 @@ from penstock.access.identities import require
 from penstock.access.permissions import ADMIN, PACKAGE
 from penstock.app.app import App
 from penstock.app.keys import adopt_signature, trust_key
+from penstock.app.registering import register_version
 from penstock.app.transferring import Step, TransferPace, Transferred, open_repository, record_transfer
 from penstock.errors import InvalidInput, NotReady, Untrusted
 from penstock.packages.digests import hex_of
 from penstock.packages.keyring import Signers
 from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
 from penstock.packages.publickey import load_public_key
-from penstock.packages.read import Package, open_package
+from penstock.packages.read import open_package
 from penstock.packages.signature import MAX_SIGNATURE_BYTES, UNKNOWN_SIGNER, signed_digests
 from penstock.packages.tree import read_bytes
 from penstock.records import Version
@@ -95,7 +96,7 @@ def pull(
             if trust is not None:
                 trust_key(app, trust)
             on_step("keeping and registering it")
-            known = _register(app, keep_package(folder, app.registry.packages, app.state()))
+            known = register_version(app, keep_package(folder, app.registry.packages, app.state()))
         elif known is None:
             moved = list(artifact.layers)
         elif not dry_run:
@@ -174,21 +175,3 @@ def _known(app: App, model: str, digest: str) -> Version | None:
     """The version of that package that is registered here."""
     found = app.state().models.get(model)
     return next((one.version for one in found.versions if one.version.digest == digest), None) if found else None
-
-
-def _register(app: App, package: Package) -> Version:
-    manifest, state = package.manifest, app.state()
-    known = state.models.get(manifest.name)
-    version = Version(
-        model=manifest.name,
-        version=1 + (len(known.versions) if known else 0),
-        digest=package.digest,
-        author=app.identity.name,
-        created_at=manifest.created_at,
-        engine=manifest.engine,
-        parent=manifest.parent,
-        datasets=manifest.datasets,
-    )
-    subject = f"model/{manifest.name}"
-    app.registry.append("version.registered", subject, version, by=app.identity, expect=state.generation(subject))
-    return version

@@ -23,9 +23,19 @@ def register_package(app: App, built: Package) -> Version:
     for dataset in manifest.datasets:
         if not any(known.digest == dataset.digest for known in state.datasets.get(dataset.name, ())):
             app.registry.append("dataset.registered", f"dataset/{dataset.name}", dataset, by=app.identity)
-    subject = f"model/{manifest.name}"
-    known = state.models.get(manifest.name)
+    return register_version(app, built)
+
+
+def register_version(app: App, built: Package) -> Version:
+    """Write a kept package down as the next version of the model that it names.
+
+    Raises:
+        Conflict: Somebody else registered a version meanwhile.
+    """
+    name, state = built.manifest.name, app.state()
+    known = state.models.get(name)
     version = version_of(app, built, number=1 + (len(known.versions) if known else 0))
+    subject = f"model/{name}"
     app.registry.append("version.registered", subject, version, by=app.identity, expect=state.generation(subject))
     return version
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -21,7 +21,7 @@ import pandas as pd
 from penstock import errors
 from penstock.adapters import load
 from penstock.build.examine import Examined, Laps, Looked, examine_original
-from penstock.build.format import Compiled, Original, Specs
+from penstock.build.format import Original, Specs
 from penstock.build.schema import infer_inputs
 from penstock.errors import BadConfig, InvalidInput, ModelFailed, PenstockError
 from penstock.packages.archive import unpack
@@ -169,7 +169,7 @@ class DistantModel:
         return self._interview.ask(specs, arrays)
 
 
-class DistantOriginal:
+class DistantOriginal(Original):
     """A `DistantModel` as an `Original`: nothing of it can be compiled, and its thresholds are not seen."""
 
     def __init__(self, model: DistantModel) -> None:
@@ -187,16 +187,6 @@ class DistantOriginal:
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:
         """What the model says."""
         return self._model.answer_specs(inputs, rows)
-
-    def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
-        """None."""
-        del inputs, outputs
-        return iter(())
-
-    def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
-        """None."""
-        del inputs, rows
-        return None
 
 
 def examine_elsewhere(

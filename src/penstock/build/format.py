@@ -40,7 +40,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Original(Protocol):
-    """A loaded model behind the package's conventions."""
+    """A loaded model behind the package's conventions; one that does not compile inherits the last two."""
 
     @property
     def classes(self) -> tuple[str | int | bool, ...]:
@@ -53,10 +53,14 @@ class Original(Protocol):
         """``label``, ``probabilities`` or ``scores``; ``prediction`` of a regression."""
 
     def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
-        """Ways to compile it to ONNX, the most exact first; each may raise when called."""
+        """Ways to compile it to ONNX, the most exact first; each may raise when called. None of its own accord."""
+        del inputs, outputs
+        return iter(())
 
     def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
         """Complete rows moved next to its decision thresholds; None where it has none."""
+        del inputs, rows
+        return None
 
 
 class ModelFormat(Protocol):

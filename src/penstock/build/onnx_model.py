@@ -10,7 +10,7 @@ from onnx import ModelProto, TypeProto, ValueInfoProto
 from onnxruntime import InferenceSession
 
 from penstock.build import graphs
-from penstock.build.format import Compiled, Specs
+from penstock.build.format import Compiled, Original, Specs
 from penstock.build.parity import open_graph, run_graph
 from penstock.errors import InvalidInput
 from penstock.tensors import Arrays, TensorSpec
@@ -18,7 +18,7 @@ from penstock.tensors import Arrays, TensorSpec
 _NAMES: dict[int, str] = {number: name for name, number in graphs.TYPES.items()}
 
 
-class OnnxModel:
+class OnnxModel(Original):
     """A graph that was compiled elsewhere.
 
     Attributes:
@@ -68,11 +68,6 @@ class OnnxModel:
     def _session(self) -> InferenceSession:
         """Loaded once for all questions."""
         return open_graph(self._bytes)
-
-    def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
-        """None: there is nothing else that could answer otherwise."""
-        del inputs, rows
-        return None
 
 
 def real_inputs(model: ModelProto) -> list[ValueInfoProto]:

@@ -51,8 +51,8 @@ def to_arrays(frame: pd.DataFrame, inputs: Sequence[TensorSpec]) -> Arrays:
     """Rows of a frame as the signature has them."""
     if len(inputs) == 1 and inputs[0].columns:
         columns = list(inputs[0].columns)
-        dtype = np.float32 if inputs[0].datatype == "FP32" else np.float64
-        return {inputs[0].name: np.ascontiguousarray(frame[columns].to_numpy(dtype=dtype))}
+        matrix = frame[columns].to_numpy(dtype=DTYPES[inputs[0].datatype])
+        return {inputs[0].name: np.ascontiguousarray(matrix)}
     if len(inputs) == 1 and inputs[0].name not in frame:
         return {inputs[0].name: _only(frame, inputs[0])}
     return {spec.name: _to_array(frame[spec.name], spec) for spec in inputs}

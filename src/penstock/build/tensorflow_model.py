@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from onnx import ModelProto, defs, helper
 
 from penstock.build import graphs
-from penstock.build.format import Compiled, Specs
+from penstock.build.format import Compiled, Original, Specs
 from penstock.runtime.tensorflowmodel import TensorflowModel
 from penstock.tensors import Arrays
 
@@ -18,7 +18,7 @@ OPSET = 18
 """The newest that tf2onnx writes; onnxruntime takes it."""
 
 
-class TensorflowOriginal:
+class TensorflowOriginal(Original):
     """What `penstock.runtime.tensorflowmodel` loaded."""
 
     def __init__(self, model: TensorflowModel) -> None:
@@ -47,11 +47,6 @@ class TensorflowOriginal:
     def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
         """One graph, of the function that the model is asked through."""
         yield lambda: _compiled(self._model, inputs, outputs).SerializeToString()
-
-    def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
-        """None: it has no thresholds."""
-        del inputs, rows
-        return None
 
 
 def _compiled(model: TensorflowModel, inputs: Specs, outputs: Specs) -> ModelProto:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
-from penstock.build.format import Compiled, Specs
+from penstock.build.format import Compiled, Original, Specs
 from penstock.build.schema import to_arrays
 from penstock.build.torch_graphs import program_graph, script_graph
 from penstock.build.torch_inputs import example_frame, told_inputs
@@ -17,7 +17,7 @@ from penstock.runtime.torchmodel import TorchModel
 from penstock.tensors import FLOATS, Arrays, TensorSpec
 
 
-class TorchOriginal:
+class TorchOriginal(Original):
     """What `penstock.runtime.torchmodel` loaded.
 
     Attributes:
@@ -87,11 +87,6 @@ class TorchOriginal:
             yield lambda: script_graph(model, rows, inputs, outputs)
         else:
             yield lambda: program_graph(model, rows, inputs, outputs)
-
-    def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
-        """None: it has no thresholds."""
-        del inputs, rows
-        return None
 
 
 def _with_columns(spec: TensorSpec, frame: pd.DataFrame) -> TensorSpec:

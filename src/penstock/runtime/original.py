@@ -20,7 +20,7 @@ import numpy as np
 
 from penstock.errors import BadConfig
 from penstock.runtime.boosters import SUFFIXES, load_booster
-from penstock.runtime.catboosters import is_catboost, load_catboost, named_catboost
+from penstock.runtime.catboosters import is_catboost, named_catboost
 from penstock.tensors import Array, Arrays, TensorSpec
 
 MATRIX = "X"
@@ -52,8 +52,9 @@ _OPENERS = {
     "keras": ("tensorflowmodel", "open_keras"),
     "torch": ("torchmodel", "open_torch"),
     "mlflow": ("mlmodel", "open_logged"),
+    "catboost": ("catboosters", "load_catboost"),
 }
-"""Kinds that are no estimators: the module of `penstock.runtime` and its function that opens them."""
+"""Kinds with a loader of their own: the module of `penstock.runtime` and its function that opens them."""
 
 
 class Estimator(Protocol):
@@ -99,8 +100,6 @@ def load_original(path: Path, kind: str) -> object:
     if kind == "skops":
         skops = import_module("skops.io")
         model: object = skops.load(path, trusted=skops.get_untrusted_types(file=path))
-    elif kind == "catboost":
-        return load_catboost(path)
     elif kind not in ("sklearn", "lightgbm", "xgboost"):
         raise BadConfig(f"there is no original model to load from {kind}", "use its compiled engine")
     elif path.suffix in SUFFIXES.get(kind, ()):

@@ -5,13 +5,12 @@ They stay as they are: `penstock.runtime.encoder` computes them with numpy, toke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 
-from penstock.build.format import Audit, Compiled, Original, Specs, head
+from penstock.build.format import Audit, Original, Specs, head
 from penstock.errors import InvalidInput
 from penstock.runtime.encoder import FILES, TextEncoder, open_encoder
 from penstock.tensors import Arrays, TensorSpec
@@ -44,7 +43,7 @@ class HuggingFaceFormat:
         return EncoderModel(open_encoder(path))
 
 
-class EncoderModel:
+class EncoderModel(Original):
     """An encoder as an `Original`: one text in, its vector and its number of tokens out."""
 
     classes: tuple[str | int | bool, ...] = ()
@@ -67,13 +66,3 @@ class EncoderModel:
         """Vectors and numbers of tokens."""
         del inputs
         return self._encoder.answer_arrays(rows)
-
-    def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
-        """None: there is no operator that makes words of a text."""
-        del inputs, outputs
-        return iter(())
-
-    def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
-        """None."""
-        del inputs, rows
-        return None

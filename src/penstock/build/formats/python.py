@@ -6,7 +6,6 @@ has to be the same again, and the same for a row alone as beside others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from zipfile import BadZipFile, ZipFile
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from penstock.build.fidelity import require_faithful
-from penstock.build.format import Audit, Compiled, Original, Specs, head
+from penstock.build.format import Audit, Original, Specs, head
 from penstock.build.parity import compare, unsteady
 from penstock.build.refusals import answer_those
 from penstock.build.schema import infer_inputs, row_count, take, to_arrays
@@ -63,7 +62,7 @@ class PythonFormat:
         return ClassModel(model)
 
 
-class ClassModel:
+class ClassModel(Original):
     """A person's class as an `Original`.
 
     Attributes:
@@ -120,16 +119,6 @@ class ClassModel:
         if "label" in answers and "classes_" not in vars(self.own):
             self._note(answers)
         return answers
-
-    def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
-        """None: it is code."""
-        del inputs, outputs
-        return iter(())
-
-    def edges(self, inputs: Specs, rows: Arrays) -> Arrays | None:
-        """None."""
-        del inputs, rows
-        return None
 
     def _note(self, answers: Arrays) -> None:
         """The classes of a class that does not name them."""
