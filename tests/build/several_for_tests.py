@@ -6,6 +6,7 @@ is the build's own second half.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,7 +61,9 @@ def examine_some(places: Sequence[Path], scratch: Path) -> list[Examined | Refus
 
 
 def packaged(place: Path, examined: Examined, rows: pd.DataFrame) -> Package:
-    """The package of what was found."""
+    """The package of what was found, also when another test has made it."""
+    (place / "package").mkdir(exist_ok=True)
+    shutil.rmtree(place / "afresh", ignore_errors=True)
     request = BuildRequest(name="model", out=place.parent / "packages", data=rows, labels="y", lock=False)
     request.out.mkdir(exist_ok=True)
     return put_together(place, examined, read_rows(request), request)

@@ -205,7 +205,6 @@ def test_rows_of_the_data_that_it_refuses_are_left_out_and_counted(found: Found)
     place, _, examined = found["new categories in the data"]
     assert isinstance(examined, Examined)
     assert "the original refuses 3 rows of the data (ValueError: Found unknown categories ..." in examined.refused[0]
-    (place / "package").mkdir(exist_ok=True)
     package = packaged(place, examined, GOLD.assign(y=TEXT))
     assert package.manifest.source["refused"].startswith(examined.refused[0])
     assert "gold" not in package.path("parity.json").read_text()
