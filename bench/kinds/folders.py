@@ -115,7 +115,7 @@ def _archive(folder: Path) -> Brought:
         archive.writestr("model.pkl", pickle.dumps(model))
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps({"runtime": "python", "model": manifest}))
     asked = {"data": np.array([json.dumps({"row": row.tolist()}) for row in rows], dtype=object)}
-    return Brought(Path(f"mar:{folder / 'lateness.mar'}"), None, asked, {"answer": model.predict(rows).astype(str)})
+    return Brought(Path(f"mar:{folder / 'lateness.mar'}"), None, asked, {"body": model.predict(rows).astype(str)})
 
 
 def _repository(folder: Path) -> Brought:
