@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
-from penstock.build.forest_nodes import label_nodes, nodes_of
-from penstock.build.forests import forest_of
+from penstock.build.trees.forest import forest_of
+from penstock.build.trees.forest_nodes import label_nodes, nodes_of
 
 PIXELS, TRUTH = load_digits(return_X_y=True)
 PIXELS = (PIXELS / 16).astype(np.float32)

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from models_for_tests import SCIKIT, fitted, make_frame
 from sklearn.utils import all_estimators
 
-from penstock.build.audit import allowed, audit_pickle
-from penstock.build.pickles import is_pickle
+from penstock.build.pickles.audit import allowed, audit_pickle
+from penstock.build.pickles.sniff import is_pickle
 from penstock.errors import Untrusted
 
 GADGETS = (

@@ -17,7 +17,7 @@ from tests.dataplane_for_tests import DataPlane
 from penstock.build.assemble import build
 from penstock.build.examine import examine
 from penstock.build.request import BuildRequest
-from penstock.build.thresholds import splits_of
+from penstock.build.trees.thresholds import splits_of
 from penstock.packages.read import Package
 
 RANDOM = np.random.default_rng(0)

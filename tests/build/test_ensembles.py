@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from penstock.build.compact import serialized
-from penstock.build.ensembles import (
+from penstock.build.graphs.compact import serialized
+from penstock.build.graphs.ensembles import (
     Ensemble,
     Leaf,
     Split,
@@ -18,8 +18,8 @@ from penstock.build.ensembles import (
     simplified,
     write_ensemble,
 )
-from penstock.build.forest_nodes import nodes_of
-from penstock.build.forests import Forest, Node
+from penstock.build.trees.forest import Forest, Node
+from penstock.build.trees.forest_nodes import nodes_of
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT")
 

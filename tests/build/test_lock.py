@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from penstock.build.lock import closure, distributions_of, lock
+from penstock.build.dependencies.lock import closure, distributions_of, lock
 from penstock.runtime.environments import differing, parse
 
 

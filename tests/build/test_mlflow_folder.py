@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.build.assemble import build
+from penstock.build.dependencies.requirements import differences
 from penstock.build.request import BuildRequest
-from penstock.build.requirements import differences
 from penstock.errors import BadConfig, InvalidInput, NotFound, PenstockError, Untrusted
 from penstock.packages.read import Package
 from penstock.runtime.engine import open_engine, prove

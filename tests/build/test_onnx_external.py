@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from penstock.build import externals
 from penstock.build.assemble import build
-from penstock.build.externals import take_in, tensors_in
 from penstock.build.formats.onnx import OnnxFormat
-from penstock.build.graphfiles import find_graph
+from penstock.build.graphs import externals
+from penstock.build.graphs.externals import take_in, tensors_in
+from penstock.build.graphs.files import find_graph
 from penstock.build.request import BuildRequest
 from penstock.build.sources import archive_source, find_source
 from penstock.errors import InvalidInput, PenstockError, Untrusted
@@ -194,6 +194,6 @@ def test_more_than_one_message_can_hold_is_refused(tmp_path: Path, monkeypatch: 
 
 def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(tmp_path / "m", one_file=False)
-    monkeypatch.setattr("penstock.build.graphfiles.MAX_LOCATIONS", 1)
+    monkeypatch.setattr("penstock.build.graphs.files.MAX_LOCATIONS", 1)
     with pytest.raises(InvalidInput):
         find_graph(file)

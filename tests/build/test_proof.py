@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from penstock.build import surroundings
-from penstock.build.lock import barred_by, lock
+from penstock.build.dependencies import surroundings
+from penstock.build.dependencies.lock import barred_by, lock
 from penstock.errors import BadConfig
 from penstock.runtime.environments import parse
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.build.resolve import resolve
+from penstock.build.dependencies.resolve import resolve
 from penstock.errors import BadConfig, NotFound, Untrusted
 from penstock.runtime.environments import parse
 

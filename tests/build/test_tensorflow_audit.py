@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.build.assemble import build
-from penstock.build.checkpoint_index import INDEX, require_contained
 from penstock.build.formats.keras import KerasFormat
 from penstock.build.formats.savedmodel import SavedModelFormat, audit_folder
-from penstock.build.keras_config import CONFIG, audit_config
 from penstock.build.request import BuildRequest
-from penstock.build.saved_messages import read_saved_model
 from penstock.build.sources import archive_source, find_source
+from penstock.build.tensorflow.checkpoint_index import INDEX, require_contained
+from penstock.build.tensorflow.keras_config import CONFIG, audit_config
+from penstock.build.tensorflow.saved_messages import read_saved_model
 from penstock.errors import BadConfig, InvalidInput, NotFound, PenstockError, Untrusted
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tensorflow"

@@ -14,9 +14,9 @@ from onnx import TensorProto, helper, numpy_helper
 from tritonclient.grpc import model_config_pb2
 
 from penstock.build.assemble import build
-from penstock.build.pbtxt import Word, read_fields
 from penstock.build.request import BuildRequest
-from penstock.build.triton import TritonConfig, TritonTensor, find_triton, parse_triton
+from penstock.build.triton.pbtxt import Word, read_fields
+from penstock.build.triton.repository import TritonConfig, TritonTensor, find_triton, parse_triton
 from penstock.errors import BadConfig, InvalidInput, NotFound, PenstockError, Untrusted
 from penstock.runtime.engine import open_engine, prove
 

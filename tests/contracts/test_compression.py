@@ -10,9 +10,9 @@ from onnx import ModelProto, helper
 
 from graphs_for_tests import ROWS, convolutions, layers, session_of, trees, whole
 from penstock.adapters import TABLE, load
-from penstock.build.carried import carried
-from penstock.build.compact import serialized
 from penstock.build.compression import ModelForm
+from penstock.build.graphs.carried import carried
+from penstock.build.graphs.compact import serialized
 
 MODELS: dict[str, Callable[[], ModelProto]] = {"layers": layers, "convolutions": convolutions, "trees": trees}
 ACTS_ON = {

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from penstock.build.bom import bill_of
-from penstock.build.lock import lock
+from penstock.build.dependencies.lock import lock
 from penstock.packages.manifest import read_manifest
 from penstock.records import Dataset, Declared
 

@@ -17,13 +17,13 @@ from tests.asked_for_tests import asked, rows_near, served
 from tests.dataplane_for_tests import DataPlane
 
 from penstock.adapters import TABLE, load
-from penstock.build import oblivious
 from penstock.build.assemble import build
-from penstock.build.audit import audit_pickle
 from penstock.build.examine import examine
 from penstock.build.format import detect
-from penstock.build.oblivious import from_catboost
+from penstock.build.pickles.audit import audit_pickle
 from penstock.build.request import BuildRequest
+from penstock.build.trees import oblivious
+from penstock.build.trees.oblivious import from_catboost
 from penstock.errors import BadConfig, ModelFailed, PenstockError, Untrusted
 from penstock.packages.read import Package
 from penstock.runtime.original import load_original

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from penstock.build.assemble import build
+from penstock.build.dependencies.resolve import resolve
 from penstock.build.request import BuildRequest
-from penstock.build.resolve import resolve
 from penstock.errors import BadConfig
 from penstock.packages.read import Package
 from penstock.runtime.environments import environment

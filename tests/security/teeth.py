@@ -78,10 +78,10 @@ class Hole(NamedTuple):
 
 
 HOLES = (
-    Hole("every name is allowed", "build/audit.py", "    module, _, attribute = name.rpartition(\".\")\n    if name in", "    return True\n    module, _, attribute = name.rpartition(\".\")\n    if name in", "pickle", "calls os.system"),
-    Hole("a library's imports pass for its own", "build/audit.py", "    return bool(known) and _is_its_own(module, attribute)", "    return bool(known)", "pickle", "calls sklearn.callback._transport.Client"),
-    Hole("what goes on behind the end is not seen", "build/audit.py", "if goes_on and not refused:", "if False:", "pickle", "two streams"),
-    Hole("a dtype of a class is believed", "build/inert.py", "    _require_plain(arguments)\n    return np.dtype", "    return np.dtype", "joblib", "a dtype of a class"),
+    Hole("every name is allowed", "build/pickles/audit.py", "    module, _, attribute = name.rpartition(\".\")\n    if name in", "    return True\n    module, _, attribute = name.rpartition(\".\")\n    if name in", "pickle", "calls os.system"),
+    Hole("a library's imports pass for its own", "build/pickles/audit.py", "    return bool(known) and _is_its_own(module, attribute)", "    return bool(known)", "pickle", "calls sklearn.callback._transport.Client"),
+    Hole("what goes on behind the end is not seen", "build/pickles/audit.py", "if goes_on and not refused:", "if False:", "pickle", "two streams"),
+    Hole("a dtype of a class is believed", "build/pickles/inert.py", "    _require_plain(arguments)\n    return np.dtype", "    return np.dtype", "joblib", "a dtype of a class"),
     Hole("other operators are let in", "build/formats/onnx.py", "refused=tuple(map(shown, carried(model)))", "refused=()", "onnx", "an operator of 'com.microsoft'"),
     Hole("graphs are served with numbers outside", "runtime/engines/onnxruntime.py", "        require_whole(graph)\n", "", "package", "an ONNX graph with external data: a path that climbs"),
     Hole("folders are read through links", "build/folders.py", "with open_file(folder, name) as content", 'with (folder / name).open("rb") as content', "encoder", "a folder that is a link"),

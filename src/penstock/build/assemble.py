@@ -27,22 +27,22 @@ import msgspec
 from penstock.adapters import TABLE, load
 from penstock.build.archived import package_archive
 from penstock.build.bom import add_bill
+from penstock.build.dependencies.lock import NAME as LOCK
+from penstock.build.dependencies.lock import lock
+from penstock.build.dependencies.requirements import differences
+from penstock.build.dependencies.surroundings import Surroundings, find_surroundings
 from penstock.build.elsewhere import examine_elsewhere
 from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Looked, Task
 from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
 from penstock.build.live import write_live
-from penstock.build.lock import NAME as LOCK
-from penstock.build.lock import lock
 from penstock.build.profile import measure
 from penstock.build.proof import ask_afresh, sandboxed
 from penstock.build.request import BuildRequest, Progress
-from penstock.build.requirements import differences
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
 from penstock.build.sources import ModelSource, archive_source, find_source
 from penstock.build.strides import copied, digested, megabytes
-from penstock.build.surroundings import Surroundings, find_surroundings
 from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.digests import sha256_bytes

@@ -20,11 +20,11 @@ from onnx import ModelProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common import data_types
 
-from penstock.build import graphs
-from penstock.build.converters import forest_graph, register
 from penstock.build.format import Compiled, Specs
-from penstock.build.tree_nodes import widen_trees
-from penstock.build.trees import tables_of
+from penstock.build.graphs import surgery
+from penstock.build.trees.converters import forest_graph, register
+from penstock.build.trees.estimators import tables_of
+from penstock.build.trees.nodes import widen_trees
 from penstock.runtime.catboosters import is_catboost
 from penstock.tensors import TensorSpec
 
@@ -62,14 +62,14 @@ def _compiled(model: object, inputs: Specs, outputs: Specs, *, wide: bool) -> Mo
     """One graph, computing in doubles or in floats."""
     if by_column(model):
         converted = _convert(_without_gaps(model), [(spec.name, _type(spec)) for spec in inputs], outputs)
-        graphs.name_inputs(converted.graph, inputs)
+        surgery.name_inputs(converted.graph, inputs)
     else:
         converted = _matrix_graph(model, inputs, outputs, wide=wide)
-    graphs.impute_in_double(converted.graph, list(_statistics(model)))
+    surgery.impute_in_double(converted.graph, list(_statistics(model)))
     if wide:
         widen_trees(converted, tables_of(final_step(model)), narrow_rows=rounds_rows(final_step(model)))
-    graphs.name_outputs(converted.graph, outputs)
-    graphs.deduplicate_opsets(converted)
+    surgery.name_outputs(converted.graph, outputs)
+    surgery.deduplicate_opsets(converted)
     return converted
 
 
@@ -77,7 +77,7 @@ def _compiled_on_doubles(model: object, inputs: Specs, outputs: Specs) -> ModelP
     """The wide graph over doubles for every number, each cast from the input that the signature has."""
     doubles = tuple(spec if spec.datatype == "BYTES" else replace(spec, datatype="FP64") for spec in inputs)
     converted = _compiled(model, doubles, outputs, wide=True)
-    graphs.cast_inputs(converted.graph, inputs, doubles)
+    surgery.cast_inputs(converted.graph, inputs, doubles)
     return converted
 
 
@@ -87,10 +87,10 @@ def _matrix_graph(model: object, inputs: Specs, outputs: Specs, *, wide: bool) -
     text = all(spec.datatype == "BYTES" for spec in inputs)
     datatype = "BYTES" if text else "FP64" if wide else "FP32"
     if is_forest(model):
-        converted = forest_graph(model, width, MATRIX, graphs.TYPES[datatype])
+        converted = forest_graph(model, width, MATRIX, surgery.TYPES[datatype])
     else:
         converted = _convert(_without_gaps(model), [(MATRIX, _KINDS[datatype]([None, width]))], outputs)
-    graphs.join_columns(converted.graph, inputs, MATRIX, graphs.TYPES[datatype])
+    surgery.join_columns(converted.graph, inputs, MATRIX, surgery.TYPES[datatype])
     return converted
 
 

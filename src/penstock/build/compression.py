@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 from onnx import ModelProto, TensorProto
 
-from penstock.build import graphs
+from penstock.build.graphs import surgery
 from penstock.tensors import Arrays
 
 OPSET = 13
@@ -86,7 +86,7 @@ def folded(model: ModelProto) -> ModelProto:
 
 def drop_unused_sets(model: ModelProto) -> None:
     """Drop the operator sets that no node is of: optimizers and quantizers import more than they use."""
-    used = {"", "ai.onnx"} | {node.domain for node in graphs.all_nodes(model)}
+    used = {"", "ai.onnx"} | {node.domain for node in surgery.all_nodes(model)}
     kept = [one for one in model.opset_import if one.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(kept)

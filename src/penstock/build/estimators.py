@@ -11,7 +11,7 @@ from penstock.build.compile import candidates
 from penstock.build.fidelity import require_faithful
 from penstock.build.format import Compiled, Specs
 from penstock.build.schema import infer_inputs
-from penstock.build.thresholds import threshold_rows
+from penstock.build.trees.thresholds import threshold_rows
 from penstock.runtime.original import answer, is_classifier
 from penstock.tensors import Arrays
 

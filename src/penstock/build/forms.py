@@ -20,9 +20,9 @@ import onnx
 from onnx import ModelProto
 
 from penstock.adapters import load
-from penstock.build.compact import serialized
 from penstock.build.compression import Compression, ModelForm
-from penstock.build.onnx_model import renamed
+from penstock.build.graphs.compact import serialized
+from penstock.build.graphs.model import renamed
 from penstock.build.parity import run_session
 from penstock.build.proof import sandboxed
 from penstock.build.reasons import reason_of

@@ -12,7 +12,7 @@ from typing import Any
 import joblib
 import pandas as pd
 
-from penstock.build.torch_live import write_module, write_program, write_script
+from penstock.build.torch.live import write_module, write_program, write_script
 
 Writer = Callable[[Any, Path, pd.DataFrame | None], None]
 

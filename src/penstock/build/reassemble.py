@@ -24,9 +24,9 @@ from penstock.adapters import load
 from penstock.build.assemble import COMPILED, PARITY, PROFILE, finish
 from penstock.build.bom import NAME as BILL
 from penstock.build.bom import add_bill
+from penstock.build.dependencies.lock import NAME as LOCK
+from penstock.build.dependencies.lock import lock
 from penstock.build.format import ModelFormat
-from penstock.build.lock import NAME as LOCK
-from penstock.build.lock import lock
 from penstock.build.request import BuildRequest
 from penstock.build.schema import take
 from penstock.errors import ModelFailed, Untrusted

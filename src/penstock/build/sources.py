@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
-from penstock.build.graphfiles import GraphFiles, find_graph, triton_graph
-from penstock.build.triton import find_triton
+from penstock.build.graphs.files import GraphFiles, find_graph, triton_graph
+from penstock.build.triton.repository import find_triton
 from penstock.errors import BadConfig, InvalidInput, NotFound, Untrusted
 from penstock.packages.tree import check_name, open_file
 from penstock.runtime.ownclass import ENTRY

@@ -125,7 +125,7 @@ PLANTS = (
         "g8",
         "a damaged record raises what nobody expects",
         "uncaught exceptions",
-        "records.py",
+        "records/record.py",
         "    except (msgspec.DecodeError, UnicodeDecodeError) as error:",
         "    except msgspec.ValidationError as error:",
         G + "test_g08_fuzz.py",

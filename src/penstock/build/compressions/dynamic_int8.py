@@ -17,7 +17,7 @@ import numpy.typing as npt
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from penstock.build.compression import OPSET, ModelForm, constants_of, copied, folded, opset_of
-from penstock.build.graphs import attribute
+from penstock.build.graphs.surgery import attribute
 from penstock.tensors import Arrays
 
 MOST = 127

@@ -14,7 +14,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from penstock.build.compression import ModelForm, constants_of, copied, drop_unused_sets, folded
-from penstock.build.graphs import insert
+from penstock.build.graphs.surgery import insert
 from penstock.tensors import Arrays
 
 MIN_WEIGHTS = 256

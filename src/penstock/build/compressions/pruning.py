@@ -18,7 +18,7 @@ import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from penstock.build.compression import ModelForm, copied
-from penstock.build.ensembles import (
+from penstock.build.graphs.ensembles import (
     ML_OPSET,
     Ensemble,
     Floats,

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 from penstock.build.format import Audit, Original, head, with_suffix
 from penstock.build.formats.python import members
-from penstock.build.hdf5 import require_plain
-from penstock.build.keras_config import CONFIG, MAX_BYTES, audit_config
-from penstock.build.tensorflow_model import TensorflowOriginal
+from penstock.build.tensorflow.hdf5 import require_plain
+from penstock.build.tensorflow.keras_config import CONFIG, MAX_BYTES, audit_config
+from penstock.build.tensorflow.model import TensorflowOriginal
 from penstock.errors import BadConfig, Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.tree import read_bytes, scan

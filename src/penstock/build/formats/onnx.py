@@ -15,14 +15,14 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from penstock.build.audit import shown
-from penstock.build.carried import carried
-from penstock.build.externals import is_outside, locations, take_in, tensors_in
 from penstock.build.format import Audit, Original, head
-from penstock.build.onnx_model import OnnxModel
-from penstock.build.pbtxt import MAX_TEXT_BYTES
-from penstock.build.triton import CONFIG, parse_triton
-from penstock.build.tritongraph import hold_to
+from penstock.build.graphs.carried import carried
+from penstock.build.graphs.externals import is_outside, locations, take_in, tensors_in
+from penstock.build.graphs.model import OnnxModel
+from penstock.build.pickles.audit import shown
+from penstock.build.triton.graph import hold_to
+from penstock.build.triton.pbtxt import MAX_TEXT_BYTES
+from penstock.build.triton.repository import CONFIG, parse_triton
 from penstock.errors import Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.tree import read_bytes

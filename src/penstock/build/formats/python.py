@@ -19,8 +19,8 @@ from penstock.build.parity import compare, unsteady
 from penstock.build.refusals import answer_those
 from penstock.build.schema import infer_inputs, row_count, take, to_arrays
 from penstock.build.sources import MLMODEL
-from penstock.build.torch_model import TorchOriginal
-from penstock.build.torchpickles import require_tensors
+from penstock.build.torch.model import TorchOriginal
+from penstock.build.torch.pickles import require_tensors
 from penstock.errors import InvalidInput, ModelFailed
 from penstock.packages.archive import unpack
 from penstock.runtime.original import answer, load_original

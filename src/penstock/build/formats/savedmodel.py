@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from penstock.build.checkpoint_index import INDEX, MAX_INDEX_BYTES, require_contained
 from penstock.build.format import Audit, Original
 from penstock.build.formats.python import members, unpacked
-from penstock.build.saved_graph import audit_graph
-from penstock.build.saved_messages import read_saved_model
 from penstock.build.sources import MLMODEL
-from penstock.build.tensorflow_model import TensorflowOriginal
+from penstock.build.tensorflow.checkpoint_index import INDEX, MAX_INDEX_BYTES, require_contained
+from penstock.build.tensorflow.model import TensorflowOriginal
+from penstock.build.tensorflow.saved_graph import audit_graph
+from penstock.build.tensorflow.saved_messages import read_saved_model
 from penstock.errors import Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.tree import read_bytes, scan

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.build.audit import audit_pickle
 from penstock.build.estimators import EstimatorModel
 from penstock.build.format import Audit, Original, head
-from penstock.build.pickles import is_pickle
+from penstock.build.pickles.audit import audit_pickle
+from penstock.build.pickles.sniff import is_pickle
 from penstock.runtime.original import load_original
 
 

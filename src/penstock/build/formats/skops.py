@@ -7,9 +7,9 @@ from zipfile import BadZipFile, ZipFile
 
 import skops.io
 
-from penstock.build.audit import allowed, shown
 from penstock.build.estimators import EstimatorModel
 from penstock.build.format import Audit, Original, head
+from penstock.build.pickles.audit import allowed, shown
 from penstock.packages.archive import require_plain
 from penstock.runtime.original import load_original
 

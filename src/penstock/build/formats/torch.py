@@ -10,13 +10,13 @@ import tarfile
 from pathlib import Path
 
 from penstock.build.format import Audit, Original, head
-from penstock.build.torch_model import TorchOriginal
-from penstock.build.torcharchive import TorchArchive, listed, read_archive
-from penstock.build.torchpickles import audit_tensor_archive
-from penstock.build.torchprograms import audit_program
-from penstock.build.torchprograms import wanted as of_a_program
-from penstock.build.torchscripts import audit_script
-from penstock.build.torchscripts import wanted as of_a_script
+from penstock.build.torch.archive import TorchArchive, listed, read_archive
+from penstock.build.torch.model import TorchOriginal
+from penstock.build.torch.pickles import audit_tensor_archive
+from penstock.build.torch.programs import audit_program
+from penstock.build.torch.programs import wanted as of_a_program
+from penstock.build.torch.scripts import audit_script
+from penstock.build.torch.scripts import wanted as of_a_script
 from penstock.errors import Untrusted
 from penstock.runtime.original import load_original
 from penstock.runtime.torchmodel import TorchModel

@@ -1,0 +1,1 @@
+"""What a model needs to run: requirements, locks, and the environment made of them."""

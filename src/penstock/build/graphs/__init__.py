@@ -1,0 +1,1 @@
+"""ONNX graphs: their files, their numbers, and surgery on them."""

@@ -1,0 +1,1 @@
+"""Pickle-like files: told by their bytes, and read without running them."""

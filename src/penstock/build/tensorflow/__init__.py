@@ -1,0 +1,1 @@
+"""TensorFlow's and Keras' files read without running them, and their models as originals."""

@@ -1,0 +1,1 @@
+"""PyTorch's files read without running them, and its models as originals."""

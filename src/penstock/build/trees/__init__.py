@@ -1,0 +1,1 @@
+"""Trees and forests, whoever grew them: read, tabled, and written as graphs."""
