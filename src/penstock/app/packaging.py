@@ -15,6 +15,7 @@ from penstock.app.app import App
 from penstock.app.registering import register_package, version_of
 from penstock.app.tables import keep_table
 from penstock.build.assemble import build
+from penstock.build.declaration import Declaration
 from penstock.build.request import BuildRequest, Table
 from penstock.build.sources import find_source
 from penstock.errors import InvalidInput
@@ -39,6 +40,7 @@ class PackageRequest:
         declared: What it is for, and who answers for it.
         parent: Digest of the package it grew out of.
         allow_code: A pickle may name code outside the known libraries.
+        transforms: Steps declared before and behind the model; None for none.
         environment: Requirements, or a lock, of the model's own; None for what is installed here.
     """
 
@@ -54,6 +56,7 @@ class PackageRequest:
     parent: str = ""
     allow_code: bool = False
     environment: Path | None = None
+    transforms: Declaration | None = None
 
 
 def package(
@@ -88,6 +91,8 @@ def package(
                 out=Path(scratch),
                 data=_rows(request, kept["validation"][0]) if kept else None,
                 labels=request.label if kept else "",
+                parts={part: _rows(request, kept[part][0]) for part in ("train", "test") if part in kept},
+                transforms=request.transforms,
                 time=request.time if kept else "",
                 key=app.package_key,
                 datasets=datasets,

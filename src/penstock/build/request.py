@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from penstock.build.declaration import Declaration
 from penstock.packages.keys import PrivateKey
 from penstock.records import Dataset, Declared, Scalar
 
@@ -31,6 +32,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         data: Rows the model was not trained on; examples, parity and profile come from them. None makes rows up
             from what the model itself knows, and leaves the profile out.
         labels: Column of `data` that holds the truth, or the truth itself, one entry a row; empty for none.
+        parts: Further rows by part, ``train`` and ``test``, for declared steps to learn from.
+        transforms: Steps declared before and behind the model; None for none.
         time: Column of `data` that holds event times; empty for none.
         key: Who signs; None leaves the package unsigned.
         datasets: References to the data behind the model.
@@ -51,6 +54,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     out: Path
     data: Table | None = None
     labels: str | npt.NDArray[np.generic] = ""
+    parts: Mapping[str, Table] = {}
+    transforms: Declaration | None = None
     time: str = ""
     key: PrivateKey | None = None
     datasets: tuple[Dataset, ...] = ()

@@ -93,6 +93,36 @@ class Declared(Record, frozen=True, kw_only=True):
     license: str = ""
 
 
+class AppliedStep(Record, frozen=True, kw_only=True):
+    """One declared step of a package.
+
+    Attributes:
+        stage: Before the model or behind it.
+        name: Of the adapters' ``preprocess`` or ``postprocess`` table.
+        columns: That it acts on, before the model.
+        learned_from: Part of the data, and how many rows of it; empty where nothing was learned.
+    """
+
+    stage: Literal["before", "after"]
+    name: str
+    columns: tuple[str, ...] = ()
+    learned_from: str = ""
+
+
+class AppliedTransforms(Record, frozen=True, kw_only=True):
+    """What stands before and behind a package's model; what it learned is in ``transforms.json``.
+
+    Attributes:
+        steps: In their order.
+        fused: They are part of the graph; otherwise they run beside the model in the sandbox.
+        classes: As the model itself names them, and its data may; empty where they have no other names.
+    """
+
+    steps: tuple[AppliedStep, ...]
+    fused: bool = False
+    classes: tuple[str | int | bool, ...] = ()
+
+
 class Parity(Record, frozen=True, kw_only=True):
     """What comparing the compiled graph with the original showed.
 
@@ -131,6 +161,7 @@ class Manifest(Record, frozen=True, kw_only=True):
         parameters: What the trainer said of the model (hyperparameters).
         source: Where the code came from: commit, repository, entry point; what is unknown is absent.
         declared: What the model is for, and who answers for it.
+        transforms: What stands before and behind it; None for nothing.
     """
 
     format: int
@@ -151,3 +182,4 @@ class Manifest(Record, frozen=True, kw_only=True):
     parameters: dict[str, Scalar] = {}
     source: dict[str, str] = {}
     declared: Declared = Declared()
+    transforms: AppliedTransforms | None = None

@@ -16,7 +16,8 @@ class LabelsStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Labels as people say them.
 
     Attributes:
-        names: Class as text -> its new name; a class that is not among them keeps its own.
+        names: Class as text -> its new name; a class that is not among them keeps its own. One that already has its
+            new name, as after a retraining on outcomes, is passed over.
         learned: The classes as they are before it.
     """
 
@@ -35,9 +36,11 @@ class LabelsStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise InvalidInput(
                 "the model answers no label to name", "only a classifier has labels", where=f"{WHERE}.labels"
             )
-        for name in self.names:
-            class_place(classes, name, "labels")
-        now, before = [str(one) for one in self.classes_after(classes)], [str(one) for one in classes]
+        before = [str(one) for one in classes]
+        for name, new in self.names.items():
+            if str(new) not in before:
+                class_place(classes, name, "labels")
+        now = [str(one) for one in self.classes_after(classes)]
         moved = [one for at, one in enumerate(now) if one in before and before.index(one) != at]
         if moved or len(set(now)) < len(now):
             raise InvalidInput(
