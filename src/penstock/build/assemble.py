@@ -53,6 +53,7 @@ from penstock.packages.tree import open_file, read_bytes, scan
 from penstock.packages.typed import require_typed
 from penstock.records import FileEntry, Manifest, encode
 from penstock.runtime.environments import ENVIRONMENT, parse
+from penstock.runtime.providers import declared_for
 from penstock.statistics.arraytables import write_table
 
 ENTRY = "penstock.build.examine:examine"
@@ -309,6 +310,8 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
         parameters=request.parameters,
         source={**request.source, **notes},
         declared=request.declared,
+        providers=declared_for(examined.engine, request.providers),
+        allow_cpu=request.allow_cpu,
     )
 
 

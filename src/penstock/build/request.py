@@ -40,6 +40,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         parameters: What the trainer says of it.
         source: Commit, repository, entry point.
         declared: What it is for, and who answers for it.
+        providers: Execution providers that are to run its graph, the first choice first; empty for the processor.
+        allow_cpu: Falling back from them to the processor is no error.
         parent: Digest of the package it grew out of.
         allow_code: Go on where the file names code beyond the allow-list; recorded in the manifest.
         requirements: What the model runs with: pip requirements, or a lock; None for what is installed here.
@@ -62,6 +64,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Scalar] = {}
     source: dict[str, str] = {}
     declared: Declared = Declared()
+    providers: tuple[str, ...] = ()
+    allow_cpu: bool = False
     parent: str = ""
     allow_code: bool = False
     requirements: Path | None = None

@@ -49,6 +49,13 @@ def run(
     transforms: Annotated[
         Path | None, typer.Option(help="YAML that declares steps before and behind the model: they become part of it.")
     ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(help="An execution provider of ONNX Runtime for its graph; again for the next choice."),
+    ] = None,
+    allow_cpu: Annotated[
+        bool, typer.Option("--allow-cpu", help="Falling back from them to the processor is no error.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     token: As = "",
     dry_run: DryRun = False,
@@ -73,6 +80,8 @@ def run(
             environment=environment,
             source={"commit": source} if source else code_state(Path.cwd(), apart=home),
             declared=read_declared(card) if card else Declared(),
+            providers=tuple(provider or ()),
+            allow_cpu=allow_cpu,
             transforms=read_transforms(transforms) if transforms else None,
         )
         app = open_app(home, token=token)
@@ -106,7 +115,9 @@ def _tell(ref: str, digest: str, manifest: Manifest) -> None:
         out.print(f"  transforms: {names} ({where})")
         for step in manifest.transforms.steps:
             if step.name == "calibrate":
-                out.print(f"  note: calibrated on {step.learned_from}: what the gate says of its calibration is of them")
+                out.print(
+                    f"  note: calibrated on {step.learned_from}: what the gate says of its calibration is of them"
+                )
     if "requirements_differ" in manifest.source:
         out.print(f"  note: its requirements.txt asks for {manifest.source['requirements_differ']}")
     if "refused" in manifest.source:

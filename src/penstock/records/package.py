@@ -161,6 +161,9 @@ class Manifest(Record, frozen=True, kw_only=True):
         parameters: What the trainer said of the model (hyperparameters).
         source: Where the code came from: commit, repository, entry point; what is unknown is absent.
         declared: What the model is for, and who answers for it.
+        providers: ONNX Runtime's execution providers for a compiled model, the first choice first; a release that
+            names some of its own goes by those. Empty means the processor.
+        allow_cpu: Falling back from them to the processor is no error.
         transforms: What stands before and behind it; None for nothing.
     """
 
@@ -182,4 +185,6 @@ class Manifest(Record, frozen=True, kw_only=True):
     parameters: dict[str, Scalar] = {}
     source: dict[str, str] = {}
     declared: Declared = Declared()
+    providers: tuple[str, ...] = ()
+    allow_cpu: bool = False
     transforms: AppliedTransforms | None = None

@@ -18,7 +18,7 @@ from penstock.errors import ModelFailed
 from penstock.packages.read import Package
 from penstock.records import Sizing
 from penstock.runtime.graphfile import require_whole
-from penstock.runtime.providers import declared_providers, require_first
+from penstock.runtime.providers import declared_providers, require_first, sizing_for
 from penstock.runtime.textfront import open_front
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
 
@@ -96,7 +96,7 @@ class OnnxRuntimeEngine:
         """
         del environments  # a compiled graph has no dependencies of its own
         options = onnxruntime.SessionOptions()
-        sizing = sizing or Sizing()
+        sizing = sizing_for(package.manifest, sizing)
         options.intra_op_num_threads = sizing.threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
