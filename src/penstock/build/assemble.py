@@ -38,16 +38,16 @@ from penstock.build.format import ModelFormat
 from penstock.build.live import write_live
 from penstock.build.profile import measure
 from penstock.build.proof import NOT_OURS, ask_afresh, sandboxed
-from penstock.build.request import BuildRequest, Progress
+from penstock.build.request import BuildRequest, Progress, silent
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
 from penstock.build.sources import ModelSource, archive_source, find_source
-from penstock.build.strides import copied, digested, megabytes
+from penstock.build.strides import copied, copied_open, digested, megabytes
 from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.digests import sha256_bytes
 from penstock.packages.golden import decode_golden
-from penstock.packages.manifest import FORMAT, MANIFEST
+from penstock.packages.manifest import FORMAT, MANIFEST, is_numbers
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
 from penstock.packages.tree import open_file, read_bytes, scan
 from penstock.packages.typed import require_typed
@@ -130,7 +130,7 @@ def put_together(
     """
     folder = place / "package"
     request.progress("assembling the package")
-    lay_out(folder, place / "given" / "model", place / "scratch", examined)
+    lay_out(folder, place / "given" / "model", place / "scratch", examined, request.progress)
     if examined.engine == "python":
         request.progress("asking it again in a fresh process, and listing what it imports")
         examined = _asked_afresh(folder, examined, place, request, around)
@@ -203,7 +203,7 @@ def _answered(entry: str, task: Task, place: Path, request: BuildRequest, kind: 
         ) from error
 
 
-def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None:
+def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined, progress: Progress = silent) -> None:
     """Put the original, the graph, the examples and the parity report in their places, each checked first.
 
     Raises:
@@ -219,7 +219,7 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     elif examined.kind != "onnx":
         shutil.copyfile(file, folder / (ORIGINAL + examined.suffix))
     if examined.engine == "onnxruntime":
-        _copy_graph(scratch, folder / COMPILED)
+        _copy_graph(scratch, folder / COMPILED, progress)
         onnx: ModelFormat = load("format", "onnx")()
         refused = onnx.audit(folder / COMPILED).refused
         if refused:
@@ -235,12 +235,13 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     (folder / PARITY).write_bytes(encode(report))
 
 
-def _copy_graph(scratch: Path, place: Path) -> None:
-    """Copy the graph that the sandbox left, in pieces: it may be as large as the model."""
-    with open_file(scratch, GRAPH) as source, place.open("xb") as copy:
-        if os.fstat(source.fileno()).st_size > MAX_GRAPH_BYTES:
-            raise Untrusted("the graph is longer than two gibibytes", "it is not what it says it is", where=GRAPH)
-        shutil.copyfileobj(source, copy, 1 << 20)
+def _copy_graph(scratch: Path, place: Path, progress: Progress) -> None:
+    """Copy the graph that the sandbox left, and numbers that it set apart: piece by piece, they may be large."""
+    for name in (GRAPH, *filter(is_numbers, sorted(os.listdir(scratch)))):
+        with open_file(scratch, name) as source, place.with_name(name).open("xb") as copy:
+            if os.fstat(source.fileno()).st_size > MAX_GRAPH_BYTES:
+                raise Untrusted("the graph is longer than two gibibytes", "it is not what it says it is", where=name)
+            copied_open(source, copy, "copying its numbers", progress)
 
 
 def _asked_afresh(

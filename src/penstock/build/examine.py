@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from penstock.build.format import Audit, ModelFormat, Original, Specs, detect
-from penstock.build.parity import check_graph, run_session, unsteady
+from penstock.build.parity import check_graph, open_graph, run_graph, unsteady
 from penstock.build.probes import OF_THE_DATA, Rows, answered_row, rows_to_compare
 from penstock.build.reasons import reason_of
 from penstock.build.refusals import answer_those
@@ -145,7 +145,7 @@ def examine_original(original: Original, frame: pd.DataFrame | None, scratch: Pa
     if graph:
         (scratch / GRAPH).write_bytes(graph)
     if frame is not None:
-        _score(original, inputs, data, graph, scratch / SCORES)
+        _score(original, inputs, data, graph, tuple(rows.expected), scratch / SCORES)
     clock.lap("scores")
     return Examined(
         kind="",
@@ -264,13 +264,15 @@ def _spread(rows: np.ndarray[tuple[int], np.dtype[np.int64]], most: int) -> np.n
     return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)] if count else rows[:0]
 
 
-def _score(original: Original, inputs: Specs, data: Arrays, graph: bytes, place: Path) -> None:
+def _score(
+    original: Original, inputs: Specs, data: Arrays, graph: bytes, names: tuple[str, ...], place: Path
+) -> None:
     """Answers on all rows, by the engine that will give them; those that it refuses are left out."""
     part = take(data, slice(0, min(row_count(data), MAX_SCORED_ROWS)))
-    names = tuple(original.answer(inputs, answered_row(original, inputs, part)))
+    session = open_graph(graph) if graph else None
 
     def ask(rows: Arrays) -> Arrays:
-        return run_session(graph, rows, names) if graph else original.answer(inputs, rows)
+        return original.answer(inputs, rows) if session is None else run_graph(session, rows, names)
 
     found = answer_those(ask, part)
     texts = {name: array.astype(str) for name, array in found.answers.items() if array.dtype.kind == "O"}

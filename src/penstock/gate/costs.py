@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime  # noqa: F401  loaded before memory is looked at
 
 from penstock.errors import ModelFailed
+from penstock.packages.manifest import model_bytes
 from penstock.packages.read import Package, open_package
 from penstock.records import Record
 from penstock.runtime.engine import Engine, open_engine
@@ -77,7 +78,7 @@ def measure_costs(
         turn += 1
     return {
         name: Cost(
-            size_bytes=packages[name].entry.stat().st_size,
+            size_bytes=model_bytes(packages[name].manifest),
             p50_s=float(np.quantile(times[name], 0.5)),
             p99_s=float(np.quantile(times[name], 0.99)),
             cpu_s=float(np.median(cpu[name])),
