@@ -20,11 +20,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 STEP_S = 0.02
 PACKAGE = """
 import json, resource, sys, time
 from pathlib import Path
+from typing import Any
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
 begun = time.monotonic()
@@ -86,6 +88,7 @@ rows.assign(y=0.5).to_parquet(out + "/rows.csv")
     "encoder": """
 import sys, json, shutil, struct, numpy as np, pandas as pd
 from pathlib import Path
+from typing import Any
 mb, out, golden = float(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 folder = out / "model"
 shutil.copytree(golden, folder)
@@ -151,7 +154,7 @@ def main() -> None:
         print(json.dumps({"kind": kind, "tiny": tiny, "large": large}), flush=True)
 
 
-def _measured(kind: str, mb: float, place: Path) -> dict:
+def _measured(kind: str, mb: float, place: Path) -> dict[str, Any]:
     place.mkdir(parents=True)
     subprocess.run([sys.executable, "-c", MAKE[kind], str(mb), str(place), str(GOLDEN)], check=True)
     model = place / "model"

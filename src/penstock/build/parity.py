@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from penstock.build.graphs.mapped import let_go
 from penstock.build.probes import Rows
 from penstock.build.refusals import Ask
 from penstock.build.schema import take
@@ -99,7 +100,8 @@ def run_graph(session: onnxruntime.InferenceSession, rows: Arrays, names: Sequen
     """A session's answers by name; texts go through the tokenizer that its metadata describe."""
     front = open_front(session.get_modelmeta().custom_metadata_map)
     run: Run = session.run if front is None else front.before(session.run)
-    return dict(zip(names, run(list(names), rows, None), strict=True))
+    with let_go():
+        return dict(zip(names, run(list(names), rows, None), strict=True))
 
 
 def open_graph(graph: bytes) -> onnxruntime.InferenceSession:
