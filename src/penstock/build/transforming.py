@@ -140,22 +140,45 @@ def _learned_before(
 ) -> Transforms:
     """Steps before the model, and which columns they and the model need."""
     specs = _raw_specs(frame, declaration.before)
-    learning = frame if teaching.train is None else _same_columns(teaching.train, specs)
-    table = _table(learning, specs)
-    steps: list[tuple[str, BeforeStep]] = []
-    for name, step in declaration.before:
-        taught = step.learn(table)
-        table = taught.apply(table)
-        steps.append((name, taught))
-    prepared = _table(frame, specs)
-    for _, step in steps:
-        prepared = step.apply(prepared)
+    steps, prepared = _taught(declaration, frame, specs, teaching.train)
     feeds = _feeds(original, prepared)
     needed = {column for feed in feeds for column in feed.columns}
     for _, step in reversed(steps):
         needed = {step.made().get(column, column) for column in needed}
     used = tuple(spec for spec in specs if spec.name in needed)
     return Transforms(inputs=used, before=tuple(_only(steps, needed)), feeds=feeds)
+
+
+def prepared_rows(declaration: Declaration, frame: pd.DataFrame, train: pd.DataFrame | None) -> pd.DataFrame:
+    """Rows as the model itself sees them, for one that is written to a file by being asked.
+
+    Raises:
+        InvalidInput: Rows and steps do not fit each other.
+    """
+    _, prepared = _taught(declaration, frame, _raw_specs(frame, declaration.before), train)
+    return _frame(prepared)
+
+
+def _taught(
+    declaration: Declaration, frame: pd.DataFrame, specs: Specs, train: pd.DataFrame | None
+) -> tuple[list[tuple[str, BeforeStep]], ColumnTable]:
+    """The steps before a model with what they learned, and what they make of rows."""
+    table = _table(frame if train is None else _same_columns(train, specs), specs)
+    steps: list[tuple[str, BeforeStep]] = []
+    for name, step in declaration.before:
+        taught = step.learn(table)
+        table = taught.apply(table)
+        steps.append((name, taught))
+    prepared = _table(frame, specs)
+    for _, taught in steps:
+        prepared = taught.apply(prepared)
+    return steps, prepared
+
+
+def _frame(table: ColumnTable) -> pd.DataFrame:
+    """Columns as pandas has them: missing texts are None."""
+    gaps = {name: np.where(column == "", None, column) for name, column in table.items() if column.dtype.kind == "O"}  # type: ignore[call-overload]
+    return pd.DataFrame({**table, **gaps})
 
 
 def _only(steps: Sequence[tuple[str, BeforeStep]], needed: set[str]) -> Iterator[tuple[str, BeforeStep]]:
@@ -226,8 +249,7 @@ def _feeds(original: Original, table: ColumnTable) -> tuple[Feed, ...]:
     Raises:
         InvalidInput: It takes other columns than there are, or of another kind.
     """
-    frame = pd.DataFrame({name: _gaps(column) for name, column in table.items()})
-    specs = original.inputs(frame)
+    specs = original.inputs(_frame(table))
     feeds = tuple(Feed(spec=spec, columns=_columns_of(spec, specs, tuple(table))) for spec in specs)
     for feed in feeds:
         for name in feed.columns:
@@ -257,11 +279,6 @@ def _columns_of(spec: TensorSpec, specs: Specs, names: tuple[str, ...]) -> tuple
         f"the columns are {', '.join(names[:20])}",
         where=WHERE,
     )
-
-
-def _gaps(column: Array) -> Array:
-    """Missing texts as pandas has them."""
-    return np.where(column == "", None, column) if column.dtype.kind == "O" else column  # type: ignore[call-overload]
 
 
 def _own_edges(transforms: Transforms, rows: Arrays) -> Iterator[Arrays]:

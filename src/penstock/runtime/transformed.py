@@ -1,6 +1,6 @@
 """A model with the declared steps before and behind it: what a package's ``transforms.json`` holds, and how it answers.
 
-    raw arrays -> inward: steps, then columns joined into the model's own inputs -> the model -> outward: steps -> answers
+    raw arrays -> inward: steps, columns joined into the model's own inputs -> the model -> outward: steps -> answers
 
 It is written when the model is packaged. Where all of it became one graph nobody reads it to answer; where the model
 stays Python, the process in the sandbox does this around it.
@@ -152,7 +152,5 @@ def decode_transforms(data: bytes) -> Transforms:
 
 def _steps(kind: str, stored: Sequence[Mapping[str, object]]) -> list[tuple[str, object]]:
     return [
-        (name, msgspec.convert(fields, adapters.load(kind, name)))
-        for one in stored
-        for name, fields in one.items()
+        (name, msgspec.convert(fields, adapters.load(kind, name))) for one in stored for name, fields in one.items()
     ]
