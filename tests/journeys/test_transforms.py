@@ -13,6 +13,7 @@ import pytest
 import yaml
 from sklearn.linear_model import LogisticRegression
 
+import penstock as ps
 from tests.journeys.conftest import Typist
 
 pytestmark = pytest.mark.serial
@@ -133,6 +134,16 @@ def test_raw_rows_are_answered_by_the_graph_and_beside_the_model_alike(typist: T
     risk = np.array(answers["fused"]["risk"])
     assert np.array_equal(np.argsort(plain, kind="stable"), np.argsort(risk, kind="stable"))
     assert answers["fused"]["decision"] == np.where(np.rint(risk * 1e6) >= 300000, "leaves", "stays").tolist()
+
+
+def test_in_a_notebook_the_gate_says_on_which_rows_it_was_calibrated(tmp_path: Path) -> None:
+    frame = raw(600, 3)
+    model = LogisticRegression(max_iter=500).fit(prepared(frame, frame), frame["churned"])
+    declared = {"preprocess": steps("lower")["preprocess"], "postprocess": [{"calibrate": "isotonic"}]}
+    rows, truth = frame.drop(columns="churned"), frame["churned"]
+    packaged = ps.package(model, "churn", data=rows, labels=truth, transforms=declared, home=tmp_path / "home")
+    told_ = [one.message for one in packaged.check().verdict.findings if one.title == "Do its probabilities come true?"]
+    assert "on the rows that it was calibrated on" in told_[0]
 
 
 def test_a_refusal_names_what_was_meant(typist: Typist) -> None:

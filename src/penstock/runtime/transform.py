@@ -107,7 +107,8 @@ def millionths(probabilities: Array) -> Floats:
 
 def most_probable(classes: Classes, probabilities: Array) -> Array:
     """The label of each row: of equally probable ones the first."""
-    return label_array(classes)[millionths(probabilities).argmax(axis=1)]
+    labels: Array = label_array(classes)[millionths(probabilities).argmax(axis=1)]
+    return labels
 
 
 def label_array(classes: Classes) -> Array:
