@@ -95,7 +95,7 @@ def test_the_table_has_every_figure_and_says_why_not(pictures: Compressed) -> No
     ways = [name for name in rows[0] if name.endswith("p50 / p99, us")]
     assert any(name.startswith("32 rows, 1 thread,") for name in ways)
     if usable_cpus() > 1:
-        assert {name.split(",")[0] for name in ways if f"{usable_cpus()} threads" in name} == {"1 rows", "32 rows"}
+        assert {name.split(",")[0] for name in ways if f"{usable_cpus()} threads" in name} == {"1 row", "32 rows"}
     assert all(row[name] for row in rows[:2] for name in (*ways, "best run"))
     last = rows[-1]
     assert last["form"] == "pruning"

@@ -238,7 +238,7 @@ def _row(one: Tried, found: Compressed) -> dict[str, Scalar]:
         "p99, us": round(cost.p99_s * 1e6, 1) if cost else None,
         **_runs(cost or found.before, shown=cost is not None),
         "memory, MB": round(cost.memory_bytes / 1e6, 1) if cost else None,
-        "best run": f"{cost.batch} rows, {_threads(cost.threads)}" if cost else None,
+        "best run": f"{_rows(cost.batch)}, {_threads(cost.threads)}" if cost else None,
         "CPU s per 1,000": round(cost.cpu_s, 5) if cost else None,
     }
     if found.price:
@@ -249,7 +249,7 @@ def _row(one: Tried, found: Compressed) -> dict[str, Scalar]:
 def _runs(cost: Cost, *, shown: bool) -> dict[str, Scalar]:
     """Median and 99th percentile of the other ways of running, in microseconds."""
     return {
-        f"{one.batch} rows, {_threads(one.threads)}, p50 / p99, us": (
+        f"{_rows(one.batch)}, {_threads(one.threads)}, p50 / p99, us": (
             f"{one.p50_s * 1e6:,.0f} / {one.p99_s * 1e6:,.0f}" if shown else None
         )
         for one in cost.runs
@@ -259,3 +259,7 @@ def _runs(cost: Cost, *, shown: bool) -> dict[str, Scalar]:
 
 def _threads(number: int) -> str:
     return f"{number} thread{'' if number == 1 else 's'}"
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'' if number == 1 else 's'}"
