@@ -72,11 +72,8 @@ def content_of(name: str, path: Path) -> Content:
         return Content(name, "a graph's numbers", False, "")
     if head.startswith(b"PK\x03\x04"):
         return _archive(name, path)
-    if head.startswith(COMPRESSED):
-        # joblib compresses pickles; what it holds cannot be told without unpacking it.
-        return Content(name, "compressed, taken as pickle", True, "")
-    if _is_pickle(head):
-        return Content(name, "pickle", True, "")
+    if kind := _pickle_kind(head):
+        return Content(name, kind, True, "")
     if path.suffix == ".onnx":
         return Content(name, "onnx", False, "" if graph_of(path) else "it is named .onnx and is no ONNX graph")
     return _text(name, head, path)
@@ -111,6 +108,14 @@ def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 waiting.extend(inner.node)
+
+
+def _pickle_kind(head: bytes) -> str:
+    """What of a pickle it is; empty for none."""
+    # joblib compresses pickles; what it holds cannot be told without unpacking it.
+    if head.startswith(COMPRESSED):
+        return "compressed, taken as pickle"
+    return "pickle" if _is_pickle(head) else ""
 
 
 def _is_pickle(head: bytes) -> bool:
