@@ -32,6 +32,9 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "savedmodel": Adapter("penstock.build.formats.savedmodel:SavedModelFormat", "tensorflow"),
         "keras": Adapter("penstock.build.formats.keras:KerasFormat", "tensorflow"),
         "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
+        "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
+        "python": Adapter("penstock.build.formats.python:PythonFormat", "platform"),
+        "mlflow": Adapter("penstock.build.formats.mlflow:MlflowFormat", "platform"),
         # Before pickles: PyTorch's oldest files are some, one behind the other.
         "torch": Adapter("penstock.build.formats.torch:TorchFormat", "torch"),
         "sklearn": Adapter("penstock.build.formats.sklearn:SklearnFormat", "platform"),
@@ -39,9 +42,6 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "xgboost": Adapter("penstock.build.formats.xgboost:XgboostFormat", "xgboost"),
         "catboost": Adapter("penstock.build.formats.catboost:CatboostFormat", "catboost"),
         "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
-        "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
-        "python": Adapter("penstock.build.formats.python:PythonFormat", "platform"),
-        "mlflow": Adapter("penstock.build.formats.mlflow:MlflowFormat", "platform"),
     },
     "preprocess": {
         "clean": Adapter("penstock.runtime.transforms.clean:CleanStep"),

@@ -138,7 +138,7 @@ def _odd_rows(inputs: Specs, rows: Arrays) -> list[tuple[Arrays, str]]:
         # Of a matrix whose columns have no names, token ids say, the first stands for all.
         width = 1 if spec.shape[-1] > 1 and not spec.columns else spec.shape[-1]
         # Of a thousand columns, bytes of a file or words of a text, some stand for all.
-        places = np.linspace(0, width - 1, min(width, MAX_PROBED_COLUMNS)).astype(int).tolist()
+        places = np.linspace(0, width - 1, max(min(width, MAX_PROBED_COLUMNS), 0)).astype(int).tolist()
         for column in places if len(spec.shape) == 2 else ():
             place = spec.name if spec.shape[-1] == 1 else f"{spec.name}[{column}]"
             if spec.nullable:
