@@ -20,7 +20,7 @@ import httptools
 
 from penstock.errors import InvalidInput, NotReady, PenstockError
 from penstock.serve.encodings import decompressed
-from penstock.serve.express import Ticket
+from penstock.serve.express import Failure, Ticket
 from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
 from penstock.serve.listeners.heads import Head, Heads
@@ -87,6 +87,10 @@ class QuickSlot(Slot):
     def unusual(self) -> None:
         """See `Entry.unusual`."""
         self._connection.handle(self, self._head, self.body)
+
+    def failed(self, failure: Failure) -> None:
+        """See `Entry.failed`."""
+        self._connection.fail(self, self._head, failure)
 
 
 class HttpState:
@@ -332,6 +336,11 @@ class HttpConnection(asyncio.Protocol):
         job = self._state.flow.handle(call, lambda reply: self._fill(slot, reply))
         if slot.reply is None:
             slot.job = job
+
+    def fail(self, slot: QuickSlot, head: Head, failure: Failure) -> None:
+        """A usual request was refused by its model."""
+        call = Call(head.method, head.path, head.headers, slot.body, failure.received_at, slot.started)
+        self._state.flow.fail(call, failure, lambda reply: self._fill(slot, reply))
 
     def _place(self, slot: Slot) -> None:
         self._slots.append(slot)
