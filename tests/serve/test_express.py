@@ -441,7 +441,7 @@ async def test_what_a_model_refuses_is_refused_as_on_the_complete_path(
 async def test_a_full_queue_refuses_as_on_the_complete_path(tmp_path: Path) -> None:
     one = Listener(tmp_path)
     packages = {linear_package(tmp_path / "a"): str(tmp_path / "a")}
-    limits = Limits(queue=1, batching=Batching(mode="thread"))
+    limits = Limits(queue=1, batching=Batching(mode="thread", rows=1))
     await one.show(route("linear", *packages, limits=limits), packages=packages)
     path, clients = "/v2/models/linear/infer", [one.client() for _ in range(400)]
     for client in clients:

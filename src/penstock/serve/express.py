@@ -127,28 +127,22 @@ class Express:
         # A loop that stays awake would keep the processor from a model in a process beside it.
         self._poll = desk.poll if all(arm.model.lane.inline for arm in endpoint.arms) else None
         self._lone = False
-        self._begun = False
+        self._turn = 0
         self._books: dict[Arm, Book] = {}
         self._taken: list[Entry] = []
         self._loop = asyncio.get_running_loop()
 
     def take(self, entry: Entry) -> None:
-        """Answer it at the end of the turn; or at once, where turns bring one alone."""
-        if self._lone and not self._begun:
-            self._begun = True
-            self._loop.call_soon(self._turned)
+        """Answer it at the end of the turn; or at once, where turns bring one alone and the loop is awake."""
+        poll = self._poll
+        if self._lone and poll is not None and poll.awake and poll.turns != self._turn:
+            self._turn = poll.turns
             self._handle([entry])
-            if self._poll is not None:
-                self._poll.answered(entry.started)
+            poll.answered(entry.started)
             return
-        self._lone = False
         if not self._taken:
             self._loop.call_soon(self._flush)
         self._taken.append(entry)
-
-    def _turned(self) -> None:
-        """The turn is over in which one was answered at once."""
-        self._begun = False
 
     def _flush(self) -> None:
         taken, self._taken = self._taken, []
