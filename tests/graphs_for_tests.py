@@ -7,7 +7,10 @@ import numpy as np
 import onnx
 import pandas as pd
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from skl2onnx import convert_sklearn
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
@@ -70,6 +73,17 @@ def trees(count: int = 20) -> ModelProto:
     nodes = [*nodes_of(forest_of(booster), "rows", "chances"), *label_nodes("chances", "label", list(range(10)))]
     nodes.append(helper.make_node("Cast", ["chances"], ["probabilities"], to=TensorProto.FLOAT))
     return whole(nodes, {})
+
+
+def votes(count: int = 30) -> ModelProto:
+    """A forest whose trees say of each class how likely it is, as skl2onnx writes one."""
+    forest = RandomForestClassifier(count, max_depth=9, random_state=0, n_jobs=1).fit(PIXELS[:TRAINED], TRUTH[:TRAINED])
+    kinds = [("rows", FloatTensorType([None, 64]))]
+    options = {id(forest): {"zipmap": False}}
+    found: ModelProto = convert_sklearn(
+        forest, initial_types=kinds, options=options, target_opset={"": 18, "ai.onnx.ml": 3}
+    )
+    return found
 
 
 def classifier(nodes: list[NodeProto], scores: str, weights: dict[str, np.ndarray], *, output: str = "") -> ModelProto:

@@ -30,6 +30,7 @@ from penstock.app.releasing import ReleaseRequest, release, rollback, wait_until
 from penstock.app.repositories import code_state
 from penstock.app.views import EndpointView
 from penstock.app.watching import drift
+from penstock.build.declaration import Declaration, parse_transforms, read_transforms
 from penstock.control.process import ensure_running
 from penstock.errors import Refused
 from penstock.records import Guards, Outcome, Verdict, Version
@@ -128,6 +129,7 @@ def package(
     data: pd.DataFrame | npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]],
     labels: Labels,
     card: Mapping[str, str] | None = None,
+    transforms: Mapping[str, object] | Path | None = None,
     home: Path | None = None,
 ) -> PackagedVersion:
     """Turn a trained model into a registered version.
@@ -138,6 +140,7 @@ def package(
         data: Rows it has not been trained on, ``(rows, ...)``; of a model with several inputs, arrays by name.
         labels: Their truth, ``(rows,)``.
         card: What is declared of it: ``intended_use``, ``owner``, ``risk`` and the like.
+        transforms: Steps before and behind it, as a table or the path of a YAML file: they become part of it.
         home: The folder that holds all state; PENSTOCK_HOME or ``.penstock`` by default.
     """
     app = _app(home)
@@ -150,9 +153,17 @@ def package(
         label=LABEL,
         source=code_state(Path.cwd(), apart=app.home),
         declared=declared_of(card or {}),
+        transforms=_declaration(transforms),
     )
     version, _ = package_version(app, request)
     return PackagedVersion(app, version)
+
+
+def _declaration(transforms: Mapping[str, object] | Path | None) -> Declaration | None:
+    """What is declared, if anything is."""
+    if transforms is None:
+        return None
+    return read_transforms(transforms) if isinstance(transforms, Path) else parse_transforms(transforms)
 
 
 def model(ref: str, *, home: Path | None = None) -> PackagedVersion:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from msgspec import structs
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from penstock.build.graphs.compact import serialized
+from penstock.build.graphs.ensemble_nodes import read_ensemble, write_answers, write_ensemble
 from penstock.build.graphs.ensembles import (
     Ensemble,
     Leaf,
     Split,
     contributions,
     narrowed,
-    read_ensemble,
+    parted,
     simplified,
-    write_ensemble,
+    thinned,
 )
 from penstock.build.trees.forest import Forest, Node
 from penstock.build.trees.forest_nodes import nodes_of
@@ -144,7 +146,7 @@ def test_the_older_operator_is_read_node_for_node() -> None:
         (Split(1, 0.25, 1, 2, True), Leaf(0, 4.0), Split(0, -3.0, 3, 4, False), Leaf(0, 5.0), Leaf(0, 6.0)),
     )
     rows = np.array([[0.0, 0.25], [-3.0, 1.0], [0.0, np.nan], [np.nan, 1.0]])
-    assert contributions(found.trees[0], found.mode, rows).tolist() == [4.0, 5.0, 4.0, 6.0]
+    assert contributions(found, rows).tolist() == [[[4.0], [5.0], [4.0], [6.0]]]
 
 
 def test_packed_bytes_are_the_same_message() -> None:
@@ -155,3 +157,155 @@ def test_packed_bytes_are_the_same_message() -> None:
     data = serialized(model)
     assert ModelProto.FromString(data) == model
     assert len(data) < len(model.SerializeToString())
+
+
+# -- forests that vote ---------------------------------------------------------------------------
+
+
+def voted(seed: int, *, classes: int, sure: bool = True) -> Ensemble:
+    """`grown` trees whose leaves say of each class how likely it is."""
+    chance = np.random.default_rng(seed)
+    table = np.eye(classes) if sure else chance.dirichlet(np.ones(classes), 6)
+    trees = tuple(
+        tuple(one if isinstance(one, Split) else Leaf(0, float(chance.integers(len(table)))) for one in tree)
+        for tree in grown(seed, "BRANCH_LEQ").trees
+    )
+    rows = tuple(tuple(row) for row in table.tolist())
+    return Ensemble(
+        trees=trees, mode="BRANCH_LEQ", outputs=classes, base=(0.0,) * classes, scale=1 / 6, table=rows, votes=True
+    )
+
+
+def older(ensemble: Ensemble, classes: list, *, post: str = "NONE", base: tuple[float, ...] = ()) -> NodeProto:
+    """The older classifier of an ensemble, as converters write it: of two classes the one number of the second."""
+    flat = [(tree, at, node) for tree, nodes in enumerate(ensemble.trees) for at, node in enumerate(nodes)]
+    leaves = []
+    for tree, at, node in flat:
+        if isinstance(node, Leaf):
+            row = ensemble.table[int(node.weight)] if ensemble.table else (node.weight,)
+            said = [(0, row[-1])] if len(classes) == 2 else list(enumerate(row))
+            leaves += [(tree, at, target, weight * ensemble.scale) for target, weight in said]
+    inner = [node if isinstance(node, Split) else Split(0, 0.0, 0, 0, False) for _, _, node in flat]
+    named = {"classlabels_strings": classes} if isinstance(classes[0], str) else {"classlabels_int64s": classes}
+    if base:
+        named["base_values_as_tensor"] = helper.make_tensor("base", TensorProto.DOUBLE, [len(base)], base)
+    return helper.make_node(
+        "TreeEnsembleClassifier",
+        ["rows"],
+        ["label", "numbers"],
+        domain="ai.onnx.ml",
+        post_transform=post,
+        nodes_treeids=[tree for tree, _, _ in flat],
+        nodes_nodeids=[at for _, at, _ in flat],
+        nodes_featureids=[node.feature for node in inner],
+        nodes_modes=["LEAF" if isinstance(node, Leaf) else ensemble.mode for _, _, node in flat],
+        nodes_values_as_tensor=doubles([node.threshold for node in inner]),
+        nodes_truenodeids=[node.left for node in inner],
+        nodes_falsenodeids=[node.right for node in inner],
+        nodes_missing_value_tracks_true=[int(node.missing_left) for node in inner],
+        class_treeids=[tree for tree, _, _, _ in leaves],
+        class_nodeids=[at for _, at, _, _ in leaves],
+        class_ids=[target for _, _, target, _ in leaves],
+        class_weights_as_tensor=doubles([weight for _, _, _, weight in leaves]),
+        **named,
+    )
+
+
+def doubles(values: list[float]) -> TensorProto:
+    return helper.make_tensor("numbers", TensorProto.DOUBLE, [len(values)], values)
+
+
+def asked(nodes: list[NodeProto], rows: np.ndarray, label: int) -> list[np.ndarray]:
+    """Label and numbers of nodes, by ONNX Runtime, of the bytes as they are packaged."""
+    graph = helper.make_graph(
+        nodes,
+        "trees",
+        [helper.make_tensor_value_info("rows", TensorProto.DOUBLE, [None, 3])],
+        [
+            helper.make_tensor_value_info("label", label, [None]),
+            helper.make_tensor_value_info("numbers", TensorProto.FLOAT, [None, None]),
+        ],
+    )
+    newer = any(node.op_type == "TreeEnsemble" for node in nodes)
+    sets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 5 if newer else 3)]
+    data = serialized(helper.make_model(graph, opset_imports=sets, ir_version=9))
+    found: list[np.ndarray] = onnxruntime.InferenceSession(data).run(["label", "numbers"], {"rows": rows})
+    return found
+
+
+@pytest.mark.parametrize("sure", [True, False])
+@pytest.mark.parametrize("classes", [[0, 1], ["no", "yes"], [3, 1, 2], ["a", "b", "c", "d"]])
+def test_votes_are_read_and_written_as_they_were_cast(classes: list, sure: bool) -> None:
+    """Ties are many among six trees, and the older operator has its own way with them."""
+    node = older(voted(3, classes=len(classes), sure=sure), classes)
+    rows, label = hard_rows(), TensorProto.STRING if isinstance(classes[0], str) else TensorProto.INT64
+    before = asked([node], rows, label)
+    read = read_ensemble(node)
+    assert read.votes
+    for some in (simplified(read), *([simplified(parted(read))] if read.table else [])):
+        after = asked(
+            [*write_ensemble(some, "rows", "sums", TensorProto.DOUBLE), *write_answers(node, "sums")], rows, label
+        )
+        clear = np.partition(before[1], -2, axis=1)
+        same = np.abs(clear[:, -1] - clear[:, -2]) > 1e-6
+        assert same.sum() > 100
+        assert (before[0] == after[0])[same].all()
+        np.testing.assert_allclose(after[1], before[1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("post", "classes", "base"),
+    [("LOGISTIC", [0, 1], (0.25,)), ("NONE", [0, 1], ()), ("SOFTMAX", [0, 1, 2], (0.1, -0.2, 0.5))],
+)
+def test_boosted_classifiers_are_read_too(post: str, classes: list, base: tuple[float, ...]) -> None:
+    """Their leaves may be negative: then the first of two classes has minus what the second has."""
+    grove = grown(4, "BRANCH_LEQ")
+    grove = Ensemble(
+        trees=tuple(
+            tuple(one if isinstance(one, Split) else Leaf(0, one.weight - 0.2) for one in tree) for tree in grove.trees
+        ),
+        mode=grove.mode, outputs=1, base=(0.0,),
+    )  # fmt: skip
+    node = older(grove, classes, post=post, base=base)
+    if len(classes) == 3:
+        ids = next(one for one in node.attribute if one.name == "class_ids")
+        ids.ints[:] = [tree % 3 for tree in next(one for one in node.attribute if one.name == "class_treeids").ints]
+    rows = hard_rows()
+    before = asked([node], rows, TensorProto.INT64)
+    read = read_ensemble(node)
+    assert not read.votes
+    nodes = [*write_ensemble(simplified(read), "rows", "sums", TensorProto.DOUBLE), *write_answers(node, "sums")]
+    after = asked(nodes, rows, TensorProto.INT64)
+    assert (before[0] == after[0]).mean() > 0.999
+    np.testing.assert_allclose(after[1], before[1], atol=1e-6)
+
+
+def test_what_a_classifier_does_beside_is_not_guessed_at() -> None:
+    node = older(voted(1, classes=2), [0, 1], post="PROBIT")
+    with pytest.raises(NotImplementedError, match="changed"):
+        write_answers(node, "sums")
+    both = older(voted(1, classes=3), [0, 1, 2])
+    next(one for one in both.attribute if one.name == "classlabels_int64s").ints.pop()
+    with pytest.raises(NotImplementedError, match="both of two"):
+        read_ensemble(both)
+
+
+def test_fewer_votes_are_still_votes() -> None:
+    """Averages over fewer trees add to 1; sums of fewer are moved to where all of them were."""
+    rows, whole = hard_rows()[:800], voted(5, classes=3, sure=False)
+    always = (Split(0, 0.1, 1, 2, True), Leaf(0, 1.0), Leaf(0, 1.0))
+    forest = simplified(structs.replace(whole, trees=(always, *whole.trees), scale=1 / 7))
+    assert sum(forest.base) > 0.9
+    said = contributions(forest, rows)
+    fewer = thinned(forest, said, 0.5)
+    assert len(fewer.trees) == 3
+    kept = (contributions(fewer, rows).sum(axis=0) + fewer.base) * fewer.scale
+    np.testing.assert_allclose(kept.sum(axis=1), 1.0, atol=1e-9)
+    boosted = grown(6, "BRANCH_LT")
+    said = contributions(boosted, rows)
+    fewer = thinned(boosted, said, 0.5)
+    wanted = said.sum(axis=0) + boosted.base
+    plain = said[np.argsort(-said.std(axis=1).sum(axis=1))[:3]].sum(axis=0) + boosted.base
+    found = contributions(fewer, rows).sum(axis=0) + fewer.base
+    np.testing.assert_allclose(found.mean(axis=0), wanted.mean(axis=0), atol=1e-9)
+    assert np.square(found - wanted).sum() < np.square(plain - wanted).sum()

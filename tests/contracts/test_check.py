@@ -74,6 +74,15 @@ def slow(folder: Path, frame: pd.DataFrame) -> Candidate:
     return make.candidate(folder, {"validation": frame.head(200)}, answer)
 
 
+def unlike(folder: Path, frame: pd.DataFrame) -> Candidate:
+    """It asks more of one shop than of the others."""
+
+    def answer(rows: pd.DataFrame) -> np.ndarray:
+        return 1 / (1 + np.exp(-(rows["weight"].fillna(10) - 10 - 4 * (rows["shop"] == "east")).to_numpy()))
+
+    return make.candidate(folder, {"validation": frame}, answer)
+
+
 def program_inside(folder: Path, frame: pd.DataFrame) -> Candidate:
     """A program lies beside the model."""
     files = {"model/model.onnx": make.identity_graph(), "model/tool.bin": b"\x7fELF" + bytes(64)}
@@ -85,6 +94,7 @@ BAD = {
     "generalization": random_holdout,
     "robustness": on_edge,
     "stability": batch_bound,
+    "fairness": unlike,
     "latency": slow,
     "scan": program_inside,
 }
@@ -113,7 +123,7 @@ def unknown_file(folder: Path, frame: pd.DataFrame) -> Candidate:
 
 
 THIN = dict.fromkeys(CHECKS, few_rows) | {"latency": few_runs, "scan": unknown_file}
-HASTY = {"latency": {"budget_s": 0.5}}
+HASTY = {"latency": {"budget_s": 0.5}, "fairness": {"columns": ("shop",)}}
 
 
 def hashed(column: pd.Series) -> np.ndarray:
@@ -129,7 +139,10 @@ def ask(name: str, candidate: Candidate, **changed: object) -> list[Finding]:
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_is_silent_on_a_good_candidate(name: str, good: Candidate) -> None:
     # Time on a loaded machine is not what this test asks about.
-    patient = {"latency": {"p50_s": 10.0, "p99_s": 60.0, "rows_per_s": 1.0, "budget_s": 60.0, "runs": 60}}
+    patient = {
+        "latency": {"p50_s": 10.0, "p99_s": 60.0, "rows_per_s": 1.0, "budget_s": 60.0, "runs": 60},
+        "fairness": {"columns": ("price",), "quantiles": 2, "opportunity": 0.2, "odds": 0.2},
+    }
     findings = ask(name, good, **patient.get(name, {}))
     assert findings
     assert not [one.message for one in findings if one.blocking and one.outcome != "pass"]
@@ -157,7 +170,7 @@ def test_it_does_not_know_on_too_little(name: str, frame: pd.DataFrame, tmp_path
 @pytest.mark.parametrize("name", [name for name in CHECKS if name != "latency"])
 def test_it_finds_the_same_twice(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
     bad = BAD[name](tmp_path, frame.head(2000))
-    assert ask(name, bad) == ask(name, bad)
+    assert ask(name, bad, **HASTY.get(name, {})) == ask(name, bad, **HASTY.get(name, {}))
 
 
 @pytest.mark.parametrize("name", CHECKS)

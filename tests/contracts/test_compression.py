@@ -8,19 +8,24 @@ import numpy as np
 import pytest
 from onnx import ModelProto, helper
 
-from graphs_for_tests import ROWS, convolutions, layers, session_of, trees, whole
+from graphs_for_tests import ROWS, convolutions, layers, session_of, trees, votes, whole
 from penstock.adapters import TABLE, load
 from penstock.build.compression import ModelForm
 from penstock.build.graphs.carried import carried
 from penstock.build.graphs.compact import serialized
 
-MODELS: dict[str, Callable[[], ModelProto]] = {"layers": layers, "convolutions": convolutions, "trees": trees}
+MODELS: dict[str, Callable[[], ModelProto]] = {
+    "layers": layers,
+    "convolutions": convolutions,
+    "trees": trees,
+    "votes": votes,
+}
 ACTS_ON = {
-    "graph_optimization": {"layers", "convolutions", "trees"},
+    "graph_optimization": {"layers", "convolutions", "trees", "votes"},
     "float16": {"layers", "convolutions"},
     "dynamic_int8": {"layers", "convolutions"},
     "static_int8": {"layers", "convolutions"},
-    "pruning": {"trees"},
+    "pruning": {"trees", "votes"},
 }
 SMALLER = {"float16": 1.9, "dynamic_int8": 1.5, "static_int8": 3.0, "pruning": 2.0, "graph_optimization": 0.9}
 """How many times at least one form of it is smaller than the graph, on one of the models."""

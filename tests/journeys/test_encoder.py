@@ -25,7 +25,7 @@ def test_an_encoder_is_released_past_the_gate(typist: Typist) -> None:
     texts = [f"the {one} {other}{end}" for one in WORDS for other in WORDS for end in (".", "!", "")]
     pd.DataFrame({"text": texts}).to_csv(typist.folder / "texts.csv", index=False)
     packaged = typist.json("package", "encoder", "--name", "encoder", "--data", "texts.csv")
-    assert packaged["engine"] == "python"
+    assert packaged["engine"] == "onnxruntime"
 
     checked = typist.json("check", "encoder@1")
     assert checked["verdict"] == "pass", [one for one in checked["findings"] if one["blocking"]]

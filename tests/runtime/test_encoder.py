@@ -17,12 +17,12 @@ from penstock.build.assemble import build
 from penstock.build.folders import archive_folder
 from penstock.build.request import BuildRequest
 from penstock.errors import BadConfig, Corrupt, InvalidInput, PenstockError
-from penstock.runtime.encoder import FILES, TextEncoder, open_encoder
-from penstock.runtime.wordpiece import WordPiece
+from penstock.runtime.encoder import TextEncoder, open_encoder
+from penstock.runtime.hubfolder import FILES
 
 FOLDER = Path(__file__).parents[1] / "golden" / "encoder"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
-CONTENTS = {name: (FOLDER / name).read_bytes() for name in FILES}
+CONTENTS = {name: (FOLDER / name).read_bytes() for name in FILES if (FOLDER / name).exists()}
 
 
 def changed(name: str, **values: object) -> dict[str, bytes]:
@@ -31,7 +31,7 @@ def changed(name: str, **values: object) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("case", EXPECTED, ids=lambda case: repr(case["text"][:12]))
 def test_it_answers_as_the_framework_does(case: dict) -> None:
-    assert WordPiece(CONTENTS["tokenizer.json"], 10).ids(case["text"]) == case["ids"]
+    assert TextEncoder(CONTENTS).tokenizer.ids(case["text"]) == case["ids"]
     found = TextEncoder(CONTENTS).answer_arrays({"text": np.array([[case["text"]]], object)})
     np.testing.assert_allclose(found["prediction"], [case["vector"]], atol=1e-6)
     assert found["tokens"].tolist() == [len(case["ids"])]
@@ -55,7 +55,7 @@ def test_the_first_token_and_any_length_where_the_folder_says_so() -> None:
 
 BAD = {
     "another architecture": changed("config.json", model_type="t5"),
-    "another activation": changed("config.json", hidden_act="relu"),
+    "another activation": changed("config.json", hidden_act="silu"),
     "relative positions": changed("config.json", position_embedding_type="relative_key"),
     "two poolings": changed("1_Pooling/config.json", pooling_mode_max_tokens=True),
     "another pooling": changed("1_Pooling/config.json", pooling_mode_max_tokens=True, pooling_mode_mean_tokens=False),
@@ -89,9 +89,14 @@ def test_a_folder_becomes_the_same_archive_each_time(tmp_path: Path) -> None:
 def test_other_folders_and_links_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     shutil.copytree(FOLDER, folder)
-    (folder / "modules.json").unlink()
-    with pytest.raises(InvalidInput, match=r"lacks modules\.json"):
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(InvalidInput, match=r"lacks tokenizer\.json"):
         archive_folder(folder, tmp_path / "archive")
+    shutil.copyfile(FOLDER / "tokenizer.json", folder / "tokenizer.json")
+    (folder / "modules.json").unlink()
+    archive_folder(folder, tmp_path / "archive")
+    with pytest.raises(BadConfig, match="architecture"):
+        open_encoder(tmp_path / "archive")
     (folder / "modules.json").symlink_to(FOLDER / "modules.json")
     with pytest.raises(InvalidInput, match="link"):
         archive_folder(folder, tmp_path / "archive")
@@ -99,7 +104,7 @@ def test_other_folders_and_links_are_refused(tmp_path: Path) -> None:
 
 def test_from_a_folder_to_openais_dialect(tmp_path: Path) -> None:
     package = build(FOLDER, BuildRequest(name="encoder", out=tmp_path / "out", lock=False))
-    assert (package.manifest.kind, package.manifest.engine) == ("huggingface", "python")
+    assert (package.manifest.kind, package.manifest.engine) == ("huggingface", "onnxruntime")
     plane = DataPlane(tmp_path)
     plane.packages[package.digest] = str(package.folder)
     plane.write(route("encoder", package.digest))

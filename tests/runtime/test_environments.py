@@ -146,10 +146,70 @@ def test_a_killed_build_leaves_nothing_that_anybody_takes_for_whole(
     assert [entry.name for entry in cache.iterdir()] == [python.parents[1].name]
 
 
+@pytest.mark.parametrize("how", ["beside a hash", "on a line of hashes", "behind a marker", "on a line that goes on"])
+def test_a_lock_tells_the_installer_nothing_but_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Options for pip: wheels only is not true any more, and a foreign file's build would run out here."""
+    path = _tiny(tmp_path, monkeypatch)
+    digest = _source(tmp_path / "wheels", "evil", tmp_path / "ran")
+    option = "--no-binary=evil"
+    lines = {
+        "beside a hash": f"evil==1.0 --hash=sha256:{digest} {option}\n",
+        "on a line of hashes": f"--hash=sha256:{digest} {option}\nevil==1.0 --hash=sha256:{digest}\n",
+        "behind a marker": f"evil==1.0 ; python_version > '3' {option} --hash=sha256:{digest}\n",
+        "on a line that goes on": f"evil==1.0 --hash=sha256:{digest} \\\n --hash=sha256:{digest} {option}\n",
+    }
+    path.write_text(lines[how] + path.read_text())
+    with pytest.raises(BadConfig) as refusal:
+        environment(path, tmp_path / "cache")
+    assert not (tmp_path / "ran").exists()
+    assert refusal.value.code == "runtime.bad_lock"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "numpy==${PENSTOCK_SECRET}",
+        "numpy==1 --hash=sha256:${PENSTOCK_SECRET}",
+        "--hash=sha256:00 -r /etc/passwd",
+        "numpy==1 @ file:///tmp/x",
+        "numpy==1\x0b--index-url=http://127.0.0.1/",
+        "numpy==1 --hash=md5:00",
+        "numpy==1 --config-settings=a=b",
+        "numpy[a --hash=x]==1",
+        f"numpy==1\\\n-r /etc/passwd {HASH}",
+    ],
+)
+def test_a_lock_has_no_second_meaning_for_another_reader(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PENSTOCK_SECRET", "canary")
+    with pytest.raises(BadConfig) as refusal:
+        parse(f"{line}\n")
+    assert "canary" not in str(refusal.value)
+
+
 def test_what_has_an_environment_of_its_own_is_not_run_here(tmp_path: Path) -> None:
     require_here(lock(tmp_path, HERE))
     with pytest.raises(BadConfig, match="numpy are others here"):
         require_here(lock(tmp_path, HERE | {"numpy": "1.0"}))
+
+
+def _source(folder: Path, name: str, marker: Path) -> str:
+    """A source distribution whose build leaves a mark; its SHA-256."""
+    import hashlib
+    import io
+    import tarfile
+
+    files = {
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "evil"\nbackend-path = ["."]\n',
+        "evil.py": f"open({str(marker)!r}, 'w').write('ran')\n",
+        "PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+    }
+    place = folder / f"{name}-1.0.tar.gz"
+    with tarfile.open(place, "w:gz") as tar:
+        for file, text in files.items():
+            member = tarfile.TarInfo(f"{name}-1.0/{file}")
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return hashlib.sha256(place.read_bytes()).hexdigest()
 
 
 def _tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 from msgspec.structs import replace
+from sklearn.linear_model import LinearRegression
 
 from dataplane_for_tests import DataPlane, route, until, v2
 from packages_for_tests import linear_package
+from penstock.app.opening import open_app
+from penstock.app.packaging import PackageRequest
+from penstock.app.packaging import package as package_model
 from penstock.config import load_config
 from penstock.errors import BadConfig, ModelFailed
+from penstock.packages.manifest import MANIFEST, read_manifest
 from penstock.packages.read import Package, open_package
-from penstock.records import Limits, Sizing
+from penstock.records import Limits, Sizing, encode
 from penstock.runtime import providers
 from penstock.runtime.engine import open_engine, prove
 from penstock.tuning.settings import Setting, limits_with, setting_of
@@ -97,5 +104,85 @@ def test_an_endpoint_that_declares_one_is_not_served_without_it(tmp_path: Path) 
         plane.write(route("linear", digest, limits=Limits(sizing=replace(wanted, allow_cpu=True))))
         plane.settled(workers=1)
         assert plane.ask("POST", "/v2/models/linear/infer", body).status == 200
+    finally:
+        assert plane.stop() == 0
+
+
+# -- declared for a package ----------------------------------------------------------------------
+
+
+def made_for(folder: Path, *declared: str, allow_cpu: bool = False) -> Package:
+    """`linear_package` with providers in its manifest."""
+    linear_package(folder)
+    manifest = replace(read_manifest(folder), providers=declared, allow_cpu=allow_cpu)
+    (folder / MANIFEST).write_bytes(encode(manifest))
+    return open_package(folder)
+
+
+def test_a_packages_own_providers_hold_where_nobody_says_more(tmp_path: Path) -> None:
+    package = made_for(tmp_path / "p", CUDA, CPU)
+    for sizing in (None, Sizing(), Sizing(threads=2)):
+        with pytest.raises(BadConfig, match=CUDA):
+            open_engine(package, sizing=sizing)
+    prove(open_engine(package, sizing=Sizing(providers=(CPU,))), package)
+    prove(open_engine(package, sizing=Sizing(allow_cpu=True)), package)
+    prove(open_engine(made_for(tmp_path / "q", CUDA, allow_cpu=True)), package)
+    # A release that names its own goes by its own, allowance included.
+    sizing, allowed = Sizing(providers=("TensorrtExecutionProvider",)), made_for(tmp_path / "r", CPU, allow_cpu=True)
+    with pytest.raises(BadConfig, match="Tensorrt"):
+        open_engine(allowed, sizing=sizing)
+
+
+def test_a_package_whose_provider_takes_nothing_is_not_served_by_the_processor(tmp_path: Path) -> None:
+    if AZURE not in onnxruntime.get_available_providers():
+        pytest.skip("this build has no provider that takes nothing")
+    with pytest.raises(ModelFailed, match=r"(?i)fallback to CPU"):
+        open_engine(made_for(tmp_path / "p", AZURE))
+    prove(open_engine(made_for(tmp_path / "q", AZURE, CPU)), open_package(tmp_path / "q"))
+
+
+def test_a_manifest_without_them_is_written_as_before(tmp_path: Path) -> None:
+    linear_package(tmp_path / "p")
+    assert b"providers" not in (tmp_path / "p" / MANIFEST).read_bytes()
+    assert encode(read_manifest(tmp_path / "p")) == (tmp_path / "p" / MANIFEST).read_bytes()
+
+
+def test_they_are_packaged_and_a_slip_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    app = open_app(tmp_path / ".penstock")
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"]).assign(c=lambda x: x.a * 2)
+    model = LinearRegression().fit(frame[["a", "b"]].to_numpy(), frame.c)
+    request = PackageRequest(
+        name="linear", model=model, tables={"validation": frame}, label="c", providers=(CUDA, CPU), allow_cpu=True
+    )
+    version, manifest = package_model(app, request)
+    assert (manifest.providers, manifest.allow_cpu) == ((CUDA, CPU), True)
+    kept = app.open_package(version.digest)
+    assert kept.manifest.providers == (CUDA, CPU)
+    prove(open_engine(kept), kept)
+    request.__dict__["providers"] = ("CudaExecutionProvider",)
+    with pytest.raises(BadConfig) as refused:
+        package_model(app, request)
+    assert refused.value.hint == f"did you mean {CUDA}?"
+    assert len(app.state().model("linear").versions) == 1
+
+
+def test_a_model_that_did_not_compile_has_no_graph_for_them() -> None:
+    with pytest.raises(BadConfig, match="compiled graphs alone"):
+        providers.declared_for("python", (CUDA,))
+    assert providers.declared_for("python", ()) == ()
+
+
+@pytest.mark.parametrize("options", [(), ("--provider", CPU), ("--allow-cpu",)])
+def test_who_serves_a_package_says_last_what_runs_it(tmp_path: Path, options: tuple[str, ...]) -> None:
+    made_for(tmp_path / "linear", CUDA)
+    body = v2([[1.0, 2.0, 3.0, 4.0]])
+    plane = DataPlane(tmp_path)
+    try:
+        plane.start("--package", str(tmp_path / "linear"), *options, workers=1)
+        if options:
+            until(lambda: plane.ask("POST", "/v2/models/linear/infer", body).status == 200)
+        else:
+            until(lambda: any(CUDA in why for one in plane.statuses() for why in one.failed.values()))
+            assert plane.ask("POST", "/v2/models/linear/infer", body).status == 503
     finally:
         assert plane.stop() == 0

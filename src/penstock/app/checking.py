@@ -55,7 +55,7 @@ def check(app: App, ref: str, request: CheckRequest | None = None, *, on_step: S
     known = app.resolve(ref)
     policy = policy_of(app, asked.policy)
     package = app.open_package(known.version.digest)
-    data = rows_to_judge(app, package.manifest, known, asked.tables)
+    data = rows_to_judge(app, package.manifest, known, asked.tables, policy)
     champion = _champion(app, known, asked.champion)
     verdict = _judge(app, package, data, policy, champion, on_step)
     verdict = msgspec.structs.replace(verdict, version=known.version.version)
@@ -101,13 +101,16 @@ def _judge(
             rival.close()
 
 
-def rows_to_judge(app: App, manifest: Manifest, known: VersionState, tables: dict[str, Path]) -> GateData:
+def rows_to_judge(
+    app: App, manifest: Manifest, known: VersionState, tables: dict[str, Path], policy: Policy
+) -> GateData:
     """The rows to judge on: those given, or those the version was registered with."""
     label = str(manifest.parameters.get("label", ""))
     columns = Columns(
         label=label,
         time=str(manifest.parameters.get("time", "")),
         group=str(manifest.parameters.get("group", "")),
+        beside=policy.reads,
     )
     if tables:
         found = {role: open_reference(table, home=app.home) for role, table in tables.items()}

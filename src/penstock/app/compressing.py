@@ -106,11 +106,12 @@ def compress(app: App, ref: str, request: CompressRequest, *, on_step: Step = la
             "its parity.json says why it did not compile",
             code="app.not_compiled",
         )
+    policy = policy_of(app, Path(request.policy) if request.policy else None)
     bar = Bar(
         parent=parent,
         ref=known.version.ref,
-        data=rows_to_judge(app, parent.manifest, known, {}),
-        policy=policy_of(app, Path(request.policy) if request.policy else None),
+        data=rows_to_judge(app, parent.manifest, known, {}, policy),
+        policy=policy,
         likeness=LikenessLimits(flips=request.flips, tolerance=request.tolerance),
     )
     with tempfile.TemporaryDirectory(prefix="penstock-") as scratch, ExitStack() as stack:

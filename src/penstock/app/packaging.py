@@ -15,10 +15,12 @@ from penstock.app.app import App
 from penstock.app.registering import register_package, version_of
 from penstock.app.tables import keep_table
 from penstock.build.assemble import build
+from penstock.build.declaration import Declaration
 from penstock.build.request import BuildRequest, Table
 from penstock.build.sources import find_source
 from penstock.errors import InvalidInput
 from penstock.records import Declared, Manifest, Scalar, Version
+from penstock.runtime.providers import require_known
 
 Step = Callable[[str], None]
 
@@ -37,8 +39,11 @@ class PackageRequest:
         parameters: What the trainer says of the model.
         source: Where the code came from.
         declared: What it is for, and who answers for it.
+        providers: Execution providers that are to run its graph, the first choice first; empty for the processor.
+        allow_cpu: Falling back from them to the processor is no error.
         parent: Digest of the package it grew out of.
         allow_code: A pickle may name code outside the known libraries.
+        transforms: Steps declared before and behind the model; None for none.
         environment: Requirements, or a lock, of the model's own; None for what is installed here.
     """
 
@@ -51,9 +56,12 @@ class PackageRequest:
     parameters: dict[str, Scalar] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     declared: Declared = field(default_factory=Declared)
+    providers: tuple[str, ...] = ()
+    allow_cpu: bool = False
     parent: str = ""
     allow_code: bool = False
     environment: Path | None = None
+    transforms: Declaration | None = None
 
 
 def package(
@@ -73,6 +81,7 @@ def package(
         Conflict: Somebody else registered a version meanwhile.
     """
     require(app.identity, PACKAGE)
+    require_known(request.providers)
     if "validation" not in request.tables and (request.tables or not _brings_rows(request.model)):
         raise InvalidInput("there are no validation rows", "give --data validation=FILE", where="data")
     kept = {
@@ -88,12 +97,16 @@ def package(
                 out=Path(scratch),
                 data=_rows(request, kept["validation"][0]) if kept else None,
                 labels=request.label if kept else "",
+                parts={part: _rows(request, kept[part][0]) for part in ("train", "test") if part in kept},
+                transforms=request.transforms,
                 time=request.time if kept else "",
                 key=app.package_key,
                 datasets=datasets,
                 parameters=request.parameters | {"label": request.label, "time": request.time, "group": request.group},
                 source=request.source,
                 declared=request.declared,
+                providers=request.providers,
+                allow_cpu=request.allow_cpu,
                 parent=request.parent,
                 allow_code=request.allow_code,
                 requirements=request.environment,

@@ -30,6 +30,7 @@ from penstock.app.policies import policy_of
 from penstock.app.proposing import proposals_of
 from penstock.app.releasing import ReleaseRequest, release
 from penstock.app.repositories import code_state
+from penstock.build.declaration import declaration_of
 from penstock.errors import Conflict, NotReady, PenstockError, Refused, Unready
 from penstock.feedback.retrain import Retrained, Terms, retrain
 from penstock.records import Incident, Manifest, Proposal, Scalar, Verdict, Version
@@ -162,6 +163,7 @@ def _train_and_package(app: App, task: _Task, stopped: threading.Event) -> Versi
             parameters=kept | told,
             source=code_state(app.home.parent, apart=app.home) | {"entry": shlex.join(app.config.feedback.retrain)},
             declared=task.manifest.declared,
+            transforms=declaration_of(app.open_package(task.champion.digest)),
             parent=task.champion.digest,
         ),
     )

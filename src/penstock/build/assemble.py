@@ -37,7 +37,7 @@ from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
 from penstock.build.live import write_live
 from penstock.build.profile import measure
-from penstock.build.proof import ask_afresh, sandboxed
+from penstock.build.proof import NOT_OURS, ask_afresh, sandboxed
 from penstock.build.request import BuildRequest, Progress
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
@@ -50,8 +50,10 @@ from penstock.packages.golden import decode_golden
 from penstock.packages.manifest import FORMAT, MANIFEST
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
 from penstock.packages.tree import open_file, read_bytes, scan
+from penstock.packages.typed import require_typed
 from penstock.records import FileEntry, Manifest, encode
 from penstock.runtime.environments import ENVIRONMENT, parse
+from penstock.runtime.providers import declared_for
 from penstock.statistics.arraytables import write_table
 
 ENTRY = "penstock.build.examine:examine"
@@ -196,7 +198,9 @@ def _answered(entry: str, task: Task, place: Path, request: BuildRequest, kind: 
     try:
         return msgspec.convert(answer, kind)
     except msgspec.ValidationError as error:
-        raise ModelFailed("the sandbox answered something else than was asked", code="build.bad_answer") from error
+        raise ModelFailed(
+            "the sandbox answered something else than was asked", NOT_OURS, code="build.bad_answer"
+        ) from error
 
 
 def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None:
@@ -205,6 +209,7 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     Raises:
         Untrusted: What the sandbox left is not what it should be.
     """
+    require_typed(examined.signature)
     (folder / "model").mkdir()
     # The format itself would say which suffixes it has, and its libraries take seconds to import.
     if examined.kind not in TABLE["format"] or not _SUFFIX.fullmatch(examined.suffix):
@@ -305,6 +310,8 @@ def _manifest(folder: Path, examined: Examined, request: BuildRequest, missing: 
         parameters=request.parameters,
         source={**request.source, **notes},
         declared=request.declared,
+        providers=declared_for(examined.engine, request.providers),
+        allow_cpu=request.allow_cpu,
     )
 
 

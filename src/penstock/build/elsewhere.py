@@ -20,9 +20,11 @@ import pandas as pd
 
 from penstock import errors
 from penstock.adapters import load
+from penstock.build.declaration import Declaration
 from penstock.build.examine import Examined, Laps, Looked, examine_original
 from penstock.build.format import Original, Specs
 from penstock.build.schema import infer_inputs
+from penstock.build.transforming import Teaching, transform
 from penstock.errors import BadConfig, InvalidInput, ModelFailed, PenstockError
 from penstock.packages.archive import unpack
 from penstock.runtime.frames import Header, Inbox, pack
@@ -118,7 +120,7 @@ class Interview:
             raise _too_long() from None
         except (OSError, EOFError):
             raise died("the model", self._confined.close()) from None
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise _nonsense() from error
         if portrait.refused:
             raise _as_error(portrait.refused, portrait.message, portrait.hint, portrait.code)
@@ -190,7 +192,14 @@ class DistantOriginal(Original):
 
 
 def examine_elsewhere(
-    file: Path, looked: Looked, frame: pd.DataFrame | None, *, python: Path, place: Path, patience_s: float
+    file: Path,
+    looked: Looked,
+    frame: pd.DataFrame | None,
+    *,
+    python: Path,
+    place: Path,
+    patience_s: float,
+    steps: tuple[Declaration, Teaching] | None = None,
 ) -> Examined:
     """Examine a model in its environment.
 
@@ -201,6 +210,7 @@ def examine_elsewhere(
         python: Its environment's interpreter.
         place: An empty folder, and below it ``scratch`` for what the examination writes.
         patience_s: For all of it.
+        steps: Declared around it, with what they learn from; None for none.
 
     Raises:
         PenstockError: It cannot be loaded there, lacks something, or answers what no package can.
@@ -218,6 +228,8 @@ def examine_elsewhere(
                 "give some rows with --data",
                 where="data",
             )
+        if steps is not None:
+            original = transform(original, steps[0], rows, steps[1])
         found = examine_original(original, rows, place / "scratch", clock)
     return msgspec.structs.replace(
         found,

@@ -11,22 +11,23 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from penstock.errors import InvalidInput, Untrusted
 from penstock.packages.digests import CHUNK_BYTES
 from penstock.packages.tree import open_file
-from penstock.runtime.encoder import FILES, MAX_FILE_BYTES
+from penstock.runtime.hubfolder import FILES, MAX_FILE_BYTES, is_read, lacking
 
 
 def archive_folder(folder: Path, place: Path) -> None:
     """Put the files of a folder that are read into one archive; equal folders make equal archives.
 
     Raises:
-        InvalidInput: It is no folder of an encoder, or one of them is a link.
+        InvalidInput: It is no folder of a text network, or one of them is a link.
         Untrusted: One of them lies behind a link, or has a second name.
     """
     there = [name for name in FILES if (folder / name).is_file()]
-    lacking = [name for name in FILES[:-1] if name not in there]
-    if lacking:
+    there += sorted(one.name for one in folder.iterdir() if one.name not in FILES and is_read(one.name))
+    missing = lacking(there)
+    if missing:
         raise InvalidInput(
-            f"the folder lacks {lacking[0]}",
-            "folders of sentence encoders are known: those that sentence-transformers saves",
+            f"the folder lacks {missing}",
+            "known are folders that transformers and sentence-transformers save, with their weights as safetensors",
             code="build.unknown_format",
         )
     with ZipFile(place, "w", ZIP_STORED) as archive:
@@ -39,6 +40,6 @@ def archive_folder(folder: Path, place: Path) -> None:
 
 
 def _require_small(content: IO[bytes], name: str) -> None:
-    """Refuse a file that no encoder has."""
+    """Refuse a file that no text network has."""
     if os.fstat(content.fileno()).st_size > MAX_FILE_BYTES:
         raise Untrusted(f"the file is longer than {MAX_FILE_BYTES} bytes", "it is not what it says it is", where=name)

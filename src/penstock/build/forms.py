@@ -29,6 +29,8 @@ from penstock.build.reasons import reason_of
 from penstock.build.schema import row_count, take
 from penstock.errors import ModelFailed, Untrusted
 from penstock.packages.tree import read_bytes, scan
+from penstock.runtime.textfront import KEY as TEXTS
+from penstock.runtime.textfront import open_front
 from penstock.tensors import Array, Arrays
 
 ENTRY = "penstock.build.forms:make"
@@ -132,7 +134,7 @@ def make(arguments: object, scratch: Path) -> object:
         for form in _forms(task, model, rows):
             every.append(Made(label=form.label))
             _write(scratch, every)
-            _try(form, every[-1], rows, task.outputs, scratch)
+            _try(_with_texts(form, model), every[-1], rows, task.outputs, scratch)
             _write(scratch, every)
     except NotImplementedError as error:
         every.append(Made(label=task.compression, reason=f"nothing to act on: {error}"))
@@ -147,7 +149,23 @@ def _forms(task: FormTask, model: ModelProto, rows: Arrays) -> Iterator[ModelFor
         names = [one.name for one in own.graph.output]
         yield ModelForm(OWN, lambda: own if set(task.outputs) <= set(names) else renamed(own))
         return
-    yield from cast("Compression", load("compression", task.compression)()).forms(model, rows)
+    front = open_front({one.key: one.value for one in model.metadata_props})
+    # A graph behind a tokenizer is calibrated on what the tokenizer makes of the texts.
+    fed = rows if front is None else front.fed(rows)
+    yield from cast("Compression", load("compression", task.compression)()).forms(model, fed)
+
+
+def _with_texts(form: ModelForm, model: ModelProto) -> ModelForm:
+    """The form behind the tokenizer that its parent stands behind; what rewrites graphs drops metadata."""
+    kept = [one for one in model.metadata_props if one.key == TEXTS]
+
+    def make() -> ModelProto:
+        made = form.make()
+        if kept and all(one.key != TEXTS for one in made.metadata_props):
+            made.metadata_props.extend(kept)
+        return made
+
+    return ModelForm(form.label, make) if kept else form
 
 
 def _try(form: ModelForm, made: Made, rows: Arrays, outputs: tuple[str, ...], scratch: Path) -> None:

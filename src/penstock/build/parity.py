@@ -19,6 +19,7 @@ from penstock.build.refusals import Ask
 from penstock.build.schema import take
 from penstock.packages.golden import TOLERANCE, apart_by_row
 from penstock.records import Parity
+from penstock.runtime.textfront import Run, open_front
 from penstock.tensors import Arrays
 
 BATCHES = (1, 2, 7)
@@ -91,8 +92,10 @@ def run_session(graph: bytes, rows: Arrays, names: Sequence[str]) -> Arrays:
 
 
 def run_graph(session: onnxruntime.InferenceSession, rows: Arrays, names: Sequence[str]) -> Arrays:
-    """A session's answers by name."""
-    return dict(zip(names, session.run(list(names), rows), strict=True))
+    """A session's answers by name; texts go through the tokenizer that its metadata describe."""
+    front = open_front(session.get_modelmeta().custom_metadata_map)
+    run: Run = session.run if front is None else front.before(session.run)
+    return dict(zip(names, run(list(names), rows, None), strict=True))
 
 
 def open_graph(graph: bytes) -> onnxruntime.InferenceSession:

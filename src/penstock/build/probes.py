@@ -22,6 +22,7 @@ from penstock.tensors import Array, Arrays
 
 UNSEEN = "never-seen-before"
 MAX_DATA_ROWS = 1000
+MAX_PROBED_COLUMNS = 200
 EDGE = "values next to a decision threshold"
 OF_THE_DATA = "of the data"
 
@@ -136,7 +137,9 @@ def _odd_rows(inputs: Specs, rows: Arrays) -> list[tuple[Arrays, str]]:
     for spec in inputs:
         # Of a matrix whose columns have no names, token ids say, the first stands for all.
         width = 1 if spec.shape[-1] > 1 and not spec.columns else spec.shape[-1]
-        for column in range(width) if len(spec.shape) == 2 else ():
+        # Of a thousand columns, bytes of a file or words of a text, some stand for all.
+        places = np.linspace(0, width - 1, min(width, MAX_PROBED_COLUMNS)).astype(int).tolist()
+        for column in places if len(spec.shape) == 2 else ():
             place = spec.name if spec.shape[-1] == 1 else f"{spec.name}[{column}]"
             if spec.nullable:
                 found.append((_with(rows, spec.name, column, [blank(spec)]), f"missing values in column {place}"))

@@ -6,14 +6,13 @@ What comes in: the caller's rows, and the model's answers to them from the sandb
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from penstock.build.examine import KEPT, Examined
+from penstock.build.examine import Examined
 from penstock.build.rows import Given
+from penstock.build.scores import read_scores
 from penstock.statistics.arraytables import holds_arrays
 from penstock.statistics.reference import Reference, make_reference
 from penstock.tensors import Arrays, TensorSpec
@@ -27,11 +26,12 @@ def measure(given: Given, examined: Examined, answers: bytes) -> Reference:
     Args:
         given: The rows.
         examined: The signature and classes.
-        answers: Outputs by name, as ``.npz`` without objects, and which rows they are of.
+        answers: Outputs by name, as the sandbox left them, and which rows they are of.
+
+    Raises:
+        Untrusted: They are no answers to these rows.
     """
-    with np.load(BytesIO(answers), allow_pickle=False) as stored:
-        outputs: Arrays = {name: stored[name] for name in stored.files}
-    kept = outputs.pop(KEPT).astype(np.int64)
+    outputs, kept = read_scores(answers, len(given.frame), examined)
     frame = given.frame.iloc[kept]
     labels = None if given.labels is None else given.labels.iloc[kept].reset_index(drop=True)
     scores, right = _classified(examined, outputs, labels) if examined.classes else _predicted(outputs, labels)

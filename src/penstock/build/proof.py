@@ -19,7 +19,9 @@ from penstock.errors import ModelFailed
 from penstock.runtime.imports import Traced
 from penstock.runtime.limits import Quota
 from penstock.runtime.sandbox import run_task
+from penstock.runtime.transform import TRANSFORMS
 
+NOT_OURS = "the model's own code spoke in the build's place; do not use it"
 TRACE = "penstock.runtime.imports:trace"
 
 
@@ -57,12 +59,15 @@ def ask_afresh(
         signature=examined.signature,
         golden=str((folder / GOLDEN).resolve()),
         barred=barred,
+        transforms=str((folder / TRANSFORMS).resolve()) if (folder / TRANSFORMS).exists() else "",
     )
     answer = sandboxed(TRACE, task, folder, scratch, patience_s=patience_s, python=python)
     try:
         return msgspec.convert(answer, tuple[str, ...])
     except msgspec.ValidationError as error:
-        raise ModelFailed("the sandbox answered something else than was asked", code="build.bad_answer") from error
+        raise ModelFailed(
+            "the sandbox answered something else than was asked", NOT_OURS, code="build.bad_answer"
+        ) from error
 
 
 def sandboxed(

@@ -36,6 +36,7 @@ from penstock.packages.read import Package
 from penstock.packages.tree import scan
 from penstock.records import FileEntry, Manifest, Parity, encode
 from penstock.runtime.engine import open_engine
+from penstock.runtime.transform import TRANSFORMS
 from penstock.tensors import Arrays
 
 FORMS = "forms.json"
@@ -80,8 +81,9 @@ def with_graph(parent: Package, reform: Reform, request: BuildRequest) -> Packag
         (folder / "model").mkdir()
         (folder / COMPILED).write_bytes(reform.graph)
         _audit(folder / COMPILED)
-        if PROFILE in parent.manifest.files:
-            shutil.copyfile(parent.path(PROFILE), folder / PROFILE)
+        for name in (PROFILE, TRANSFORMS):
+            if name in parent.manifest.files:
+                shutil.copyfile(parent.path(name), folder / name)
         (folder / LOCK).write_text(lock((), ask_index=False).text)
         golden, parity = _examples(folder, parent, reform.tolerance)
         (folder / GOLDEN).write_bytes(encode_golden(golden))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from penstock.build.declaration import Declaration
 from penstock.packages.keys import PrivateKey
 from penstock.records import Dataset, Declared, Scalar
 
@@ -31,12 +32,16 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         data: Rows the model was not trained on; examples, parity and profile come from them. None makes rows up
             from what the model itself knows, and leaves the profile out.
         labels: Column of `data` that holds the truth, or the truth itself, one entry a row; empty for none.
+        parts: Further rows by part, ``train`` and ``test``, for declared steps to learn from.
+        transforms: Steps declared before and behind the model; None for none.
         time: Column of `data` that holds event times; empty for none.
         key: Who signs; None leaves the package unsigned.
         datasets: References to the data behind the model.
         parameters: What the trainer says of it.
         source: Commit, repository, entry point.
         declared: What it is for, and who answers for it.
+        providers: Execution providers that are to run its graph, the first choice first; empty for the processor.
+        allow_cpu: Falling back from them to the processor is no error.
         parent: Digest of the package it grew out of.
         allow_code: Go on where the file names code beyond the allow-list; recorded in the manifest.
         requirements: What the model runs with: pip requirements, or a lock; None for what is installed here.
@@ -51,12 +56,16 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     out: Path
     data: Table | None = None
     labels: str | npt.NDArray[np.generic] = ""
+    parts: Mapping[str, Table] = {}
+    transforms: Declaration | None = None
     time: str = ""
     key: PrivateKey | None = None
     datasets: tuple[Dataset, ...] = ()
     parameters: dict[str, Scalar] = {}
     source: dict[str, str] = {}
     declared: Declared = Declared()
+    providers: tuple[str, ...] = ()
+    allow_cpu: bool = False
     parent: str = ""
     allow_code: bool = False
     requirements: Path | None = None

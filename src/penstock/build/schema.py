@@ -47,6 +47,15 @@ def infer_inputs(model: object, frame: pd.DataFrame | None) -> Specs:
     return (_matrix_spec(model, frame),)
 
 
+def column_specs(frame: pd.DataFrame) -> Specs:
+    """One input for each column of a frame, as it lies there.
+
+    Raises:
+        InvalidInput: One is of a kind that no request can carry.
+    """
+    return tuple(_column_spec(name, _datatype(frame[name])) for name in map(str, frame.columns))
+
+
 def to_arrays(frame: pd.DataFrame, inputs: Sequence[TensorSpec]) -> Arrays:
     """Rows of a frame as the signature has them."""
     if len(inputs) == 1 and inputs[0].columns:

@@ -15,12 +15,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import ZIP_STORED, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+
+import msgspec
 
 from penstock.build.graphs.files import GraphFiles, find_graph, triton_graph
+from penstock.build.triton.outer import outer_form
 from penstock.build.triton.repository import find_triton
 from penstock.errors import BadConfig, InvalidInput, NotFound, Untrusted
 from penstock.packages.tree import check_name, open_file
+from penstock.runtime.outerform import OUTER
 from penstock.runtime.ownclass import ENTRY
 from penstock.runtime.tensorflowmodel import SAVED_MODEL, SIGNATURE
 
@@ -42,6 +46,7 @@ class ModelSource(NamedTuple):
         names: Files of an ONNX graph, the graph's own first; empty for all others.
         alone: The one file is the model itself, and needs no archive.
         archive: A name of the adapters' ``archive`` table, whose reader makes a package of it; empty for all others.
+        outer: How its clients know its tensors, as `OUTER` has it; empty for as it knows them itself.
     """
 
     folder: Path
@@ -51,6 +56,7 @@ class ModelSource(NamedTuple):
     names: tuple[str, ...] = ()
     alone: bool = False
     archive: str = ""
+    outer: bytes = b""
 
     @property
     def named_code(self) -> bool:
@@ -114,13 +120,16 @@ def _triton(text: str) -> ModelSource:
     """
     model = find_triton(Path(text))
     file = model.folder / model.version / model.file
+    form = outer_form(model)
+    outer = b"" if form is None else msgspec.json.encode(form)
     if model.backend == "tensorflow":
-        return _saved_model(str(file))
+        signature = model.config.signature if model.config else ""
+        return _saved_model(f"{file}:{signature}" if signature else str(file))._replace(outer=outer)
     if model.backend == "onnxruntime":
         source = _graph(triton_graph(model))
         assert source is not None
-        return source
-    return ModelSource(file.parent, file.name, "", alone=True)
+        return source._replace(outer=outer)
+    return ModelSource(file.parent, file.name, "", alone=True, outer=outer)
 
 
 def _mar(text: str) -> ModelSource:
@@ -161,6 +170,8 @@ def archive_source(source: ModelSource, place: Path) -> None:
     if source.alone:
         with open_file(source.folder, check_name(source.file)) as content, place.open("wb") as copy:
             shutil.copyfileobj(content, copy, 1 << 20)
+        if source.outer:
+            _add_extra(place, source.outer)
         return
     left = MAX_BYTES
     names = [source.file] if source.file else sorted(source.names or _walk(source.folder))
@@ -171,7 +182,7 @@ def archive_source(source: ModelSource, place: Path) -> None:
             file = source.folder / check_name(name)
             if file.is_symlink() or not file.is_file():
                 raise Untrusted("a file of the model is a link, or no file", "copy what it points to", where=name)
-            if name in (ENTRY, SIGNATURE):
+            if name in (ENTRY, SIGNATURE, OUTER):
                 raise InvalidInput("a file of the model has a name that is made here", "give it another", where=name)
             with open_file(source.folder, name) as content:
                 left -= os.fstat(content.fileno()).st_size
@@ -181,8 +192,27 @@ def archive_source(source: ModelSource, place: Path) -> None:
                     shutil.copyfileobj(content, member, 1 << 20)
         if source.signature:
             archive.writestr(_member(SIGNATURE), source.signature)
+        if source.outer:
+            archive.writestr(_member(OUTER), source.outer)
         if source.entry:
             archive.writestr(_member(ENTRY), "# Made when the model was packaged.\n" + source.entry)
+
+
+def _add_extra(place: Path, outer: bytes) -> None:
+    """Put what is said of its tensors into a script's archive, where PyTorch keeps extra files.
+
+    Raises:
+        InvalidInput: It is no archive.
+    """
+    try:
+        with ZipFile(place) as archive:
+            root = archive.namelist()[0].partition("/")[0]
+        with ZipFile(place, "a", ZIP_STORED) as archive:
+            archive.writestr(_member(f"{root}/extra/{OUTER}"), outer)
+    except (BadZipFile, IndexError) as error:
+        raise InvalidInput(
+            "the model's file is no TorchScript", "save it with torch.jit.save", where="model"
+        ) from error
 
 
 def _walk(folder: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from penstock.app.declaring import read_declared
 from penstock.app.opening import open_app
 from penstock.app.packaging import PackageRequest, package
 from penstock.app.repositories import code_state
+from penstock.build.declaration import read_transforms
 from penstock.commands.screen import DEFAULT_HOME, As, DryRun, Home, Json, answering, out, progress, show
 from penstock.gate.data import parse_sources
 from penstock.records import Declared, Manifest
@@ -45,6 +46,16 @@ def run(
     card: Annotated[
         Path | None, typer.Option(help="YAML that declares intended_use, owner, risk, limitations and the like.")
     ] = None,
+    transforms: Annotated[
+        Path | None, typer.Option(help="YAML that declares steps before and behind the model: they become part of it.")
+    ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(help="An execution provider of ONNX Runtime for its graph; again for the next choice."),
+    ] = None,
+    allow_cpu: Annotated[
+        bool, typer.Option("--allow-cpu", help="Falling back from them to the processor is no error.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     token: As = "",
     dry_run: DryRun = False,
@@ -69,6 +80,9 @@ def run(
             environment=environment,
             source={"commit": source} if source else code_state(Path.cwd(), apart=home),
             declared=read_declared(card) if card else Declared(),
+            providers=tuple(provider or ()),
+            allow_cpu=allow_cpu,
+            transforms=read_transforms(transforms) if transforms else None,
         )
         app = open_app(home, token=token)
         with progress("package", json=json) as step:
@@ -95,6 +109,15 @@ def _tell(ref: str, digest: str, manifest: Manifest) -> None:
         )
     elif parity is not None:
         out.print(f"  runs as Python in the sandbox: {parity.reason}")
+    if manifest.transforms is not None:
+        names = ", ".join(step.name for step in manifest.transforms.steps)
+        where = "part of the graph" if manifest.transforms.fused else "beside the model, in the sandbox"
+        out.print(f"  transforms: {names} ({where})")
+        for step in manifest.transforms.steps:
+            if step.name == "calibrate":
+                out.print(
+                    f"  note: calibrated on {step.learned_from}: what the gate says of its calibration is of them"
+                )
     if "requirements_differ" in manifest.source:
         out.print(f"  note: its requirements.txt asks for {manifest.source['requirements_differ']}")
     if "refused" in manifest.source:

@@ -39,6 +39,13 @@ def run(
     log_dir: Annotated[Path | None, typer.Option(help="Where predictions are recorded; nowhere by default.")] = None,
     environments: Annotated[Path | None, typer.Option(help="Where environments of models' own are kept.")] = None,
     allow: Annotated[str, typer.Option(help="load,share: what callers may do beside asking.")] = "",
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(help="What runs its graph, rather than what it was packaged for; again for the next."),
+    ] = None,
+    allow_cpu: Annotated[
+        bool, typer.Option("--allow-cpu", help="Falling back from them to the processor is no error.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     token: As = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, run nothing.")] = False,
@@ -56,6 +63,8 @@ def run(
         command += ["--torchserve-keys"] if torchserve_keys else []
         command += _source(package, home, token) if package else []
         command += [word for folder in models or [] for word in ("--models", str(folder))]
+        command += [word for name in provider or [] for word in ("--provider", name)]
+        command += ["--allow-cpu"] if allow_cpu else []
         places = {
             "--host": host,
             "--name": name,

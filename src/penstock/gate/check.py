@@ -9,7 +9,7 @@ What comes in: a candidate whose engine answers, and the policy's limits of that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal, Protocol
@@ -46,6 +46,11 @@ class CheckLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     missing: Literal["allow", "block"] = "allow"
     advisory: tuple[str, ...] = ()
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of the data's files that the check needs, whether the model takes them or not."""
+        return ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows:
@@ -58,6 +63,7 @@ class LabelledRows:
         group: ``(rows,)`` text; None where no column was named.
         paired: The same inputs again, where each row is a pair; the label then says how alike the two are.
         labelled: Somebody said which column is the label.
+        beside: Columns that a check asked for (`CheckLimits.reads`), by name: numbers with NaN, or text with "".
     """
 
     inputs: Arrays
@@ -66,6 +72,7 @@ class LabelledRows:
     group: Array | None = None
     paired: Arrays | None = None
     labelled: bool = True
+    beside: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -79,6 +86,7 @@ class LabelledRows:
             group=None if self.group is None else self.group[index],
             paired=None if self.paired is None else {name: array[index] for name, array in self.paired.items()},
             labelled=self.labelled,
+            beside={name: array[index] for name, array in self.beside.items()},
         )
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from penstock.errors import BadConfig, InvalidInput
 from penstock.gate.check import GateData, LabelledRows
+from penstock.gate.groups import beside_of
 from penstock.records import Dataset
 from penstock.statistics.arraytables import array_columns, holds_arrays, read_arrays, read_table, stacked
 from penstock.tensors import DTYPES, FLOATS, Array, Arrays, Signature, TensorSpec, conform
@@ -37,11 +38,13 @@ class Columns:
         label: The truth.
         time: When each row happened; empty without.
         group: Whom each row is about; empty without.
+        beside: What checks ask for besides (`Policy.reads`); one that is not there is left out.
     """
 
     label: str
     time: str = ""
     group: str = ""
+    beside: tuple[str, ...] = ()
 
 
 def parse_sources(words: Sequence[str]) -> dict[str, Path]:
@@ -156,22 +159,26 @@ def rows_of(frame: pd.DataFrame, signature: Signature, columns: Columns) -> Labe
             where=columns.label,
         )
     return LabelledRows(
-        inputs=inputs_of(frame, signature, apart=(columns.label, columns.time, columns.group)),
+        inputs=inputs_of(frame, signature, apart=(columns.label, columns.time, columns.group), beside=columns.beside),
         labels=_labels(labels),
         time=_times(_column(frame, columns.time)) if columns.time else None,
         group=_column(frame, columns.group).astype("string").fillna("").to_numpy(object) if columns.group else None,
         paired=_paired(frame, signature),
         labelled=bool(columns.label),
+        beside=beside_of(frame, columns.beside),
     )
 
 
-def inputs_of(frame: pd.DataFrame, signature: Signature, *, apart: Sequence[str] = ()) -> Arrays:
+def inputs_of(
+    frame: pd.DataFrame, signature: Signature, *, apart: Sequence[str] = (), beside: Sequence[str] = ()
+) -> Arrays:
     """The signature's arrays from a frame's columns.
 
     Args:
         frame: One column per input, or the columns of a single matrix input.
         signature: What the model takes.
         apart: Columns that are not inputs of a matrix whose columns have no names.
+        beside: Columns that are none either where the matrix has no room for them.
 
     Raises:
         BadConfig: A column is missing.
@@ -186,6 +193,8 @@ def inputs_of(frame: pd.DataFrame, signature: Signature, *, apart: Sequence[str]
             arrays[spec.name] = _array(frame[deep[0]], spec)
         else:
             names = list(spec.columns) or [str(name) for name in frame.columns if name not in apart]
+            if len(names) != spec.shape[-1] > 0:
+                names = [name for name in names if spec.columns or name not in beside]
             arrays[spec.name] = _matrix(frame, spec, names)
     return conform(signature, arrays)
 

@@ -56,6 +56,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return f"sha256:{hashlib.sha256(msgspec.json.encode(plain(self), order='sorted')).hexdigest()}"
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of the data's files that some check needs, besides the model's own."""
+        return tuple(dict.fromkeys(name for limits in self.checks.values() for name in limits.reads))
+
+    @property
     def precision(self) -> Precision:
         """How sure the figures have to be."""
         return Precision(confidence=self.confidence, seed=self.seed)

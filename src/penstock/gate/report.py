@@ -25,6 +25,7 @@ _CHECKS = {
     "generalization": "Generalization",
     "robustness": "Robustness",
     "stability": "Stability",
+    "fairness": "Fairness",
     "latency": "Latency",
     "scan": "Contents",
 }

@@ -141,5 +141,5 @@ def _array(spec: TensorSpec, values: list[object] | None) -> Array:
             array = np.array(values, dtype=DTYPES[spec.datatype])
         fixed = [1 if size == -1 else size for size in spec.shape[1:]]
         return array if array.ndim == len(spec.shape) else array.reshape(len(values), *fixed)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise Corrupt(f"golden.json does not fit the signature at {spec.name}", "package the model again") from error

@@ -22,6 +22,7 @@ import msgspec
 
 from penstock.errors import Corrupt, Untrusted
 from penstock.packages.tree import check_name, read_bytes
+from penstock.packages.typed import require_typed
 from penstock.records import Manifest, decode
 
 FORMAT = 1
@@ -62,8 +63,9 @@ def parse_manifest(data: bytes) -> Manifest:
                 where=MANIFEST,
             )
         manifest = decode(data, Manifest)
-    except (Corrupt, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (Corrupt, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Untrusted(f"{MANIFEST} is damaged: {error}", "fetch the package again", where=MANIFEST) from error
+    require_typed(manifest.signature, MANIFEST)
     for name in (*manifest.files, manifest.entry):
         check_name(name)
     if manifest.entry not in manifest.files:

@@ -221,7 +221,7 @@ def _parsed(data: bytes, kind: type[T]) -> T:
     """A record of the bundle."""
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal("is damaged or no model-signing bundle of a plain key") from error
 
 

@@ -14,7 +14,16 @@ from __future__ import annotations
 from penstock.records.exchange import Column, Exchange
 from penstock.records.gate import Finding, Outcomes, Verdict
 from penstock.records.observation import Incident, Measurement, Outcome, Proposal
-from penstock.records.package import ColumnSummary, Dataset, Declared, FileEntry, Manifest, Parity
+from penstock.records.package import (
+    AppliedStep,
+    AppliedTransforms,
+    ColumnSummary,
+    Dataset,
+    Declared,
+    FileEntry,
+    Manifest,
+    Parity,
+)
 from penstock.records.record import JSON, Record, Scalar, decode, encode
 from penstock.records.registry import (
     AliasMove,
@@ -40,6 +49,8 @@ from penstock.records.serving import Grant, Route, Snapshot, WorkerStatus
 __all__ = [
     "JSON",
     "AliasMove",
+    "AppliedStep",
+    "AppliedTransforms",
     "Approval",
     "Batching",
     "Bypass",

@@ -93,6 +93,36 @@ class Declared(Record, frozen=True, kw_only=True):
     license: str = ""
 
 
+class AppliedStep(Record, frozen=True, kw_only=True):
+    """One declared step of a package.
+
+    Attributes:
+        stage: Before the model or behind it.
+        name: Of the adapters' ``preprocess`` or ``postprocess`` table.
+        columns: That it acts on, before the model.
+        learned_from: Part of the data, and how many rows of it; empty where nothing was learned.
+    """
+
+    stage: Literal["before", "after"]
+    name: str
+    columns: tuple[str, ...] = ()
+    learned_from: str = ""
+
+
+class AppliedTransforms(Record, frozen=True, kw_only=True):
+    """What stands before and behind a package's model; what it learned is in ``transforms.json``.
+
+    Attributes:
+        steps: In their order.
+        fused: They are part of the graph; otherwise they run beside the model in the sandbox.
+        classes: As the model itself names them, and its data may; empty where they have no other names.
+    """
+
+    steps: tuple[AppliedStep, ...]
+    fused: bool = False
+    classes: tuple[str | int | bool, ...] = ()
+
+
 class Parity(Record, frozen=True, kw_only=True):
     """What comparing the compiled graph with the original showed.
 
@@ -131,6 +161,10 @@ class Manifest(Record, frozen=True, kw_only=True):
         parameters: What the trainer said of the model (hyperparameters).
         source: Where the code came from: commit, repository, entry point; what is unknown is absent.
         declared: What the model is for, and who answers for it.
+        providers: ONNX Runtime's execution providers for a compiled model, the first choice first; a release that
+            names some of its own goes by those. Empty means the processor.
+        allow_cpu: Falling back from them to the processor is no error.
+        transforms: What stands before and behind it; None for nothing.
     """
 
     format: int
@@ -151,3 +185,6 @@ class Manifest(Record, frozen=True, kw_only=True):
     parameters: dict[str, Scalar] = {}
     source: dict[str, str] = {}
     declared: Declared = Declared()
+    providers: tuple[str, ...] = ()
+    allow_cpu: bool = False
+    transforms: AppliedTransforms | None = None

@@ -150,7 +150,7 @@ def unpack(data: bytes) -> ModelPack:
     """
     try:
         found = msgspec.json.decode(data, type=OciManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refusal("is no model's manifest") from error
     kinds = (found.schema_version, found.media_type, found.artifact_type, found.config.media_type)
     if kinds != (2, MANIFEST_TYPE, ARTIFACT_TYPE, CONFIG_TYPE):

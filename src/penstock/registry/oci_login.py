@@ -105,7 +105,7 @@ def _from_docker(path: Path, registry: str) -> OciLogin:
             found = msgspec.json.decode(file.read(_MAX_CONFIG_BYTES), type=_DockerConfig).auths
     except OSError:
         return OciLogin()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadConfig(
             "Docker's file of logins is damaged", "log in again", where=path.name, code="oci.login"
         ) from error

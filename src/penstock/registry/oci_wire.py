@@ -173,7 +173,7 @@ class OciWire:
                 raise _unknown()
             try:
                 found = msgspec.json.decode(answer.read(_MAX_TOKEN_BYTES), type=_Token)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Untrusted(
                     "what should be a token is none", "ask who runs the registry", code="oci.token"
                 ) from error

@@ -19,7 +19,8 @@ import msgspec
 from penstock.errors import PenstockError
 from penstock.runtime.frames import Buffer, Header, Inbox, Load, buffers
 from penstock.runtime.orders import Orders
-from penstock.runtime.original import answer, load_original
+from penstock.runtime.original import answer
+from penstock.runtime.transformed import load_transformed
 from penstock.tensors import DTYPES, Arrays, Signature
 
 CANCELLED = "Cancelled"
@@ -82,7 +83,7 @@ def serve(arguments: object, scratch: str, descriptor: int, orders: Orders | Non
     channel = socket.socket(fileno=descriptor)
     inbox = Inbox()
     try:
-        worker = LoadedModel(load_original(Path(load.path), load.kind), load.signature)
+        worker = LoadedModel(load_transformed(Path(load.path), load.kind, load.transforms), load.signature)
     except MemoryError:
         raise
     except PenstockError as error:

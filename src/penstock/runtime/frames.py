@@ -64,11 +64,19 @@ class Header(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What a worker is told to load: the model's file, the kind of its format, and the package's signature."""
+    """What a worker is told to load.
+
+    Attributes:
+        path: The model's file.
+        kind: Of its format.
+        signature: The package's.
+        transforms: Path of the steps around it; empty for none.
+    """
 
     path: str
     kind: str
     signature: Signature
+    transforms: str = ""
 
 
 class _Form(NamedTuple):
@@ -183,7 +191,7 @@ def _form(head: bytes) -> _Form:
     """What a header's bytes say; ValueError where that makes no sense."""
     try:
         header = _HEADER.decode(head)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError("the header is no header") from error
     slots = []
     at = 0

@@ -19,7 +19,8 @@ import msgspec
 from penstock.errors import BadConfig, ModelFailed
 from penstock.packages.golden import Golden, check_golden, decode_golden
 from penstock.runtime.interview import lacking
-from penstock.runtime.original import answer, load_original
+from penstock.runtime.original import answer
+from penstock.runtime.transformed import load_transformed
 from penstock.tensors import Signature
 
 
@@ -32,6 +33,7 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
         signature: Of the package.
         golden: Path of its examples.
         barred: Top-level modules that are as if they were not installed.
+        transforms: Path of the steps around it; empty for none.
     """
 
     entry: str
@@ -39,6 +41,7 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature
     golden: str
     barred: tuple[str, ...] = ()
+    transforms: str = ""
 
 
 class OnlyTheLock(MetaPathFinder):
@@ -85,7 +88,7 @@ def trace(arguments: object, scratch: object) -> list[str]:
 def _difference(entry: Path, task: Traced, golden: Golden) -> str:
     """Which example it answers otherwise; empty where none is."""
     try:
-        model = load_original(entry, task.kind)
+        model = load_transformed(entry, task.kind, task.transforms)
         return check_golden(golden, answer(model, task.signature.inputs, golden.inputs))
     except ModuleNotFoundError as error:
         raise lacking(error) from error

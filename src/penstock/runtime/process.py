@@ -109,7 +109,7 @@ class Confined:
         """Wait until a worker has ended, and tell how."""
         with self._lock:
             deadline = time.monotonic() + _ENDING_S
-            with suppress(OSError, EOFError, msgspec.DecodeError):
+            with suppress(OSError, EOFError, ValueError, RecursionError):
                 while pid not in self._endings and self._control.fileno() >= 0:
                     self._next_ending(deadline)
             return self._endings.pop(pid, _UNKNOWN)
@@ -127,7 +127,7 @@ class Confined:
                     ending = self._next_ending(deadline)
             except EOFError:
                 pass
-            except (OSError, msgspec.DecodeError):
+            except (OSError, ValueError, RecursionError):
                 self._process.kill()
             self.channel.close()
             self._control.close()

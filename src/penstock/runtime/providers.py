@@ -1,6 +1,7 @@
 """Which of ONNX Runtime's execution providers run a graph: those that were declared, or an error.
 
-    Sizing.providers -> all there? -> session -> is the first one in it? -> it may run
+    a release's Sizing.providers, else the manifest's, else the processor
+                     -> all there? -> session -> is the first one in it? -> it may run
 
 ONNX Runtime drops a provider that it does not have, or that does not start, and computes on the processor instead:
 the answers are right and the bill is wrong. Here that is an error, unless it is allowed.
@@ -12,13 +13,49 @@ import difflib
 import logging
 
 import onnxruntime
+from msgspec.structs import replace
 
 from penstock.errors import BadConfig
-from penstock.records import Sizing
+from penstock.records import Manifest, Sizing
 
 CPU = "CPUExecutionProvider"
+_ALLOW = "allow the processor: limits.sizing.allow_cpu of a release, --allow-cpu of package and serve"
 
 _LOG = logging.getLogger(__name__)
+
+
+def sizing_for(manifest: Manifest, sizing: Sizing | None) -> Sizing:
+    """What a release says, or whoever serves; where that names no provider, those that the package was made for."""
+    sizing = sizing or Sizing()
+    if sizing.providers or not manifest.providers:
+        return sizing
+    return replace(sizing, providers=manifest.providers, allow_cpu=sizing.allow_cpu or manifest.allow_cpu)
+
+
+def declared_for(engine: str, providers: tuple[str, ...]) -> tuple[str, ...]:
+    """The providers to write into a manifest.
+
+    Raises:
+        BadConfig: There is no graph that they could run.
+    """
+    if providers and engine != "onnxruntime":
+        raise BadConfig(
+            "the model did not compile, and execution providers run compiled graphs alone",
+            "package it without --provider; without it, the command says why it did not compile",
+            code="runtime.no_graph",
+        )
+    return providers
+
+
+def require_known(providers: tuple[str, ...]) -> None:
+    """Refuse names that ONNX Runtime has in no build; whether they are here is asked where they run.
+
+    Raises:
+        BadConfig: One of them is none.
+    """
+    for name in providers:
+        if name not in onnxruntime.get_all_providers():
+            raise BadConfig(f"ONNX Runtime has no execution provider {name}", _remedy(name), code="runtime.no_provider")
 
 
 def declared_providers(sizing: Sizing, options: onnxruntime.SessionOptions) -> list[str]:
@@ -59,7 +96,7 @@ def require_first(session: onnxruntime.InferenceSession, sizing: Sizing) -> None
     if first not in running:
         raise BadConfig(
             f"{first} is in this build of ONNX Runtime and did not start; it went on with {', '.join(running)}",
-            "look for its driver and libraries, or allow the processor with limits.sizing.allow_cpu",
+            f"look for its driver and libraries, or {_ALLOW}",
             code="runtime.no_provider",
         )
 
@@ -74,4 +111,4 @@ def _remedy(name: str) -> str:
         plain = {one.lower(): one for one in known}
         near = difflib.get_close_matches(name.lower(), plain, n=1)
         return f"did you mean {plain[near[0]]}?" if near else f"ONNX Runtime knows {', '.join(known)}"
-    return "install the build of ONNX Runtime that has it, or allow the processor with limits.sizing.allow_cpu"
+    return f"install the build of ONNX Runtime that has it, or {_ALLOW}"

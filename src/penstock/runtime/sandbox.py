@@ -27,6 +27,8 @@ from penstock.runtime.process import Confined, Hello, died, receive, spawn
 
 _ANSWER_BYTES = 256 << 20
 _START_S = 30.0
+_SHOWN = 1000
+_NOT_OURS = "the model's own code spoke in the build's place; do not use it"
 _DEFAULT = Quota()
 
 
@@ -133,7 +135,7 @@ def _start(
         deadline = time.monotonic() + _START_S
         hello = msgspec.json.decode(receive(confined.channel, 65536, deadline=deadline), type=Hello)
         confined.pid, confined.level = hello.pid, Level(hello.walls)
-    except (OSError, EOFError, msgspec.DecodeError):
+    except (OSError, EOFError, ValueError, RecursionError):
         raise died("the sandbox's start", confined.close()) from None
     if not (limits.weak or confined.level.enough):
         confined.close()
@@ -165,18 +167,25 @@ class _Reply(msgspec.Struct, frozen=True):
 
 
 def _answer(entry: str, data: bytes) -> object:
-    """The answer, or the error that it stands for."""
+    """The answer, or the error that it stands for, in words that a screen can show."""
     try:
         reply = msgspec.json.decode(data, type=_Reply)
         answer: object = msgspec.json.decode(reply.answer)
-    except msgspec.DecodeError:
-        raise ModelFailed(f"{entry} answered no JSON", code="runtime.task_failed") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ModelFailed(f"{entry} answered no JSON", _NOT_OURS, code="runtime.task_failed") from None
     if reply.failed == "MemoryError":
         raise ModelFailed(f"{entry} ran out of the sandbox's memory", "allow it more memory", code="runtime.memory")
     if reply.failed:
-        raise ModelFailed(f"{entry} raised {reply.failed}: {reply.message}", code="runtime.task_failed")
+        raise ModelFailed(f"{entry} raised {_shown(reply.failed)}: {reply.message}", code="runtime.task_failed")
     if reply.refused:
         kind = getattr(errors, reply.refused, None)
         known = kind if isinstance(kind, type) and issubclass(kind, PenstockError) else ModelFailed
-        raise known(reply.message, reply.hint, code=reply.code, where=reply.where)
+        message, hint = _shown(reply.message) or f"{entry} refused without a reason", _shown(reply.hint) or _NOT_OURS
+        raise known(message, hint, code=_shown(reply.code), where=_shown(reply.where))
     return answer
+
+
+def _shown(text: str) -> str:
+    """Words of the sandbox's, which its model may have written: short, and nothing that a screen would obey."""
+    safe = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text[:_SHOWN])
+    return safe if len(text) <= _SHOWN else f"{safe}..."

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import BadConfig, InvalidInput, ModelFailed
+from penstock.runtime.outerform import OUTER, OuterForm, read_outer, require_fit, require_inputs, sizes_after
 from penstock.runtime.tracedgraph import last_operation
 from penstock.tensors import Array, Arrays, TensorSpec
 
@@ -51,6 +52,7 @@ class TensorflowModel:
         tensorflow: The library.
         ask: Answers tensors by the names of `asked`.
         asked: What it takes: a ``tf.TensorSpec`` by name.
+        form: How its clients know its tensors; None for as it knows them itself.
 
     Attributes:
         specs: The inputs as the package has them; one value a row is a column ``[-1, 1]``.
@@ -59,15 +61,20 @@ class TensorflowModel:
         function: The traced function: tensors in, tensors by the package's names out.
     """
 
-    def __init__(self, tensorflow: ModuleType, ask: Ask, asked: Mapping[str, Any]) -> None:
-        self.specs = tuple(_spec(name, one) for name, one in asked.items())
-        self.classes: tuple[int, ...] = ()
+    def __init__(
+        self, tensorflow: ModuleType, ask: Ask, asked: Mapping[str, Any], form: OuterForm | None = None
+    ) -> None:
+        self.form = form
+        self.specs = tuple(_spec(name, one, as_is=form is not None) for name, one in asked.items())
+        self.classes: tuple[int | str, ...] = () if form is None else form.classes
         self._tensorflow = tensorflow
         self._ask = ask
         self._asked = dict(asked)
         self._one_by_one = any(one.shape[0] is not None for one in asked.values())
         self.given = tuple(
-            tensorflow.TensorSpec(one.shape if one.shape.rank > 1 else (*one.shape, 1), one.dtype, name=f"in_{at}")
+            tensorflow.TensorSpec(
+                one.shape if one.shape.rank > 1 or form else (*one.shape, 1), one.dtype, name=f"in_{at}"
+            )
             for at, one in enumerate(asked.values())
         )
         self.function = tensorflow.function(self._told, input_signature=self.given, autograph=False)
@@ -102,16 +109,18 @@ class TensorflowModel:
                 "have its first dimension be the row",
                 code="build.bad_answer",
             )
-        return answers
+        return answers if self.form is None else self.form.with_label(answers)
 
     def _told(self, *columns: Any) -> Tensors:
         """What is traced: the model's answers under the package's names."""
         tensorflow = self._tensorflow
         tensors = {
-            name: tensorflow.squeeze(column, 1) if one.shape.rank == 1 else column
+            name: tensorflow.squeeze(column, 1) if one.shape.rank == 1 and not self.form else column
             for (name, one), column in zip(self._asked.items(), columns, strict=True)
         }
         named = {name: self._plain(name, one) for name, one in _by_name(self._ask(tensors)).items()}
+        if self.form is not None:
+            return named
         if len(named) == 1:
             ((name, tensor),) = named.items()
             return self._alone(name, tensor)
@@ -185,9 +194,45 @@ def open_saved(path: Path) -> TensorflowModel:
         )
     function = loaded.signatures[name]
     asked = dict(sorted(function.structured_input_signature[1].items()))
-    model = TensorflowModel(tensorflow, lambda tensors: function(**tensors), asked)
+    if (folder / OUTER).exists():
+        form = read_outer((folder / OUTER).read_bytes())
+        model = _outward(tensorflow, function, asked, form)
+    else:
+        model = TensorflowModel(tensorflow, lambda tensors: function(**tensors), asked)
     model.loaded = loaded  # type: ignore[attr-defined]  # a function alone does not keep its variables alive
     return model
+
+
+def _outward(tensorflow: ModuleType, function: Any, asked: Mapping[str, Any], form: OuterForm) -> TensorflowModel:
+    """A signature by the names and sizes that are said of it.
+
+    Raises:
+        InvalidInput: It is not what is said of it.
+    """
+    there = {name: _known(one) for name, one in asked.items()}
+    answered = {name: _known(one) for name, one in function.structured_outputs.items()}
+    require_inputs(form.inputs, there)
+    require_fit(form.outputs, answered)
+    outside = dict(asked)
+    for one in form.inputs:
+        sizes = [None if size == -1 else size for size in one.shape]
+        outside[one.name] = tensorflow.TensorSpec(sizes, asked[one.name].dtype, name=one.name)
+
+    def turned(tensor: Any, before: tuple[int, ...], after: tuple[int, ...]) -> Any:
+        sizes = tensorflow.unstack(tensorflow.shape(tensor), num=len(before))
+        return tensor if before == after else tensorflow.reshape(tensor, sizes_after(sizes, before, after))
+
+    def ask(tensors: Tensors) -> object:
+        inner = {one.name: turned(tensors[one.name], one.shape, one.within) for one in form.inputs}
+        answers = function(**{**tensors, **inner})
+        return {one.name: turned(answers[one.name], one.within, one.shape) for one in form.outputs} or answers
+
+    return TensorflowModel(tensorflow, ask, outside, form)
+
+
+def _known(one: Any) -> tuple[str, tuple[int, ...]]:
+    """Type and sizes of a tensor of a signature."""
+    return _DATATYPES.get(one.dtype.name, ""), tuple(-1 if size is None else int(size) for size in one.shape)
 
 
 def open_keras(path: Path) -> TensorflowModel:
@@ -250,7 +295,7 @@ def _tensorflow() -> ModuleType:
     return tensorflow
 
 
-def _spec(name: str, given: Any) -> TensorSpec:
+def _spec(name: str, given: Any, *, as_is: bool = False) -> TensorSpec:
     """An input as the package has it.
 
     Raises:
@@ -270,7 +315,7 @@ def _spec(name: str, given: Any) -> TensorSpec:
             where=name,
         )
     rest = tuple(-1 if size is None else int(size) for size in given.shape[1:])
-    return TensorSpec(name=name, datatype=datatype, shape=(-1, *(rest or (1,))))
+    return TensorSpec(name=name, datatype=datatype, shape=(-1, *(rest or (() if as_is else (1,)))))
 
 
 def _by_name(answered: object) -> Tensors:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from penstock.errors import BadConfig, InvalidInput, ModelFailed
+from penstock.runtime.outerform import OUTER, OuterForm, read_outer
 from penstock.tensors import Array, Arrays, TensorSpec
 
 CLASSES = "classes.json"
@@ -57,6 +58,7 @@ class TorchModel:
         classes_: Only there where it answers classes.
         probable: Its answer is the classes' probabilities; else scores.
         ending: The operator that its one answer comes from; empty where nobody knows.
+        form: How its clients know its tensors; None for as it does itself.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class TorchModel:
         self.program: Any = None
         self.probable = False
         self.ending = ""
+        self.form: OuterForm | None = None
         self.torch = torch
         self._ask = ask
 
@@ -174,12 +177,17 @@ def open_torch(path: Path) -> TorchModel:
         InvalidInput: The file takes what no request carries.
     """
     torch = library()
-    extra: dict[str, Any] = {CLASSES: ""}
+    extra: dict[str, Any] = {CLASSES: "", OUTER: ""}
     try:
         if path.suffix == ".pt2":
             model = _of_program(torch, import_module("torch.export").load(str(path), extra_files=extra))
         else:
-            model = of_module(torch, torch.jit.load(str(path), map_location="cpu", _extra_files=extra).eval())
+            script = torch.jit.load(str(path), map_location="cpu", _extra_files=extra).eval()
+            if extra[OUTER]:
+                outer = import_module("penstock.runtime.outertorch")
+                said: TorchModel = outer.OuterTorch(torch, script, read_outer(extra[OUTER]))
+                return said
+            model = of_module(torch, script)
     except (RuntimeError, AssertionError, KeyError, ModuleNotFoundError) as error:
         raise BadConfig(
             f"PyTorch {torch.__version__} cannot load the file: {str(error).strip().splitlines()[0][:300]}",

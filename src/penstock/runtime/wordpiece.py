@@ -1,90 +1,101 @@
-"""BERT's tokenizer: a text becomes numbers of words and parts of words.
+"""BERT's way to split a text: words and signs, then the longest known parts of each.
 
-    text -> special tokens apart -> cleaned, lower case, accents off -> words and signs -> longest known parts -> ids
+    text -> cleaned, lower case, accents off -> words and signs -> longest known parts -> ids
 
-What comes in: ``tokenizer.json`` of a Hugging Face folder. Other kinds of tokenizers are refused, not imitated.
+What comes in: the normalizer and the model of a ``tokenizer.json``. What goes out: ids, word by word.
 Source: BERT's ``tokenization.py``; huggingface/tokenizers, normalizers/bert.rs and models/wordpiece.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import unicodedata
-from typing import cast
+from collections.abc import Iterator
 
 from penstock.errors import InvalidInput
+from penstock.runtime.characters import CONTROLS, MARKS, SIGNS, SPACES, CharacterMap
 
-_ENDINGS = (None, "TemplateProcessing", "BertProcessing")
-_KINDS = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "model": "WordPiece"}
+LONGEST_WORD = 200
+STRIDE = 4096
 _CJK = (
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F),
     (0x2B920, 0x2CEAF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
 )  # fmt: skip
-_ASCII_SIGNS = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 Tree = dict[str, object]
 
 
+def _cleaned(one: str) -> str | None:
+    if one in CONTROLS or "\ud800" <= one <= "\udfff":
+        return None
+    return " " if one in SPACES else one
+
+
+_CLEANED = CharacterMap(_cleaned)
+_APART = CharacterMap(lambda one: f" {one} " if any(low <= ord(one) <= high for low, high in _CJK) else one)
+_BARE = CharacterMap(lambda one: None if one in MARKS else one)
+# Letter by letter, as the original: the whole text's lower case knows final sigmas.
+_LOWER = CharacterMap(str.lower)
+_PARTED = CharacterMap(lambda one: " " if one in SPACES else f" {one} " if one in SIGNS else one)
+
+
 class WordPiece:
-    """A tokenizer of one text at a time.
+    """Words of a vocabulary, and how texts are made like it.
 
     Args:
-        tokenizer: ``tokenizer.json``.
-        most: Ids of a text, the first and last included; the rest is cut off.
+        normalizer: ``BertNormalizer``'s settings.
+        model: ``WordPiece``'s.
+        vocabulary: Its words, checked.
 
-    Attributes:
-        highest: The highest id that it gives.
+    Raises:
+        InvalidInput: They lack one.
     """
 
-    def __init__(self, tokenizer: bytes, most: int) -> None:
-        tree = _parsed(tokenizer)
-        for part, kind in _KINDS.items():
-            if cast("Tree", tree.get(part) or {}).get("type") != kind:
-                raise InvalidInput("the tokenizer is not BERT's", "only WordPiece folders are read", where=part)
-        if cast("Tree", tree.get("post_processor") or {}).get("type") not in _ENDINGS:
-            raise InvalidInput("the tokenizer is not BERT's", "only WordPiece folders are read", where="post_processor")
-        normalizer, model = cast("Tree", tree["normalizer"]), cast("Tree", tree["model"])
-        self._vocabulary = _numbered(model["vocab"])
-        self._unknown = self._vocabulary[str(model["unk_token"])]
-        self._prefix = str(model["continuing_subword_prefix"])
-        self._longest = int(cast("int", model["max_input_chars_per_word"]))
-        self._lower = normalizer["lowercase"] is True
-        accents = normalizer["strip_accents"]
+    def __init__(self, normalizer: Tree, model: Tree, vocabulary: dict[str, int]) -> None:
+        self._vocabulary = vocabulary
+        unknown, prefix = model.get("unk_token"), model.get("continuing_subword_prefix", "##")
+        longest = model.get("max_input_chars_per_word", 100)
+        if unknown not in vocabulary or not isinstance(prefix, str) or type(longest) is not int:
+            raise InvalidInput("the tokenizer's model lacks what it needs", "save the model again", where="model")
+        if not 0 < longest <= LONGEST_WORD:
+            raise InvalidInput(
+                "the tokenizer takes words too long", f"{LONGEST_WORD} letters are the most", where="model"
+            )
+        self._unknown, self._prefix, self._longest = vocabulary[unknown], prefix, longest
+        self._lower = normalizer.get("lowercase") is True
+        accents = normalizer.get("strip_accents")
         self._strip = self._lower if accents is None else accents is True
-        self._clean = normalizer["clean_text"] is True
-        self._cjk = normalizer["handle_chinese_chars"] is True
-        added = cast("list[Tree]", tree.get("added_tokens") or [])
-        self._special = _numbered({str(one["content"]): one["id"] for one in added})
-        self._apart = re.compile("(" + "|".join(map(re.escape, sorted(self._special, key=len, reverse=True))) + ")")
-        self._first, self._last = self._special["[CLS]"], self._special["[SEP]"]
-        self._most = most
-        self.highest = max((*self._vocabulary.values(), *self._special.values()))
+        self._clean = normalizer.get("clean_text") is True
+        self._cjk = normalizer.get("handle_chinese_chars") is True
 
-    def ids(self, text: str) -> list[int]:
-        """The ids of a text, between the first and the last."""
-        found: list[int] = []
-        for piece in self._apart.split(text) if self._special else [text]:
-            if piece in self._special:
-                found.append(self._special[piece])
-                continue
-            for word in _words(self._normalized(piece)):
-                found += self._parts(word)
-            if len(found) >= self._most:
-                break
-        return [self._first, *found[: self._most - 2], self._last]
-
-    def _normalized(self, text: str) -> str:
+    def normalized(self, text: str) -> str:
+        """The text as the vocabulary's words are written."""
         if self._clean:
-            text = "".join(" " if _is_space(one) else one for one in text if not _is_control(one))
+            text = text.translate(_CLEANED)
         if self._cjk:
-            text = "".join(f" {one} " if _is_cjk(one) else one for one in text)
+            text = text.translate(_APART)
         if self._strip:
-            text = "".join(one for one in unicodedata.normalize("NFD", text) if unicodedata.category(one) != "Mn")
-        # Letter by letter, as the original: the whole text's lower case knows final sigmas.
-        return "".join(one.lower() for one in text) if self._lower else text
+            text = unicodedata.normalize("NFD", text).translate(_BARE)
+        return text.translate(_LOWER) if self._lower else text
+
+    def strides(self, text: str) -> Iterator[str]:
+        """The text in pieces that can be normalized alone: a long one's rest is often cut off."""
+        start = 0
+        while start < len(text):
+            end = text.find(" ", start + STRIDE)
+            end = len(text) if end < 0 else end
+            yield text[start:end]
+            start = end
+
+    def parts(self, text: str) -> Iterator[list[int]]:
+        """The ids of each word of a normalized text."""
+        for word in text.translate(_PARTED).split(" "):
+            if word:
+                yield self._parts(word)
 
     def _parts(self, word: str) -> list[int]:
         """The longest known parts from the left; the unknown id where one is not known."""
+        known = self._vocabulary.get(word)
+        if known is not None and len(word) <= self._longest:
+            return [known]
         if len(word) > self._longest:
             return [self._unknown]
         found: list[int] = []
@@ -99,55 +110,3 @@ class WordPiece:
             found.append(known)
             start = end
         return found
-
-
-def _parsed(tokenizer: bytes) -> Tree:
-    try:
-        tree = json.loads(tokenizer)
-    except (ValueError, RecursionError):
-        raise InvalidInput("the tokenizer is no JSON", "save the model again", where="tokenizer.json") from None
-    if not isinstance(tree, dict):
-        raise InvalidInput("the tokenizer is no object", "save the model again", where="tokenizer.json")
-    return tree
-
-
-def _numbered(words: object) -> dict[str, int]:
-    """Words with their ids, which are places in a table."""
-    if not isinstance(words, dict) or not all(type(one) is int and 0 <= one < 1 << 31 for one in words.values()):
-        raise InvalidInput("the tokenizer's words have no numbers", "save the model again", where="tokenizer.json")
-    return cast("dict[str, int]", words)
-
-
-def _words(text: str) -> list[str]:
-    """Words, and every sign alone."""
-    found: list[str] = []
-    word = ""
-    for one in text:
-        space, sign = one.isspace(), _is_sign(one)
-        if not space and not sign:
-            word += one
-            continue
-        if word:
-            found.append(word)
-            word = ""
-        if sign:
-            found.append(one)
-    return [*found, word] if word else found
-
-
-def _is_sign(one: str) -> bool:
-    return one in _ASCII_SIGNS or unicodedata.category(one).startswith("P")
-
-
-def _is_space(one: str) -> bool:
-    return one in "\t\n\r" or one.isspace()
-
-
-def _is_control(one: str) -> bool:
-    if one in "\t\n\r":
-        return False
-    return one in "\0\ufffd" or unicodedata.category(one) in ("Cc", "Cf", "Cn", "Co", "Cs")
-
-
-def _is_cjk(one: str) -> bool:
-    return any(low <= ord(one) <= high for low, high in _CJK)

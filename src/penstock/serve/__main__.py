@@ -65,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow", default="", help="load,share: what callers need no permission for on public routes")
     parser.add_argument("--strict-readiness", action="store_true", help="not ready while an endpoint is unloaded")
     parser.add_argument("--no-rows", default="refuse", choices=("refuse", "answer"), help="what --package does")
+    parser.add_argument(
+        "--provider", action="append", default=[], help="what runs --package's graph; again for the next"
+    )
+    parser.add_argument("--allow-cpu", action="store_true", help="falling back to the processor is no error")
     parser.add_argument("--nan", default="null", choices=("null", "token"), help="how --package says NaN in JSON")
     parser.add_argument("--watchdog-s", type=float, default=10.0, help="replace a worker that is stuck for so long")
     parser.add_argument("--grace-s", type=float, default=30.0, help="longest drain")

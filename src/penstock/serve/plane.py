@@ -22,7 +22,7 @@ from penstock.errors import BadConfig, Corrupt
 from penstock.packages.digests import named, sha256_bytes
 from penstock.packages.find import package_in
 from penstock.packages.manifest import MANIFEST, read_manifest
-from penstock.records import Grant, Limits, Route, Snapshot, Variant, decode, encode
+from penstock.records import Grant, Limits, Route, Sizing, Snapshot, Variant, decode, encode
 from penstock.runtime.processors import default_workers
 from penstock.serve.snapshots import FILE, write_whole
 from penstock.serve.sockets import Sockets, listen, listen_unix
@@ -128,7 +128,12 @@ def _grants(options: Namespace) -> tuple[Grant, ...]:
 
 def _limits(options: Namespace) -> Limits:
     """Of endpoints that no release describes."""
-    return Limits(log="normal" if options.log_dir else "off", no_rows=options.no_rows, nan=options.nan)
+    return Limits(
+        log="normal" if options.log_dir else "off",
+        no_rows=options.no_rows,
+        nan=options.nan,
+        sizing=Sizing(providers=tuple(options.provider), allow_cpu=options.allow_cpu),
+    )
 
 
 def _allowed(options: Namespace) -> tuple[str, ...]:

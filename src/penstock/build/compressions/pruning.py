@@ -12,29 +12,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-import msgspec
 import numpy as np
 import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-from penstock.build.compression import ModelForm, copied
-from penstock.build.graphs.ensembles import (
-    ML_OPSET,
-    Ensemble,
-    Floats,
-    contributions,
-    narrowed,
-    read_ensemble,
-    simplified,
-    write_ensemble,
-)
+from penstock.build.compression import OPSET, ModelForm, copied, opset_of
+from penstock.build.graphs.ensemble_nodes import ML_OPSET, read_ensemble, write_answers, write_ensemble
+from penstock.build.graphs.ensembles import Ensemble, Floats, contributions, narrowed, parted, simplified, thinned
 from penstock.tensors import Arrays
 
 SHARES = (0.75, 0.5, 0.25)
 """Of the trees that are kept."""
-READ = "TreeEnsembleRegressor"
-OTHERS = frozenset({"TreeEnsembleClassifier"})
-"""Their older set goes with the older operator: a graph that has one stays as it is."""
+CLASSIFIER = "TreeEnsembleClassifier"
+READ = frozenset({"TreeEnsembleRegressor", CLASSIFIER})
+MAX_ROW_BYTES = 16 << 10
+"""What looking leaves up in a table may take a row of a run; beyond it each class has sums of its own."""
 
 
 class Pruning:
@@ -48,21 +40,31 @@ class Pruning:
         Raises:
             NotImplementedError: The graph has no trees, or trees that do more than to compare and to sum.
         """
-        found = [node for node in model.graph.node if node.op_type == READ]
-        if not found or any(node.op_type in OTHERS for node in model.graph.node):
+        found = [node for node in model.graph.node if node.op_type in READ]
+        if not found:
             raise NotImplementedError("no trees of sums")
-        wide = [simplified(read_ensemble(node)) for node in found]
+        for node in found:
+            if node.op_type == CLASSIFIER:
+                write_answers(node, "")
+        read = [read_ensemble(node) for node in found]
+        wide = [simplified(one if _fits(one, model) else parted(one)) for one in read]
         narrow = [simplified(narrowed(one)) for one in wide]
         yield ModelForm("trees as tensors", lambda: _rewritten(model, wide, TensorProto.DOUBLE))
         yield ModelForm("trees as tensors of floats", lambda: _rewritten(model, narrow, TensorProto.FLOAT))
-        read = _reached(model, [node.input[0] for node in found], rows)
-        spreads = [_spreads(one, part) for one, part in zip(narrow, read, strict=True)]
+        reached = _reached(model, [node.input[0] for node in found], rows)
+        said = [contributions(one, part) for one, part in zip(narrow, reached, strict=True)]
         for share in SHARES:
-            kept = [_kept(one, spread, share) for one, spread in zip(narrow, spreads, strict=True)]
+            kept = [thinned(one, every, share) for one, every in zip(narrow, said, strict=True)]
             yield ModelForm(
                 f"{share:.0%} of the trees, as floats",
                 lambda kept=kept: _rewritten(model, kept, TensorProto.FLOAT),  # type: ignore[misc]
             )
+
+
+def _fits(ensemble: Ensemble, model: ModelProto) -> bool:
+    """Whether a table of leaves, if it has one, can be said in this graph, and looking up takes no more than it may."""
+    row_bytes = len(ensemble.trees) * 8 * (2 + ensemble.outputs)
+    return not ensemble.table or (row_bytes <= MAX_ROW_BYTES and opset_of(model) >= OPSET)
 
 
 def _rewritten(model: ModelProto, ensembles: list[Ensemble], element: int) -> ModelProto:
@@ -71,14 +73,17 @@ def _rewritten(model: ModelProto, ensembles: list[Ensemble], element: int) -> Mo
     rest = iter(ensembles)
     nodes: list[NodeProto] = []
     for at, node in enumerate(copy.graph.node):
-        if node.op_type != READ:
+        if node.op_type not in READ:
             nodes.append(node)
             continue
         given, sums = f"trees_{at}_rows", f"trees_{at}_sums"
         nodes.append(helper.make_node("Cast", [node.input[0]], [given], to=element))
         nodes += write_ensemble(next(rest), given, sums, element)
-        # The older operator answers floats whatever it reads, and what follows may be of that mind.
-        nodes.append(helper.make_node("Cast", [sums], [node.output[0]], to=TensorProto.FLOAT))
+        if node.op_type == CLASSIFIER:
+            nodes += write_answers(node, sums)
+        else:
+            # The older operator answers floats whatever it reads, and what follows may be of that mind.
+            nodes.append(helper.make_node("Cast", [sums], [node.output[0]], to=TensorProto.FLOAT))
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     del copy.graph.value_info[:]
@@ -98,18 +103,3 @@ def _reached(model: ModelProto, names: list[str], rows: Arrays) -> list[Floats]:
     session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
     answers = dict(zip((one.name for one in copy.graph.output), session.run(None, rows), strict=True))
     return [answers[name].astype(np.float64) for name in names]
-
-
-def _spreads(ensemble: Ensemble, rows: Floats) -> Floats:
-    """How far each tree's answers spread over the rows."""
-    return np.array([contributions(tree, ensemble.mode, rows).std() for tree in ensemble.trees])
-
-
-def _kept(ensemble: Ensemble, spreads: Floats, share: float) -> Ensemble:
-    """The trees that spread most; the others are dropped.
-
-    What they say on average is not put back: of a boosted forest it is next to nothing, and the gate judges the rest.
-    """
-    count = max(1, round(share * len(ensemble.trees)))
-    kept = np.sort(np.argsort(-spreads, kind="stable")[:count])
-    return msgspec.structs.replace(ensemble, trees=tuple(ensemble.trees[at] for at in kept))

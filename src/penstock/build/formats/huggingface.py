@@ -1,21 +1,31 @@
-"""Hugging Face folders of sentence encoders, as one archive: numbers and lists of words, nothing that could run.
+"""Hugging Face folders of text networks, as one archive: numbers and lists of words, nothing that could run.
 
-They stay as they are: `penstock.runtime.encoder` computes them with numpy, tokens included, behind the sandbox's walls.
+Sentence encoders and classifiers leave as a graph with their tokenizer before it, held against
+`penstock.runtime.encoder`, which computes the same with numpy alone, a text at a time. Where the two differ, it stays
+numpy, tokens included, behind the sandbox's walls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+import numpy as np
 import pandas as pd
 
-from penstock.build.format import Audit, Original, Specs, head
+from penstock.build.encoders.graph import text_graph
+from penstock.build.format import Audit, Compiled, Original, Specs, head
 from penstock.errors import InvalidInput
-from penstock.runtime.encoder import FILES, TextEncoder, open_encoder
+from penstock.runtime.encoder import TextEncoder, open_encoder
+from penstock.runtime.hubfolder import lacking
+from penstock.runtime.textfront import FORMAT, KEY, Described, describe
 from penstock.tensors import Arrays, TensorSpec
 
 TEXT = "text"
+PAIR = "text_pair"
+EXAMPLES = 24
+_ODD = ("", " ", "ÀÉÎ õü ß", "水 東京タワー", "🌊 ... !?", "[SEP] <s> \u200b\ufeff", "Don't 1,234.5%")
 
 
 class HuggingFaceFormat:
@@ -29,7 +39,7 @@ class HuggingFaceFormat:
             return ""
         try:
             with ZipFile(path) as archive:
-                return self.suffixes[0] if set(FILES[:3]) <= set(archive.namelist()) else ""
+                return "" if lacking(archive.namelist()) else self.suffixes[0]
         except (BadZipFile, OSError):
             return ""
 
@@ -39,30 +49,71 @@ class HuggingFaceFormat:
         return Audit(names=("numpy",))
 
     def open(self, path: Path) -> Original:
-        """The encoder."""
-        return EncoderModel(open_encoder(path))
+        """The network."""
+        return TextModel(open_encoder(path))
 
 
-class EncoderModel(Original):
-    """An encoder as an `Original`: one text in, its vector and its number of tokens out."""
+class TextModel(Original):
+    """A text network as an `Original`: a text in, or two that stand together.
 
-    classes: tuple[str | int | bool, ...] = ()
+    Attributes:
+        example: Made-up texts, where nobody gives any.
+    """
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
+        self.example = _texts(encoder)
+
+    @property
+    def classes(self) -> tuple[str | int | bool, ...]:
+        """Labels of a classifier."""
+        return self._encoder.network.classes
 
     def inputs(self, frame: pd.DataFrame | None) -> Specs:
-        """The text, under the name of the data's one column, or of that called ``text``."""
+        """The texts, under the name of the data's one column, or of those called ``text`` and ``text_pair``."""
         names = [TEXT] if frame is None else list(map(str, frame.columns))
         if TEXT in names:
-            names = [TEXT]
-        if len(names) != 1:
+            names = [TEXT, PAIR] if PAIR in names else [TEXT]
+        if len(names) != 1 and names != [TEXT, PAIR]:
             raise InvalidInput(
-                "an encoder takes one column of texts", f"call it {TEXT}, or leave the others out", where="data"
+                "the model takes one column of texts, or two that stand together",
+                f"call it {TEXT}, the second {PAIR}, or leave the others out",
+                where="data",
             )
-        return (TensorSpec(name=names[0], datatype="BYTES", shape=(-1, 1)),)
+        if PAIR in names and not self._encoder.tokenizer.takes_two:
+            raise InvalidInput("the tokenizer knows no two texts together", f"leave {PAIR} out", where="data")
+        return tuple(TensorSpec(name=name, datatype="BYTES", shape=(-1, 1)) for name in names)
 
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:
-        """Vectors and numbers of tokens."""
-        del inputs
-        return self._encoder.answer_arrays(rows)
+        """What it answers, a text at a time."""
+        return self._encoder.answer_arrays({spec.name: rows[spec.name] for spec in inputs})
+
+    def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
+        """One, with the tokenizer in its metadata."""
+        del outputs
+        yield lambda: self._graph(inputs)
+
+    def _graph(self, inputs: Specs) -> bytes:
+        encoder = self._encoder
+        model = text_graph(encoder.network, types=encoder.types and len(inputs) > 1)
+        described = Described(
+            format=FORMAT,
+            inputs=tuple(spec.name for spec in inputs),
+            most=encoder.network.most,
+            types=encoder.types and len(inputs) > 1,
+            pad=encoder.network.pad,
+            tokenizer=encoder.tree,
+        )
+        model.metadata_props.add(key=KEY, value=describe(described))
+        written: bytes = model.SerializeToString()
+        return written
+
+
+def _texts(encoder: TextEncoder) -> pd.DataFrame:
+    """Texts of the vocabulary's words, short and long, and odd ones; the same ones every time."""
+    random = np.random.default_rng(0)
+    words = [word for word in encoder.tokenizer.words if word.isalpha()][:100_000] or ["word"]
+    lengths = random.integers(1, 24, EXAMPLES)
+    texts = [" ".join(random.choice(words, length)) for length in lengths]
+    texts.append(" ".join(random.choice(words, encoder.network.most)))
+    return pd.DataFrame({TEXT: [*texts, *_ODD]})

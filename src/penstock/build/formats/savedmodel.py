@@ -28,7 +28,7 @@ MAX_BYTES = 2 << 30
 
 _ASSETS = "assets/"
 _FILES = re.compile(
-    r"saved_model\.pb|penstock_signature|fingerprint\.pb|keras_metadata\.pb|saved_model_debug_info\.pb"
+    r"saved_model\.pb|penstock_signature|penstock_outer\.json|fingerprint\.pb|keras_metadata\.pb|saved_model_debug_info\.pb"
     r"|debug/saved_model_debug_info\.pb|variables/variables\.(index|data-\d{5}-of-\d{5})|assets(\.extra)?/.+"
 )
 _NAME = re.compile(r"[\w.-]{1,200}")

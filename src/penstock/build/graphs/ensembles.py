@@ -1,24 +1,17 @@
-"""Tree ensembles inside of graphs: read from ai.onnx.ml's older operator, made smaller, written as its newer one.
+"""Tree ensembles inside of graphs, made smaller: questions that need not be asked, trees that change little.
 
-    TreeEnsembleRegressor (a word and eight numbers a node) -> Ensemble -> TreeEnsemble (tensors, set 5)
+    Ensemble -> simplified, narrowed -> as it answered        -> thinned -> nearly so
 
-What comes in: a node and its constants. What goes out: an `Ensemble`, and nodes that answer as it does.
+What comes in: an `Ensemble`, from `penstock.build.graphs.ensemble_nodes`. What goes out: one with fewer nodes or trees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
-
-from penstock.build.graphs.surgery import attribute
-
-ML_OPSET = 5
-"""The set of ai.onnx.ml whose tree operator holds tensors."""
 
 MODES = {"BRANCH_LEQ": 0, "BRANCH_LT": 1}
 """When a row goes left, and the number that stands for it in the newer operator."""
@@ -37,7 +30,7 @@ class Split(NamedTuple):
 
 
 class Leaf(NamedTuple):
-    """A node that answers: what it adds to which sum."""
+    """A node that answers: what it adds to which sum; in a forest with a table, which row of it."""
 
     target: int
     weight: float
@@ -48,102 +41,43 @@ Tree = tuple[Split | Leaf, ...]
 
 
 class Ensemble(msgspec.Struct, frozen=True, kw_only=True):
-    """Trees whose leaves are summed.
+    """Trees whose leaves are summed: boosted ones, or votes, which say of each class how likely it is.
 
     Attributes:
         trees: Each with its root first.
         mode: A key of `MODES`.
         outputs: Sums a row.
         base: Added to each sum.
+        scale: The sums are multiplied by it.
+        table: What leaves add to the sums where they add to several, a row each; empty where they add to one.
+        whole: Of two answers that always add to this only the second is summed; None where all are.
+        votes: The trees' answers are averaged, so that fewer of them make the same sum.
     """
 
     trees: tuple[Tree, ...]
     mode: str
     outputs: int
     base: tuple[float, ...]
-
-
-def read_ensemble(node: NodeProto) -> Ensemble:
-    """The ensemble of a TreeEnsembleRegressor.
-
-    Raises:
-        NotImplementedError: It does more than to compare and to sum.
-    """
-    words = {one.name: one.s.decode() for one in node.attribute if one.s}
-    if words.get("aggregate_function", "SUM") != "SUM" or words.get("post_transform", "NONE") != "NONE":
-        raise NotImplementedError("trees that are not summed")
-    modes = [word.decode() for word in attribute(node, "nodes_modes").strings]
-    kinds = set(modes) - {"LEAF"}
-    if len(kinds) > 1 or not kinds <= MODES.keys():
-        raise NotImplementedError(f"trees that ask {', '.join(sorted(kinds))}")
-    leaves: dict[tuple[int, int], Leaf] = {}
-    for tree, at, target, weight in zip(
-        attribute(node, "target_treeids").ints,
-        attribute(node, "target_nodeids").ints,
-        attribute(node, "target_ids").ints,
-        _numbers(node, "target_weights"),
-        strict=True,
-    ):
-        if (tree, at) in leaves:
-            raise NotImplementedError("leaves that add to several sums")
-        leaves[tree, at] = Leaf(target, float(weight))
-    outputs = attribute(node, "n_targets").i or 1
-    base = _numbers(node, "base_values")
-    return Ensemble(
-        trees=tuple(_trees(node, modes, leaves)),
-        mode=next(iter(kinds), "BRANCH_LEQ"),
-        outputs=outputs,
-        base=tuple(base.tolist()) if base.size else (0.0,) * outputs,
-    )
-
-
-def _trees(node: NodeProto, modes: Sequence[str], leaves: dict[tuple[int, int], Leaf]) -> Iterator[Tree]:
-    """Each tree, its nodes renumbered from its root."""
-    names = ("nodes_treeids", "nodes_nodeids", "nodes_featureids", "nodes_truenodeids", "nodes_falsenodeids")
-    trees, numbers, features, lefts, rights = (attribute(node, name).ints for name in names)
-    missing = attribute(node, "nodes_missing_value_tracks_true").ints or [0] * len(trees)
-    values = _numbers(node, "nodes_values")
-    rows: dict[int, list[int]] = {}
-    for row, tree in enumerate(trees):
-        rows.setdefault(tree, []).append(row)
-    for tree, members in rows.items():
-        place = {numbers[row]: at for at, row in enumerate(members)}
-        inner = [row for row in members if modes[row] != "LEAF"]
-        reached = {place[lefts[row]] for row in inner} | {place[rights[row]] for row in inner}
-        if 0 in reached:
-            raise NotImplementedError("trees whose root is not their first node")
-        yield tuple(
-            leaves.get((tree, numbers[row]), Leaf(0, 0.0))
-            if modes[row] == "LEAF"
-            else Split(features[row], float(values[row]), place[lefts[row]], place[rights[row]], bool(missing[row]))
-            for row in members
-        )
-
-
-def _numbers(node: NodeProto, name: str) -> Floats:
-    """An attribute's numbers, from its tensor where it has one."""
-    tensor = attribute(node, f"{name}_as_tensor")
-    if tensor.HasField("t"):
-        return numpy_helper.to_array(tensor.t).astype(np.float64).reshape(-1)
-    plain: AttributeProto = attribute(node, name)
-    return np.array(plain.floats, dtype=np.float32).astype(np.float64)
-
-
-# -- smaller, and the same -----------------------------------------------------------------------
+    scale: float = 1.0
+    table: tuple[tuple[float, ...], ...] = ()
+    whole: float | None = None
+    votes: bool = False
 
 
 def simplified(ensemble: Ensemble) -> Ensemble:
     """Without what changes nothing: questions whose answer is known or does not matter, trees that always say one."""
-    base = list(ensemble.base)
+    base = np.array(ensemble.base)
     trees: list[Tree] = []
     for tree in ensemble.trees:
         nodes = _simple(tree)
         first = nodes[0]
-        if isinstance(first, Leaf):
-            base[first.target] += first.weight
-        else:
+        if not isinstance(first, Leaf):
             trees.append(nodes)
-    return msgspec.structs.replace(ensemble, trees=tuple(trees), base=tuple(base))
+        elif ensemble.table:
+            base += ensemble.table[int(first.weight)]
+        else:
+            base[first.target] += first.weight
+    return msgspec.structs.replace(ensemble, trees=tuple(trees), base=tuple(base.tolist()))
 
 
 class _Known(NamedTuple):
@@ -213,14 +147,83 @@ def narrowed(ensemble: Ensemble) -> Ensemble:
     return msgspec.structs.replace(ensemble, trees=trees)
 
 
-def contributions(tree: Tree, mode: str, rows: Floats) -> Floats:
-    """What a tree adds for each row, whichever sum it adds to."""
+def parted(ensemble: Ensemble) -> Ensemble:
+    """A forest with a table as one without: each tree once for each of its sums."""
+    trees = tuple(
+        tuple(
+            node if isinstance(node, Split) else Leaf(target, ensemble.table[int(node.weight)][target]) for node in tree
+        )
+        for tree in ensemble.trees
+        for target in range(ensemble.outputs)
+    )
+    return msgspec.structs.replace(ensemble, trees=trees, table=())
+
+
+# -- fewer trees ---------------------------------------------------------------------------------
+
+
+def thinned(ensemble: Ensemble, said: Floats, share: float) -> Ensemble:
+    """A share of the trees, those that spread most; the rest make up for the others.
+
+    Votes are averaged over fewer. Of sums, each is stretched and moved to where all the trees had it.
+
+    Args:
+        ensemble: Whole.
+        said: What each tree adds to each sum for each row, ``(trees, rows, outputs)``.
+        share: Of the trees that are kept, 0 to 1.
+    """
+    count = max(1, round(share * len(ensemble.trees)))
+    spreads = said.std(axis=1).sum(axis=1)
+    kept = np.sort(np.argsort(-spreads, kind="stable")[:count])
+    fewer = msgspec.structs.replace(ensemble, trees=tuple(ensemble.trees[at] for at in kept))
+    if ensemble.votes:
+        # What trees that always say one had said weighs as much among the fewer.
+        part = count / len(ensemble.trees)
+        base = tuple(part * number for number in ensemble.base)
+        return msgspec.structs.replace(fewer, scale=ensemble.scale / part, base=base)
+    return _fitted(fewer, said[kept].sum(axis=0), said.sum(axis=0))
+
+
+def _fitted(ensemble: Ensemble, sums: Floats, wanted: Floats) -> Ensemble:
+    """With each sum stretched and moved so that it lies nearest to what is wanted; of a table nothing is changed."""
+    if ensemble.table:
+        return ensemble
+    centre, spread = sums.mean(axis=0), sums.var(axis=0)
+    both = ((sums - centre) * (wanted - wanted.mean(axis=0))).mean(axis=0)
+    stretch = np.where(spread > 0, both / np.where(spread > 0, spread, 1.0), 1.0)
+    base = np.array(ensemble.base) + wanted.mean(axis=0) - stretch * centre
+    trees = tuple(
+        tuple(
+            node if isinstance(node, Split) else node._replace(weight=node.weight * float(stretch[node.target]))
+            for node in tree
+        )
+        for tree in ensemble.trees
+    )
+    return msgspec.structs.replace(ensemble, trees=trees, base=tuple(base.tolist()))
+
+
+def contributions(ensemble: Ensemble, rows: Floats) -> Floats:
+    """What each tree adds to each sum for each row, before they are scaled: ``(trees, rows, outputs)``."""
+    found = np.zeros((len(ensemble.trees), len(rows), ensemble.outputs))
+    every = np.arange(len(rows))
+    for number, tree in enumerate(ensemble.trees):
+        leaves = [node if isinstance(node, Leaf) else Leaf(0, 0.0) for node in tree]
+        targets, weights = np.array([leaf.target for leaf in leaves]), np.array([leaf.weight for leaf in leaves])
+        at = _reached(tree, ensemble.mode, rows)
+        if ensemble.table:
+            found[number] = np.array(ensemble.table)[weights[at].astype(np.int64)]
+        else:
+            found[number, every, targets[at]] = weights[at]
+    return found
+
+
+def _reached(tree: Tree, mode: str, rows: Floats) -> npt.NDArray[np.int64]:
+    """The leaf that each row comes to."""
     inner = [node if isinstance(node, Split) else Split(0, 0.0, at, at, False) for at, node in enumerate(tree)]
     features = np.array([node.feature for node in inner])
     thresholds = np.array([node.threshold for node in inner])
     left, right = np.array([node.left for node in inner]), np.array([node.right for node in inner])
     missing = np.array([node.missing_left for node in inner])
-    weights = np.array([node.weight if isinstance(node, Leaf) else 0.0 for node in tree])
     at = np.zeros(len(rows), dtype=np.int64)
     while True:
         values = rows[np.arange(len(rows)), features[at]]
@@ -228,93 +231,5 @@ def contributions(tree: Tree, mode: str, rows: Floats) -> Floats:
         goes |= np.isnan(values) & missing[at]
         following = np.where(goes, left[at], right[at])
         if np.array_equal(following, at):
-            return np.asarray(weights[at], dtype=np.float64)
+            return at
         at = following
-
-
-# -- written -------------------------------------------------------------------------------------
-
-
-def write_ensemble(ensemble: Ensemble, rows: str, sums: str, element: int) -> list[NodeProto]:
-    """Nodes that read doubles or floats, whichever `element` is, and give the sums in the same type.
-
-    Raises:
-        NotImplementedError: No tree is left.
-    """
-    if not ensemble.trees:
-        raise NotImplementedError("no tree that asks anything")
-    columns = _columns(ensemble)
-    kind = np.float64 if element == TensorProto.DOUBLE else np.float32
-    added = f"{sums}_of_trees"
-    given: dict[str, Any] = {
-        "nodes_modes": _tensor("nodes_modes", np.full(len(columns.splits), MODES[ensemble.mode], np.uint8)),
-        "nodes_splits": _tensor("nodes_splits", np.array(columns.splits, kind)),
-        "leaf_weights": _tensor("leaf_weights", np.array([leaf.weight for leaf in columns.leaves], kind)),
-        "leaf_targetids": [leaf.target for leaf in columns.leaves],
-        "nodes_featureids": columns.features,
-        "nodes_truenodeids": columns.left,
-        "nodes_trueleafs": columns.left_is_leaf,
-        "nodes_falsenodeids": columns.right,
-        "nodes_falseleafs": columns.right_is_leaf,
-        "tree_roots": columns.roots,
-        "n_targets": ensemble.outputs,
-        "aggregate_function": 1,
-        "post_transform": 0,
-    }
-    if any(columns.missing):
-        given["nodes_missing_value_tracks_true"] = columns.missing
-    trees = helper.make_node("TreeEnsemble", [rows], [added], domain="ai.onnx.ml", **given)
-    base = _tensor(f"{sums}_base", np.array([ensemble.base], kind))
-    return [
-        trees,
-        helper.make_node("Constant", [], [f"{sums}_base"], value=base),
-        helper.make_node("Add", [added, f"{sums}_base"], [sums]),
-    ]
-
-
-class _Columns(msgspec.Struct):
-    """The newer operator's lists: questions in one row, leaves in another."""
-
-    features: list[int] = []
-    splits: list[float] = []
-    missing: list[int] = []
-    left: list[int] = []
-    left_is_leaf: list[int] = []
-    right: list[int] = []
-    right_is_leaf: list[int] = []
-    roots: list[int] = []
-    leaves: list[Leaf] = []
-
-
-def _columns(ensemble: Ensemble) -> _Columns:
-    """Every tree in one set of lists; leaves that say the same are one."""
-    columns, places = _Columns(), {}
-    for tree in ensemble.trees:
-        numbers: dict[int, int] = {}
-        for at, node in enumerate(tree):
-            if isinstance(node, Split):
-                numbers[at] = len(columns.features) + len(numbers)
-            elif node not in places:
-                places[node] = len(columns.leaves)
-                columns.leaves.append(node)
-
-        def place(at: int, tree: Tree = tree, numbers: dict[int, int] = numbers) -> tuple[int, int]:
-            node = tree[at]
-            return (places[node], 1) if isinstance(node, Leaf) else (numbers[at], 0)
-
-        columns.roots.append(numbers[0])
-        for node in tree:
-            if isinstance(node, Split):
-                left, right = place(node.left), place(node.right)
-                columns.features.append(node.feature)
-                columns.splits.append(node.threshold)
-                columns.missing.append(int(node.missing_left))
-                columns.left.append(left[0])
-                columns.left_is_leaf.append(left[1])
-                columns.right.append(right[0])
-                columns.right_is_leaf.append(right[1])
-    return columns
-
-
-def _tensor(name: str, values: npt.NDArray[np.generic]) -> TensorProto:
-    return numpy_helper.from_array(values, name)

@@ -8,17 +8,20 @@ plain one beside the graph. What the graph really says is read in the sandbox, f
 
 from __future__ import annotations
 
-import mmap
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from penstock.build.triton.repository import CONFIG, TritonModel
+from penstock.build.triton.repository import TritonModel
 from penstock.errors import InvalidInput, NotFound, PenstockError
 from penstock.packages.tree import open_file
 
 MAX_LOCATIONS = 1000
 GRAPH_SUFFIX = ".onnx"
+_WINDOW_BYTES = 4 << 20
+_LONGEST_BYTES = 4096
+"""More than a name of a file and what stands before it."""
 
 # A StringStringEntryProto whose key is "location": key and value with their field numbers and lengths.
 _LOCATION = re.compile(rb"\x0a\x08location\x12(?:([\x01-\x7f])|([\x80-\xff])([\x01-\x0f]))")
@@ -53,7 +56,7 @@ def find_graph(place: Path) -> GraphFiles | None:
 
 
 def triton_graph(model: TritonModel) -> GraphFiles:
-    """The graph of a version, with its configuration.
+    """The graph of a version.
 
     Raises:
         NotFound: The version's file is a folder without the graph.
@@ -65,7 +68,7 @@ def triton_graph(model: TritonModel) -> GraphFiles:
         raise NotFound("the version has no graph", f"put it into {model.version}/{model.file}", code="build.no_model")
     where = graph.rpartition("/")[0]
     beside = tuple(f"{where}/{name}" for name in names_beside(model.folder / graph))
-    return GraphFiles(model.folder, (graph, *beside, *((CONFIG,) if model.configured else ())))
+    return GraphFiles(model.folder, (graph, *beside))
 
 
 def names_beside(graph: Path) -> tuple[str, ...]:
@@ -75,16 +78,25 @@ def names_beside(graph: Path) -> tuple[str, ...]:
     if len(start) < 2 or start[0] != 0x08 or start[1] > 0x20:
         return ()  # no graph of ONNX, whose version comes first
     found: dict[str, None] = {}
-    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for match in _LOCATION.finditer(data):
-            short, low, high = match.groups()
-            length = short[0] if short else (low[0] & 0x7F) | high[0] << 7
-            name = data[match.end() : match.end() + length].decode(errors="replace").removeprefix("./")
-            if name not in found and _lies_beside(graph.parent, name):
-                found[name] = None
-            if len(found) > MAX_LOCATIONS:
-                raise InvalidInput(f"the graph's data are in more than {MAX_LOCATIONS} files", "put them into one")
+    for name in _locations(graph):
+        if name not in found and _lies_beside(graph.parent, name):
+            found[name] = None
+        if len(found) > MAX_LOCATIONS:
+            raise InvalidInput(f"the graph's data are in more than {MAX_LOCATIONS} files", "put them into one")
     return tuple(found)
+
+
+def _locations(graph: Path) -> Iterator[str]:
+    """What may be a place of data, from a window that moves along the file: it may be as large as all memory."""
+    kept = b""
+    with graph.open("rb") as file:
+        while chunk := file.read(_WINDOW_BYTES):
+            window = kept + chunk
+            for match in _LOCATION.finditer(window):
+                short, low, high = match.groups()
+                length = short[0] if short else (low[0] & 0x7F) | high[0] << 7
+                yield window[match.end() : match.end() + length].decode(errors="replace").removeprefix("./")
+            kept = window[-_LONGEST_BYTES:]
 
 
 def _lies_beside(folder: Path, name: str) -> bool:

@@ -27,12 +27,13 @@ class OnnxModel(Original):
     Args:
         model: The graph.
         keep: Outputs that keep their own names; empty for the package's.
+        classes: Labels where they are known; empty for those of the graph.
     """
 
-    def __init__(self, model: ModelProto, keep: tuple[str, ...] = ()) -> None:
+    def __init__(self, model: ModelProto, keep: tuple[str, ...] = (), classes: tuple[str, ...] = ()) -> None:
         self.graph = named_as_is(model, keep) if keep else renamed(model)
         labelled = any(value.name == "label" for value in self.graph.graph.output)
-        self._classes = class_labels(model, self.graph) if labelled else ()
+        self._classes = classes or (class_labels(model, self.graph) if labelled else ())
 
     @property
     def classes(self) -> tuple[str | int | bool, ...]:

@@ -11,6 +11,8 @@ from onnx import ModelProto, defs, helper
 
 from penstock.build.format import Compiled, Original, Specs
 from penstock.build.graphs import surgery
+from penstock.build.triton.graph import add_label
+from penstock.runtime.outerform import LABEL
 from penstock.runtime.tensorflowmodel import TensorflowModel
 from penstock.tensors import Arrays
 
@@ -63,8 +65,11 @@ def _compiled(model: TensorflowModel, inputs: Specs, outputs: Specs) -> ModelPro
     ]
     surgery.insert(converted.graph, 0, feeds)
     surgery.name_inputs(converted.graph, inputs)
-    _order_outputs(converted, model, outputs)
-    surgery.name_outputs(converted.graph, outputs)
+    own = outputs if model.form is None else tuple(one for one in outputs if one.name != LABEL or not model.form.judged)
+    _order_outputs(converted, model, own)
+    surgery.name_outputs(converted.graph, own)
+    if model.form is not None:
+        add_label(converted, model.form)
     surgery.deduplicate_opsets(converted)
     return converted
 

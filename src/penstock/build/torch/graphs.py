@@ -19,6 +19,7 @@ from onnx import ModelProto, helper, numpy_helper
 
 from penstock.build.format import Specs
 from penstock.build.graphs import surgery
+from penstock.build.triton.graph import add_label
 from penstock.runtime.torchmodel import TorchModel
 from penstock.tensors import Array, Arrays, TensorSpec
 
@@ -46,10 +47,15 @@ def script_graph(model: TorchModel, rows: Arrays, inputs: Specs, outputs: Specs)
             file,
             dynamo=False,
             input_names=names,
-            dynamic_axes={name: {0: "rows"} for name in names},
+            dynamic_axes={spec.name: _free(spec) for spec in inputs},
             opset_version=OPSET,
         )
     return _finished(ModelProto.FromString(file.getvalue()), model, inputs, outputs)
+
+
+def _free(spec: TensorSpec) -> dict[int, str]:
+    """Names of the sizes that an input leaves free."""
+    return {at: f"{spec.name}_{at}" if at else "rows" for at, size in enumerate(spec.shape) if size == -1}
 
 
 def exported(model: TorchModel, rows: Arrays) -> Any:
@@ -106,7 +112,11 @@ def _finished(made: ModelProto, model: TorchModel, inputs: Specs, outputs: Specs
     surgery.name_inputs(graph, inputs)
     if model.labels:
         _choose(made, model, outputs)
-    surgery.name_outputs(graph, outputs)
+    if model.form is None:
+        surgery.name_outputs(graph, outputs)
+    else:
+        surgery.name_outputs(graph, outputs[: len(model.form.outputs)])
+        add_label(made, model.form)
     used = {node.domain for node in graph.node} | {node.domain for one in made.functions for node in one.node}
     kept = [one for one in made.opset_import if one.domain in used | {""}]
     del made.opset_import[:]

@@ -14,7 +14,7 @@ from penstock.build.torch.graphs import program_graph, script_graph
 from penstock.build.torch.inputs import example_frame, told_inputs
 from penstock.errors import InvalidInput
 from penstock.runtime.torchmodel import TorchModel
-from penstock.tensors import FLOATS, Arrays, TensorSpec
+from penstock.tensors import DTYPES, FLOATS, Arrays, TensorSpec
 
 
 class TorchOriginal(Original):
@@ -33,6 +33,8 @@ class TorchOriginal(Original):
     @property
     def classes(self) -> tuple[str | int | bool, ...]:
         """As they were named, or numbers where the model ends in a softmax; else empty."""
+        if self._model.form is not None:
+            return self._model.form.classes
         known = self._model.labels
         if not known and {"label", "probabilities"} <= self._answered.keys():
             return tuple(range(self._answered["probabilities"].shape[-1]))
@@ -82,8 +84,10 @@ class TorchOriginal(Original):
     def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
         """PyTorch's own export, of a script by its older exporter."""
         model = self._model
-        rows = self._rows or {spec.name: np.zeros((2, *(max(n, 1) for n in spec.shape[1:]))) for spec in inputs}
-        if model.program is None and hasattr(model.module, "save"):
+        rows = self._rows or {
+            spec.name: np.zeros((2, *(max(n, 1) for n in spec.shape[1:])), DTYPES[spec.datatype]) for spec in inputs
+        }
+        if model.form is not None or (model.program is None and hasattr(model.module, "save")):
             yield lambda: script_graph(model, rows, inputs, outputs)
         else:
             yield lambda: program_graph(model, rows, inputs, outputs)

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from penstock.build.triton.pbtxt import MAX_TEXT_BYTES, Fields, Word, read_fields
+from penstock.build.triton.reshape import fault_of
 from penstock.errors import BadConfig, InvalidInput, NotFound, Untrusted
 from penstock.packages.tree import check_name, read_bytes
 
@@ -60,11 +61,15 @@ class TritonTensor(msgspec.Struct, frozen=True):
     Attributes:
         datatype: The protocol's name of its type.
         dims: Without the batch where the model has one; -1 is any size.
+        inner: What it is reshaped to for the model; None where it is not.
+        labels: The file of its labels, in the model's folder; empty for none.
     """
 
     name: str
     datatype: str
     dims: tuple[int, ...]
+    inner: tuple[int, ...] | None = None
+    labels: str = ""
 
 
 class TritonConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +80,7 @@ class TritonConfig(msgspec.Struct, frozen=True, kw_only=True):
         max_batch_size: 0 where `TritonTensor.dims` are the whole shape.
         file: Its default file; empty for the backend's usual one.
         only: The versions that are served; empty for the newest.
+        signature: Of a SavedModel; empty for its usual one.
     """
 
     name: str = ""
@@ -84,6 +90,7 @@ class TritonConfig(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[TritonTensor, ...] = ()
     outputs: tuple[TritonTensor, ...] = ()
     only: tuple[int, ...] = ()
+    signature: str = ""
 
 
 class TritonModel(NamedTuple):
@@ -94,14 +101,14 @@ class TritonModel(NamedTuple):
         version: Name of the version's folder.
         file: Below that.
         backend: Triton's name of what runs it.
-        configured: Whether there is a `CONFIG`.
+        config: What its `CONFIG` says; None without one.
     """
 
     folder: Path
     version: str
     file: str
     backend: str
-    configured: bool
+    config: TritonConfig | None
 
 
 def find_triton(place: Path) -> TritonModel:
@@ -129,7 +136,7 @@ def find_triton(place: Path) -> TritonModel:
     file = config.file or _FILES[backend]
     if not (folder / version / file).exists():
         raise NotFound(f"the version {version} has no file {file}", "see default_model_filename", code="build.no_model")
-    return TritonModel(folder, version, file, backend, configured)
+    return TritonModel(folder, version, file, backend, config if configured else None)
 
 
 def parse_triton(data: bytes) -> TritonConfig:
@@ -158,10 +165,19 @@ def parse_triton(data: bytes) -> TritonConfig:
         backend=_one(said, "backend", str) or _BACKENDS.get(platform, platform),
         max_batch_size=batch,
         file=file and check_name(file),
-        inputs=_tensors(said, "input"),
-        outputs=_tensors(said, "output"),
+        inputs=_tensors(said, "input", batched=batch > 0),
+        outputs=_tensors(said, "output", batched=batch > 0),
         only=_served(_one(said, "version_policy", dict) or {}),
+        signature=_parameter(said, "TF_SIGNATURE_DEF"),
     )
+
+
+def _parameter(said: Fields, key: str) -> str:
+    """One of the parameters that a backend reads."""
+    for one in said.get("parameters", ()):
+        if isinstance(one, dict) and one.get("key") == [key]:
+            return _one(_one(one, "value", dict) or {}, "string_value", str) or ""
+    return ""
 
 
 def _served(policy: Fields) -> tuple[int, ...]:
@@ -172,13 +188,13 @@ def _served(policy: Fields) -> tuple[int, ...]:
     return tuple(_whole(one) for one in (_one(policy, "specific", dict) or {}).get("versions", ()))
 
 
-def _tensors(said: Fields, kind: str) -> tuple[TritonTensor, ...]:
+def _tensors(said: Fields, kind: str, *, batched: bool) -> tuple[TritonTensor, ...]:
     """Inputs or outputs, each name once."""
     found = []
     for one in said.get(kind, ()):
         if not isinstance(one, dict):
             raise _wrong(f"an {kind} is no message")
-        for name, wanted in (("is_shape_tensor", "a shape is given as a value"), ("reshape", "it is reshaped"),
+        for name, wanted in (("is_shape_tensor", "a shape is given as a value"),
                              ("allow_ragged_batch", "rows of different sizes go together"),
                              ("is_non_linear_format_io", "its layout is a device's own")):  # fmt: skip
             if one.get(name, [Word("false")]) != [Word("false")]:
@@ -189,10 +205,25 @@ def _tensors(said: Fields, kind: str) -> tuple[TritonTensor, ...]:
         name = _one(one, "name", str) or ""
         if datatype is None or not name or any(size < -1 or size == 0 for size in dims):
             raise _wrong(f"an {kind} has no name, no type or a size that is none")
-        found.append(TritonTensor(name, datatype, dims))
+        inner = _inner(one, name, dims, batched=batched)
+        labels = _one(one, "label_filename", str) or ""
+        found.append(TritonTensor(name, datatype, dims, inner, labels and check_name(labels)))
     if len({one.name for one in found}) != len(found):
         raise _wrong(f"an {kind} stands there twice")
     return tuple(found)
+
+
+def _inner(one: Fields, name: str, dims: tuple[int, ...], *, batched: bool) -> tuple[int, ...] | None:
+    """The sizes that the model has instead of dims."""
+    reshape = _one(one, "reshape", dict)
+    if reshape is None:
+        return None
+    _require_known(reshape, {"shape"})
+    inner = tuple(_whole(size) for size in reshape.get("shape", ()))
+    fault = fault_of(dims, inner, batched=batched)
+    if fault:
+        raise _wrong(f"the reshape of {name[:80]} cannot be: {fault}")
+    return inner
 
 
 def _model_folder(place: Path) -> Path:

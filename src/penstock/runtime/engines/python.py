@@ -25,6 +25,7 @@ from penstock.records import Sizing
 from penstock.runtime.environments import ENVIRONMENT, LOCK, environment, require_here
 from penstock.runtime.frames import Header, Load, pack
 from penstock.runtime.limits import Quota
+from penstock.runtime.transform import TRANSFORMS
 from penstock.runtime.workers import Recipe, SandboxedModel, Template, Workers
 from penstock.tensors import DTYPES, Arrays, Signature
 
@@ -94,7 +95,8 @@ class PythonEngine:
         elif ENVIRONMENT in manifest.source:
             require_here(package.path(LOCK))
         package.require_unchanged()
-        load = Load(str(package.path(manifest.entry).resolve()), manifest.kind, manifest.signature)
+        steps = str(package.path(TRANSFORMS).resolve()) if TRANSFORMS in manifest.files else ""
+        load = Load(str(package.path(manifest.entry).resolve()), manifest.kind, manifest.signature, steps)
         recipe = Recipe(
             manifest.name,
             msgspec.to_builtins(load),

@@ -1,0 +1,1 @@
+"""Text networks as graphs."""

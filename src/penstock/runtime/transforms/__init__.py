@@ -1,0 +1,1 @@
+"""Declared steps before and behind a model, one a file; the contract is `penstock.runtime.transform`."""

@@ -1,0 +1,65 @@
+"""Hold predicted numbers to a range."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+import numpy as np
+
+from penstock.errors import InvalidInput
+from penstock.runtime.transform import WHERE, Classes
+from penstock.tensors import Array, Arrays
+
+
+class ClipStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A prediction below or above is the end of the range.
+
+    Attributes:
+        low: The least.
+        high: The largest.
+    """
+
+    bare: ClassVar[str] = ""
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError("low is above high")
+
+    def learn(self, answers: Arrays, classes: Classes, truth: Array | None) -> ClipStep:
+        """Itself: nothing is learned.
+
+        Raises:
+            InvalidInput: There is no prediction of fractions.
+        """
+        del classes, truth
+        require_prediction(answers, "clip")
+        return self
+
+    def apply(self, answers: Arrays) -> Arrays:
+        """Another prediction, of the same type."""
+        given = answers["prediction"]
+        held = given.astype(np.float64)
+        if self.low is not None:
+            held = np.where(held < self.low, self.low, held)
+        if self.high is not None:
+            held = np.where(held > self.high, self.high, held)
+        return {**answers, "prediction": held.astype(given.dtype)}
+
+    def classes_after(self, classes: Classes) -> Classes:
+        """The same: none."""
+        return classes
+
+
+def require_prediction(answers: Arrays, step: str) -> None:
+    """Refuse where there is nothing to act on.
+
+    Raises:
+        InvalidInput: There is no prediction of fractions.
+    """
+    if answers.get("prediction", np.empty(0, dtype=object)).dtype.kind != "f":
+        raise InvalidInput(
+            f"the model answers no prediction to {step}", "only a regression has one", where=f"{WHERE}.{step}"
+        )
