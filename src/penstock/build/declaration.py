@@ -126,7 +126,9 @@ def _forgotten(step: object) -> msgspec.Struct:
 
 
 def _defaults(kind: type[msgspec.Struct]) -> dict[str, object]:
-    return {one.name: () if one.default is msgspec.NODEFAULT else one.default for one in msgspec.structs.fields(kind)} | {
+    return {
+        one.name: () if one.default is msgspec.NODEFAULT else one.default for one in msgspec.structs.fields(kind)
+    } | {
         one.name: one.default_factory()
         for one in msgspec.structs.fields(kind)
         if one.default_factory is not msgspec.NODEFAULT
@@ -153,9 +155,7 @@ def _steps(kind: str, found: object) -> list[tuple[str, object]]:
 
 def _step(kind: type, settings: object, where: str) -> object:
     """One step, typed."""
-    names = tuple(
-        one.encode_name for one in msgspec.structs.fields(kind) if one.name not in _FOUND
-    )
+    names = tuple(one.encode_name for one in msgspec.structs.fields(kind) if one.name not in _FOUND)
     bare: str = kind.bare  # type: ignore[attr-defined]
     table = isinstance(settings, Mapping)
     # What is a table by itself, names of labels say, is always meant so.

@@ -152,7 +152,5 @@ def decode_transforms(data: bytes) -> Transforms:
 
 def _steps(kind: str, stored: Sequence[Mapping[str, object]]) -> list[tuple[str, object]]:
     return [
-        (name, msgspec.convert(fields, adapters.load(kind, name)))
-        for one in stored
-        for name, fields in one.items()
+        (name, msgspec.convert(fields, adapters.load(kind, name))) for one in stored for name, fields in one.items()
     ]

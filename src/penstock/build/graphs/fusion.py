@@ -23,9 +23,7 @@ ML_OPSET = 3
 _NAMES: dict[int, str] = {number: name for name, number in surgery.TYPES.items()}
 
 
-def fused(
-    graph: bytes, transforms: Transforms, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
-) -> bytes:
+def fused(graph: bytes, transforms: Transforms, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bytes:
     """One graph of all of it.
 
     Args:

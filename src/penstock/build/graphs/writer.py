@@ -66,7 +66,9 @@ class GraphWriter:
         """The name of a list of whole numbers."""
         return self.constant(np.array(values, dtype=np.int64))
 
-    def add(self, operator: str, *given: str, domain: str = "", body: GraphProto | None = None, **values: object) -> str:
+    def add(
+        self, operator: str, *given: str, domain: str = "", body: GraphProto | None = None, **values: object
+    ) -> str:
         """A node of one output; its name."""
         return self.several(operator, *given, outputs=1, domain=domain, body=body, **values)[0]
 
@@ -118,7 +120,9 @@ class GraphWriter:
 
     def labels(self, codes: str, labels: Array) -> Tensor:
         """Labels by their places."""
-        return Tensor(self.add("Gather", self.constant(labels), codes), "BYTES" if labels.dtype.kind == "O" else "INT64")
+        return Tensor(
+            self.add("Gather", self.constant(labels), codes), "BYTES" if labels.dtype.kind == "O" else "INT64"
+        )
 
 
 def spread(matrix: str, datatype: str, names: Sequence[str]) -> dict[str, Column]:

@@ -89,7 +89,9 @@ class EncodeStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Those declared, or those there are."""
         text = is_text(column)
         declared = self.categories.get(name)
-        if declared is not None and (len(set(declared)) < len(declared) or any(isinstance(c, str) != text for c in declared)):
+        if declared is not None and (
+            len(set(declared)) < len(declared) or any(isinstance(c, str) != text for c in declared)
+        ):
             raise InvalidInput(
                 f"the categories of {name} repeat, or are not of its kind", "name each once", where=f"{WHERE}.encode"
             )
