@@ -20,11 +20,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 STEP_S = 0.02
 PACKAGE = """
 import json, resource, sys, time
 from pathlib import Path
+from typing import Any
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
 begun = time.monotonic()
@@ -68,23 +70,25 @@ mb, out = float(sys.argv[1]), sys.argv[2]
 width = max(int((mb * 1e6 / 4 / 4) ** 0.5), 4)
 random = np.random.default_rng(0)
 nodes, constants, last = [], [], "X"
-for layer in range(4):
-    weights = (random.normal(size=(width, width)) / width**0.5).astype(np.float32)
+for layer in range(5):
+    rows = width if layer else 64
+    weights = (random.normal(size=(rows, width)) / rows**0.5).astype(np.float32)
     constants.append(numpy_helper.from_array(weights, f"w{layer}"))
     nodes.append(helper.make_node("MatMul", [last, f"w{layer}"], [f"m{layer}"]))
     nodes.append(helper.make_node("Relu", [f"m{layer}"], [f"r{layer}"]))
     last = f"r{layer}"
 nodes.append(helper.make_node("ReduceMax", [last], ["y"], axes=[1], keepdims=1))
-inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, width])]
+inputs = [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, 64])]
 outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])]
 graph = helper.make_graph(nodes, "mlp", inputs, outputs, constants)
 onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), out + "/model")
-rows = pd.DataFrame(random.normal(size=(40, width)).astype(np.float32)).rename(columns=str)
+rows = pd.DataFrame(random.normal(size=(200, 64)).astype(np.float32)).rename(columns=str)
 rows.assign(y=0.5).to_parquet(out + "/rows.csv")
 """,
     "encoder": """
 import sys, json, shutil, struct, numpy as np, pandas as pd
 from pathlib import Path
+from typing import Any
 mb, out, golden = float(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 folder = out / "model"
 shutil.copytree(golden, folder)
@@ -150,7 +154,7 @@ def main() -> None:
         print(json.dumps({"kind": kind, "tiny": tiny, "large": large}), flush=True)
 
 
-def _measured(kind: str, mb: float, place: Path) -> dict:
+def _measured(kind: str, mb: float, place: Path) -> dict[str, Any]:
     place.mkdir(parents=True)
     subprocess.run([sys.executable, "-c", MAKE[kind], str(mb), str(place), str(GOLDEN)], check=True)
     model = place / "model"

@@ -31,6 +31,7 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         # First, because they are told without the libraries that the others need.
         "savedmodel": Adapter("penstock.build.formats.savedmodel:SavedModelFormat", "tensorflow"),
         "keras": Adapter("penstock.build.formats.keras:KerasFormat", "tensorflow"),
+        "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
         # Before pickles: PyTorch's oldest files are some, one behind the other.
         "torch": Adapter("penstock.build.formats.torch:TorchFormat", "torch"),
         "sklearn": Adapter("penstock.build.formats.sklearn:SklearnFormat", "platform"),
@@ -38,7 +39,6 @@ _TABLE: dict[str, dict[str, Adapter]] = {
         "xgboost": Adapter("penstock.build.formats.xgboost:XgboostFormat", "xgboost"),
         "catboost": Adapter("penstock.build.formats.catboost:CatboostFormat", "catboost"),
         "skops": Adapter("penstock.build.formats.skops:SkopsFormat", "platform"),
-        "onnx": Adapter("penstock.build.formats.onnx:OnnxFormat", "platform"),
         "huggingface": Adapter("penstock.build.formats.huggingface:HuggingFaceFormat", "platform"),
         "python": Adapter("penstock.build.formats.python:PythonFormat", "platform"),
         "mlflow": Adapter("penstock.build.formats.mlflow:MlflowFormat", "platform"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from msgspec.structs import replace
 
 from graphs_for_tests import convolutions, digits, spoiled, trees
 from penstock.app.app import App
@@ -16,6 +17,7 @@ from penstock.app.packaging import PackageRequest, package
 from penstock.build.forms import FormTask, make_forms
 from penstock.errors import BadConfig, NotFound
 from penstock.runtime.engine import open_engine, prove
+from penstock.runtime.processors import usable_cpus
 
 QUICK = CompressRequest(seconds=0.3)
 
@@ -90,9 +92,23 @@ def test_the_table_has_every_figure_and_says_why_not(pictures: Compressed) -> No
     assert rows[0]["form"] == "pictures@1 as it is"
     for row in rows[:2]:
         assert all(row[name] for name in ("size, KB", "p50, us", "p99, us", "memory, MB", "CPU s per 1,000")), row
+    ways = [name for name in rows[0] if name.endswith("p50 / p99, us")]
+    assert any(name.startswith("32 rows, 1 thread,") for name in ways)
+    if usable_cpus() > 1:
+        assert {name.split(",")[0] for name in ways if f"{usable_cpus()} threads" in name} == {"1 row", "32 rows"}
+    assert all(row[name] for row in rows[:2] for name in (*ways, "best run"))
     last = rows[-1]
     assert last["form"] == "pruning"
     assert "nothing to act on" in str(last["why not"])
+
+
+def test_a_form_that_keeps_no_latency_is_refused(app: App) -> None:
+    """Of size it is not asked; a latency that only single rows keep has them run alone."""
+    request = CompressRequest(kinds=("pruning",), seconds=0.3, dry_run=True, p99_s=1e-7)
+    found = compress(app, "forest@1", request)
+    assert not found.chosen
+    assert "99 have to end within 0.0001 ms" in found.tried[0].reason
+    assert compress(app, "forest@1", replace(request, by="size")).chosen
 
 
 def test_a_graph_that_lost_accuracy_is_refused(app: App, tmp_path: Path) -> None:

@@ -136,6 +136,9 @@ COMPILED: dict[str, Callable[[], Model]] = {
         "multi:softmax", xgboost.DMatrix(ROWS, label=THREE), num_class=3
     ),
     "xgboost's raw logits": lambda: trained("binary:logitraw", xgboost.DMatrix(ROWS, label=TWO)),
+    "lightgbm's averages": lambda: (
+        lightgbm.LGBMClassifier(boosting_type="rf", subsample=0.7, subsample_freq=1, **L).fit(ROWS, THREE)
+    ),
     "lightgbm's regression": lambda: lightgbm.LGBMRegressor(**L).fit(ROWS, SCORE),
     "xgboost's regression": lambda: xgboost.XGBRegressor(**X).fit(ROWS, SCORE),
 }  # fmt: skip

@@ -7,7 +7,9 @@ import onnxruntime
 import pytest
 from msgspec import structs
 from onnx import ModelProto, NodeProto, TensorProto, helper
+from sklearn.ensemble import RandomForestClassifier
 
+from penstock.build.compile import candidates
 from penstock.build.graphs.compact import serialized
 from penstock.build.graphs.ensemble_nodes import read_ensemble, write_answers, write_ensemble
 from penstock.build.graphs.ensembles import (
@@ -22,6 +24,7 @@ from penstock.build.graphs.ensembles import (
 )
 from penstock.build.trees.forest import Forest, Node
 from penstock.build.trees.forest_nodes import nodes_of
+from penstock.tensors import TensorSpec
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT")
 
@@ -288,6 +291,22 @@ def test_what_a_classifier_does_beside_is_not_guessed_at() -> None:
     next(one for one in both.attribute if one.name == "classlabels_int64s").ints.pop()
     with pytest.raises(NotImplementedError, match="both of two"):
         read_ensemble(both)
+
+
+def test_a_tie_of_two_classes_is_the_first_as_the_forest_has_it() -> None:
+    """Ten trees, and a tenth as a float is more than a tenth: five of ten would be beyond half."""
+    rows = np.random.default_rng(0).normal(size=(600, 6))
+    forest = RandomForestClassifier(10, random_state=0).fit(rows[:300], (rows[:300, 0] + rows[:300, 1] > 0).astype(int))
+    ties = rows[np.abs(forest.predict_proba(rows)[:, 0] - 0.5) < 1e-9]
+    assert len(ties) > 5
+    inputs = (TensorSpec(name="rows", datatype="FP64", shape=(-1, 6)),)
+    outputs = (
+        TensorSpec(name="label", datatype="INT64", shape=(-1,)),
+        TensorSpec(name="probabilities", datatype="FP64", shape=(-1, 2)),
+    )
+    graph = next(iter(candidates(forest, inputs, outputs)))()
+    (label,) = onnxruntime.InferenceSession(graph).run(["label"], {"rows": ties})
+    assert label.tolist() == forest.predict(ties).tolist() == [0] * len(ties)
 
 
 def test_fewer_votes_are_still_votes() -> None:

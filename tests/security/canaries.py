@@ -50,6 +50,7 @@ class Canaries:
         """What an artifact was made with is no harm: what is there now is what has to stay."""
         self._files = self._listed()
         self._children = _children()
+        self._environment = dict(os.environ)
 
     def harmed(self) -> list[str]:
         """What happened to them, in words."""

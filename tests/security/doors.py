@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
@@ -20,6 +21,7 @@ from penstock.packages.read import open_package
 from penstock.records import FileEntry, Manifest, encode
 from penstock.runtime.engine import open_engine, prove
 from penstock.tensors import Signature, TensorSpec
+from tests.security.places import Places
 
 CAPS = Caps(files=200, total_bytes=32 << 20)
 Door = Callable[[Path, Path], None]
@@ -37,6 +39,16 @@ def packaged(path: Path, out: Path) -> None:
 def packaged_with_code(path: Path, out: Path) -> None:
     """The same with ``--allow-code``: what it runs, it runs behind the walls."""
     build(path, BuildRequest(name="model", out=out, lock=False, patience_s=30.0, allow_code=True))
+
+
+def packaged_as_a_class(path: Path, out: Path) -> None:
+    """`penstock package FILE.py:Class --data rows.csv`: its code runs in the sandbox, and answers for it."""
+    rows = pd.DataFrame(
+        {"a": [0.5, 1.0, 2.0, 4.0, 8.0], "b": [1.0, 0.0, 3.0, 1.0, 2.0], "y": [1.5, 1.0, 5.0, 5.0, 10.0]}
+    )
+    asked = BuildRequest(name="model", out=out, data=rows, labels="y", lock=False, patience_s=30.0)
+    built = build(path, asked)
+    open_package(built.folder, digest=built.digest)
 
 
 def unpacked(path: Path, out: Path) -> None:
@@ -93,13 +105,38 @@ def served_in_the_sandbox(path: Path, out: Path) -> None:
     engine.close()
 
 
+def served_as_it_is(path: Path, out: Path) -> None:
+    """`penstock serve PACKAGE`: verified, opened and proven, as its worker does it."""
+    package = open_package(path)
+    engine = open_engine(package, environments=out / "environments")
+    try:
+        prove(engine, package)
+    finally:
+        engine.close()
+
+
+def through(places: Places) -> dict[str, Door]:
+    """The doors of packages that lead into other processes, or through a registry."""
+    signers = ("nobody", "a stranger", "revoked", "trusted")
+    pulls = {f"pull, {one}": lambda path, out, one=one: places.pulled(path, one) for one in signers}
+    return {
+        "serve PACKAGE": served_as_it_is,
+        **pulls,
+        "load": lambda path, out: places.loaded(path),
+        "release": lambda path, out: places.released(path),
+    }
+
+
 DOORS: dict[str, Door] = {
     "build": packaged,
     "code": packaged_with_code,
+    "class": packaged_as_a_class,
     "unpack": unpacked,
     "mar": imported,
     "serve": served,
     "serve code": served_in_the_sandbox,
 }
-MAY_PASS = frozenset({"code", "serve code"})
-"""Where code is allowed, it may run, as long as nothing of it gets out."""
+MAY_PASS = frozenset({"code", "class", "serve code", "serve PACKAGE", "pull, trusted", "load", "release"})
+"""Where code is allowed, or somebody who is trusted signed it, it may run, as long as nothing of it gets out."""
+FRESH = frozenset({"class"})
+"""What is left in the sandbox's folder counts here, so that no fork of a template may stand for it."""

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -26,11 +27,13 @@ from penstock.errors import PenstockError
 from tests.security.artifacts import all_artifacts
 from tests.security.artifacts.artifact import Artifact
 from tests.security.canaries import Canaries
-from tests.security.doors import DOORS, MAY_PASS
+from tests.security.doors import DOORS, FRESH, MAY_PASS, through
 from tests.security.forks import Forks
+from tests.security.places import Places
 from tests.security.watch import Watch
 
 MAX_WORDS = 1200
+PACKAGES = ("serve PACKAGE", "pull, nobody", "pull, a stranger", "pull, revoked", "pull, trusted", "load", "release")
 MARKS = ("<!-- what the judge found -->", "<!-- so far -->")
 
 
@@ -50,23 +53,28 @@ class Judge:
 
     Args:
         fresh: Start an interpreter for every task, as the product does.
+        packages: Packages come too: start the places where they arrive.
     """
 
-    def __init__(self, *, fresh: bool = False) -> None:
+    def __init__(self, *, fresh: bool = False, packages: bool = False) -> None:
         self.folder = Path(mkdtemp(prefix="penstock-judge-"))
         self.work = self.folder / "work"
         scratch = self.folder / "scratch"
         for place in (self.work, scratch):
             place.mkdir()
         self.canaries = Canaries(self.folder / "canaries")
-        os.environ["TMPDIR"] = str(self.work)
+        os.environ["TMPDIR"] = tempfile.tempdir = str(self.work)  # whoever asked before has kept the answer
         self.forks = Forks(self.work, scratch)
+        self._real = proof.run_task
+        self._forked = self._real if fresh else self.forks.run_task
         if not fresh:
-            proof.run_task = self.forks.run_task  # type: ignore[assignment]
             self.forks._ready()
+        watched = (self.folder / "canaries", self.canaries.target.marker)
+        self.places = Places(self.work / "places", watched) if packages else None
+        self.doors = DOORS | (through(self.places) if self.places else {})
         self.canaries._environment = dict(os.environ)
         self.canaries.settle()
-        self.watch = Watch(self.folder, self.folder / "canaries", self.canaries.target.marker)
+        self.watch = Watch(self.folder, *watched, ports=self.places.ports if self.places else frozenset())
 
     def judge(self, artifact: Artifact, door: str) -> Verdict:
         """Through one door."""
@@ -77,10 +85,11 @@ class Judge:
         path = artifact.make(place, self.canaries.target)
         self.canaries.settle()
         refused, wrong = "", []
+        proof.run_task = self._real if door in FRESH else self._forked  # type: ignore[assignment]
         begun = time.monotonic()
         self.watch.begin()
         try:
-            DOORS[door](path, out)
+            self.doors[door](path, out)
         except PenstockError as error:
             refused = f"{error.code}: {error}"
             wrong = _in_words(error, self.canaries)
@@ -89,7 +98,7 @@ class Judge:
         seen = self.watch.end()
         if not refused and not wrong and door not in MAY_PASS:
             wrong = ["it was let in"]
-        wrong += seen + self.canaries.harmed()
+        wrong += seen + self.canaries.harmed() + (self.places.seen() if self.places else [])
         if self.canaries.leaked(out):
             wrong.append("the secret stands in what was made")
         left = [one.name for one in out.iterdir() if refused and not one.name.startswith(".")]
@@ -101,6 +110,8 @@ class Judge:
 
     def close(self) -> None:
         """End what was started."""
+        if self.places is not None:
+            self.places.close()
         self.forks.close()
         self.canaries.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -121,6 +132,9 @@ def _in_words(error: PenstockError, canaries: Canaries) -> list[str]:
 
 def doors_of(artifact: Artifact, *, code: bool) -> Iterator[str]:
     """Through which it goes."""
+    if artifact.door == "package":
+        yield from PACKAGES
+        return
     yield artifact.door
     if code and artifact.door == "build":
         yield "code"
@@ -140,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     told = parser.parse_args(arguments)
     chosen = [one for one in all_artifacts() if told.family in one.family and told.name in one.name][:: told.every]
-    judge = Judge(fresh=told.fresh)
+    judge = Judge(fresh=told.fresh, packages=any(one.door == "package" for one in chosen))
     verdicts: list[Verdict] = []
     try:
         for artifact in chosen:

@@ -32,7 +32,7 @@ _CHANGES = frozenset(
         "os.utime", "shutil.rmtree", "shutil.copyfile", "shutil.move",
     }
 )  # fmt: skip
-_MARSHALLED = "importlib"
+_OURS = frozenset({"socket.connect", "socket.getaddrinfo", "http.client.connect", "sqlite3.connect"})
 
 
 class Watch:
@@ -42,9 +42,11 @@ class Watch:
         work: Below this may be written.
         canaries: Nothing of this may be opened.
         token: A word that stands in hostile code alone.
+        ports: On the loopback, that may be called.
     """
 
-    def __init__(self, work: Path, canaries: Path, token: str) -> None:
+    def __init__(self, work: Path, canaries: Path, token: str, ports: frozenset[int] = frozenset()) -> None:
+        self._ports = ports
         self.active = False
         self.seen: list[str] = []
         self._work = str(work)
@@ -85,6 +87,8 @@ class Watch:
             self.seen.append(why[:200])
 
     def _judged(self, event: str, arguments: tuple[object, ...]) -> str:
+        if event in _OURS and self._is_ours(event, arguments):
+            return ""
         if event in _NEVER:
             return "" if event.startswith("marshal") and _importing() else f"{event} {arguments!r}"
         if event == "subprocess.Popen":
@@ -109,6 +113,13 @@ class Watch:
                 else f"{event} {arguments!r}"
             )
         return ""
+
+    def _is_ours(self, event: str, arguments: tuple[object, ...]) -> bool:
+        """A place that the judge itself started, or the home's own store."""
+        if event == "sqlite3.connect":
+            return str(arguments[0]).removeprefix("file:").startswith(self._work)
+        address = {"socket.connect": arguments[1], "http.client.connect": arguments[1:3]}.get(event, arguments[:2])
+        return isinstance(address, tuple) and address[0] == "127.0.0.1" and address[1] in self._ports
 
     def _opened(self, path: object, mode: object = None, flags: object = 0) -> str:
         if isinstance(path, int) or path is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 TEMPORARY = ".tmp-"
 """What a name begins with until its content is whole; such a leftover may be removed by whoever holds the lock."""
+_CHUNK_BYTES = 1 << 20
 
 
 def sync_folder(folder: Path) -> None:
@@ -41,6 +42,19 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def copy_new(source: Path, target: Path, *, mode: int = 0o600) -> None:
+    """`write_new` of another file's bytes, which are never all in memory.
+
+    Raises:
+        FileExistsError: There is one already.
+    """
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with source.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+        shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
+        writer.flush()
+        os.fsync(writer.fileno())
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -11,6 +11,7 @@ from typing import cast
 from penstock.app.cardfacts import (
     Behind,
     CardSection,
+    CardTable,
     Fact,
     bars_of,
     evidence_of,
@@ -49,6 +50,7 @@ def about(behind: Behind) -> CardSection:
             _declared(manifest.declared, "license", "licence"),
         ),
         tables=(
+            *_transforms(behind),
             table(
                 "Inputs and outputs",
                 ("name", "datatype", "shape", "may be missing"),
@@ -61,6 +63,17 @@ def about(behind: Behind) -> CardSection:
             ),
         ),
     )
+
+
+def _transforms(behind: Behind) -> tuple[CardTable, ...]:
+    """What stands before and behind the model; no table where nothing does."""
+    applied = behind.manifest.transforms
+    if applied is None:
+        return ()
+    where = "in the graph" if applied.fused else "in the sandbox"
+    rows = [(step.stage, step.name, ", ".join(step.columns), step.learned_from) for step in applied.steps]
+    columns = ("stage", "step", "columns", "learned from")
+    return (table(f"Steps before and behind the model, {where}", columns, rows, "manifest.transforms"),)
 
 
 def use(behind: Behind) -> CardSection:
@@ -295,7 +308,8 @@ def _asked(behind: Behind, check: str, title: str) -> CardSection:
     """What was declared, and what the gate's check of that name found."""
     found = [one for one in _findings(behind) if one.check == check]
     evidence = behind.event("verdict.given")
-    facts = [fact(one.title, one.message, evidence) for one in found] or [fact("measured", "", "")]
+    # What the gate could not measure is not shown here; its reason stands among the limits.
+    facts = [fact(one.title, one.message, evidence) for one in found if one.measured] or [fact("measured", "", "")]
     tables = [table_of(one, evidence) for finding in found for one in _listed(finding, "tables")]
     said = _declared(behind.manifest.declared, check, "declared")
     return CardSection(key=check, title=title, facts=(said, *facts), tables=tuple(tables))

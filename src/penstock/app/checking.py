@@ -16,7 +16,8 @@ from penstock.app.references import open_reference, reopen
 from penstock.app.tables import dataset_of
 from penstock.errors import NotFound
 from penstock.gate.check import Candidate, GateData
-from penstock.gate.data import Columns, gate_data, text_columns
+from penstock.gate.data import Columns, gate_data, no_rows, text_columns
+from penstock.gate.freeform import answers_bodies
 from penstock.gate.policy import Policy
 from penstock.gate.report import render
 from penstock.gate.run import run
@@ -116,6 +117,8 @@ def rows_to_judge(
         found = {role: open_reference(table, home=app.home) for role, table in tables.items()}
     else:
         found = {one.role: reopen(one, home=app.home) for one in known.version.datasets}
+    if not found and answers_bodies(manifest):
+        return no_rows(manifest.signature)
     if not found:
         raise NotFound("the version names no data to be checked on", "give --data validation=FILE", code="gate.no_data")
     text = text_columns(manifest.signature)

@@ -6,6 +6,7 @@ version -> forms of its graph (sandbox) -> packages -> gate: quality, likeness, 
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ from penstock.gate.evidence import evidence, table
 from penstock.gate.likeness import LikenessLimits
 from penstock.gate.report import render
 from penstock.packages.read import Package
-from penstock.records import Finding, Record, Scalar, Verdict, Version, encode
+from penstock.records import Batching, Finding, Guards, Limits, Record, Scalar, Sizing, Verdict, Version, encode
 from penstock.tensors import Arrays
 
 CALIBRATION_ROWS = 512
@@ -47,6 +48,7 @@ class CompressRequest(Record, frozen=True, kw_only=True):
         by: What is to be least: ``cost`` is processor time, of close ones the smallest; ``size`` does not ask for time.
         batch: Rows in a run when processor time is measured.
         seconds: Time of measuring for each form.
+        p99_s: 99 of 100 runs have to end within; how many rows a run has, and how many threads, follows from it.
         price: Of an hour of one processor, in whatever money; 0 leaves it at processor seconds.
         policy: A policy file; empty takes the home's.
         dry_run: Register nothing.
@@ -59,6 +61,7 @@ class CompressRequest(Record, frozen=True, kw_only=True):
     by: By = "cost"
     batch: int = 32
     seconds: float = 2.0
+    p99_s: float = Guards().latency_s
     price: float = 0.0
     policy: str = ""
     dry_run: bool = False
@@ -75,6 +78,8 @@ class Compressed(Record, frozen=True, kw_only=True):
         why: Why that one, or why none.
         version: What was registered; None where nothing was.
         price: Of an hour of one processor; 0 where nobody said.
+        limits: How the form that was chosen is to be run, for the release to say; nothing but the defaults where they
+            are right.
     """
 
     parent: str
@@ -84,6 +89,7 @@ class Compressed(Record, frozen=True, kw_only=True):
     why: str = ""
     version: Version | None = None
     price: float = 0.0
+    limits: Limits = Limits()
 
 
 def compress(app: App, ref: str, request: CompressRequest, *, on_step: Step = lambda step: None) -> Compressed:
@@ -120,7 +126,8 @@ def compress(app: App, ref: str, request: CompressRequest, *, on_step: Step = la
             on_step(f"judging: {made.label}")
             trials.put(made)
         on_step("measuring them side by side")
-        before = trials.measure(batch=request.batch, seconds=request.seconds)
+        p99_s = request.p99_s if request.by == "cost" else math.inf
+        before = trials.measure(batch=request.batch, seconds=request.seconds, p99_s=p99_s)
         return _choose(
             app, trials, Compressed(parent=bar.ref, before=before, tried=(), price=request.price), request, on_step
         )
@@ -158,7 +165,7 @@ def _choose(app: App, trials: Trials, found: Compressed, request: CompressReques
         if verdict.outcome != "pass":
             trials.refuse(label, verdict)
             continue
-        found = replace(found, chosen=label, why=_why(label, found))
+        found = replace(found, chosen=label, why=_why(label, found), limits=_limits(_cost_of(label, found)))
         if request.dry_run:
             return found
         on_step("registering it")
@@ -185,13 +192,26 @@ def _register(app: App, package: Package, verdict: Verdict, found: Compressed) -
 
 def _why(label: str, found: Compressed) -> str:
     """Why this one, in figures."""
-    cost = next(one.cost for one in found.tried if one.label == label)
-    assert cost is not None
+    cost = _cost_of(label, found)
     before = found.before
     return (
         f"{label} takes {before.size_bytes / cost.size_bytes:.1f} times less space and "
         f"{before.cpu_s / cost.cpu_s:.1f} times less processor time than {found.parent}, and passes"
     )
+
+
+def _cost_of(label: str, found: Compressed) -> Cost:
+    """What a form costs that was chosen."""
+    cost = next(one.cost for one in found.tried if one.label == label)
+    assert cost is not None
+    return cost
+
+
+def _limits(cost: Cost) -> Limits:
+    """How a form is run as it was measured: alone where runs of many are too slow, on more threads where one is."""
+    most = max((one.batch for one in cost.runs), default=1)
+    batching = Batching(rows=1) if cost.batch < most else Batching()
+    return Limits(sizing=Sizing(threads=cost.threads), batching=batching)
 
 
 def _why_none(tried: Sequence[Tried]) -> str:
@@ -216,9 +236,30 @@ def _row(one: Tried, found: Compressed) -> dict[str, Scalar]:
         "size, KB": round(cost.size_bytes / 1e3, 1) if cost else None,
         "p50, us": round(cost.p50_s * 1e6, 1) if cost else None,
         "p99, us": round(cost.p99_s * 1e6, 1) if cost else None,
+        **_runs(cost or found.before, shown=cost is not None),
         "memory, MB": round(cost.memory_bytes / 1e6, 1) if cost else None,
+        "best run": f"{_rows(cost.batch)}, {_threads(cost.threads)}" if cost else None,
         "CPU s per 1,000": round(cost.cpu_s, 5) if cost else None,
     }
     if found.price:
         row["cost per 1,000"] = round(cost.cpu_s / 3600 * found.price, 9) if cost else None
     return row | {"gate": one.outcome, "why not": one.reason}
+
+
+def _runs(cost: Cost, *, shown: bool) -> dict[str, Scalar]:
+    """Median and 99th percentile of the other ways of running, in microseconds."""
+    return {
+        f"{_rows(one.batch)}, {_threads(one.threads)}, p50 / p99, us": (
+            f"{one.p50_s * 1e6:,.0f} / {one.p99_s * 1e6:,.0f}" if shown else None
+        )
+        for one in cost.runs
+        if (one.threads, one.batch) != (1, 1)
+    }
+
+
+def _threads(number: int) -> str:
+    return f"{number} thread{'' if number == 1 else 's'}"
+
+
+def _rows(number: int) -> str:
+    return f"{number} row{'' if number == 1 else 's'}"

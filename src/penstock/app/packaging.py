@@ -44,6 +44,7 @@ class PackageRequest:
         parent: Digest of the package it grew out of.
         allow_code: A pickle may name code outside the known libraries.
         transforms: Steps declared before and behind the model; None for none.
+        prove_environment: Build the lock's environment and have the original answer the examples in it.
         environment: Requirements, or a lock, of the model's own; None for what is installed here.
     """
 
@@ -61,6 +62,7 @@ class PackageRequest:
     parent: str = ""
     allow_code: bool = False
     environment: Path | None = None
+    prove_environment: bool = False
     transforms: Declaration | None = None
 
 
@@ -110,6 +112,7 @@ def package(
                 parent=request.parent,
                 allow_code=request.allow_code,
                 requirements=request.environment,
+                prove_environment=request.prove_environment,
                 environments=app.home / "environments",
                 progress=on_step,
             ),

@@ -16,12 +16,12 @@ import pandas as pd
 from penstock.build.examine import MAX_SCORED_ROWS, TRUTH
 from penstock.build.request import BuildRequest
 from penstock.build.rows import Given, read_rows
-from penstock.build.transforming import Teaching
+from penstock.build.transforming import Teaching, prepared_rows
 from penstock.errors import BadConfig, InvalidInput
 from penstock.packages.tree import read_bytes
 from penstock.records import AppliedStep, AppliedTransforms, Manifest
-from penstock.runtime.transform import TRANSFORMS
-from penstock.runtime.transformed import MAX_BYTES, decode_transforms
+from penstock.runtime.transform import TRANSFORMS, Classes
+from penstock.runtime.transformed import MAX_BYTES, Transforms, decode_transforms
 from penstock.statistics.arraytables import write_table
 
 _LEARNS = frozenset({"impute", "encode", "scale"})
@@ -48,6 +48,15 @@ def teaching_of(request: BuildRequest, given: Given | None) -> Teaching:
     )
 
 
+def prepared(request: BuildRequest, given: Given | None) -> Given | None:
+    """The rows as the model itself sees them, behind the steps that stand before it."""
+    if given is None or request.transforms is None or not request.transforms.before:
+        return given
+    train = _part(request, "train")
+    rows = prepared_rows(request.transforms, given.frame, None if train is None else train.frame)
+    return Given(frame=rows, labels=given.labels)
+
+
 def write_teaching(teaching: Teaching, place: Path) -> dict[str, str]:
     """The same rows as files for the sandbox: field of its task -> path."""
     tables = {"train": teaching.train, "judged": teaching.judged}
@@ -69,7 +78,7 @@ def write_teaching(teaching: Teaching, place: Path) -> dict[str, str]:
 
 def taught_by(manifest: Manifest, folder: Path, request: BuildRequest, given: Given | None) -> Manifest:
     """The manifest with what stands before and behind its model."""
-    known = decode_transforms(read_bytes(folder, TRANSFORMS, limit=MAX_BYTES))
+    known = _known(folder)
     teaching = teaching_of(request, given)
     rows = 0 if given is None else len(given.frame)
     before = f"validation, {rows} rows" if teaching.train is None else f"train, {len(teaching.train)} rows"
@@ -81,9 +90,20 @@ def taught_by(manifest: Manifest, folder: Path, request: BuildRequest, given: Gi
         part = getattr(step, "part", "") if name == "calibrate" else ""
         learned = f"{part}, {0 if teaching.judged is None else len(teaching.judged)} rows" if part else ""
         steps.append(AppliedStep(stage="after", name=name, learned_from=learned))
-    renamed = next((step.learned for name, step in known.after if name == "labels"), ())  # type: ignore[attr-defined]
-    applied = AppliedTransforms(steps=tuple(steps), fused=manifest.engine == "onnxruntime", classes=renamed)
+    fused, renamed = manifest.engine == "onnxruntime", renamed_classes(folder)
+    applied = AppliedTransforms(steps=tuple(steps), fused=fused, classes=renamed)
     return msgspec.structs.replace(manifest, transforms=applied)
+
+
+def renamed_classes(folder: Path) -> Classes:
+    """The classes as the model itself names them; empty where they have no other names."""
+    if not (folder / TRANSFORMS).exists():
+        return ()
+    return next((getattr(step, "learned", ()) for name, step in _known(folder).after if name == "labels"), ())
+
+
+def _known(folder: Path) -> Transforms:
+    return decode_transforms(read_bytes(folder, TRANSFORMS, limit=MAX_BYTES))
 
 
 def _judged(request: BuildRequest, given: Given | None) -> Given | None:

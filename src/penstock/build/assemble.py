@@ -25,35 +25,41 @@ from typing import TypeVar
 import msgspec
 
 from penstock.adapters import TABLE, load
+from penstock.build.applied import prepared, renamed_classes, taught_by, teaching_of, write_teaching
 from penstock.build.archived import package_archive
 from penstock.build.bom import add_bill
+from penstock.build.declaration import as_plain
 from penstock.build.dependencies.lock import NAME as LOCK
 from penstock.build.dependencies.lock import lock
+from penstock.build.dependencies.proving import prove_environment
 from penstock.build.dependencies.requirements import differences
 from penstock.build.dependencies.surroundings import Surroundings, find_surroundings
 from penstock.build.elsewhere import examine_elsewhere
 from penstock.build.examine import GOLDEN, GRAPH, MAX_SCORED_ROWS, SCORES, Examined, Looked, Task
 from penstock.build.folders import archive_folder
 from penstock.build.format import ModelFormat
+from penstock.build.headway import headway
 from penstock.build.live import write_live
 from penstock.build.profile import measure
 from penstock.build.proof import NOT_OURS, ask_afresh, sandboxed
-from penstock.build.request import BuildRequest, Progress
+from penstock.build.request import BuildRequest, Progress, silent
 from penstock.build.rows import Given, read_rows
 from penstock.build.sign import sign_folder
 from penstock.build.sources import ModelSource, archive_source, find_source
-from penstock.build.strides import copied, digested, megabytes
-from penstock.errors import InvalidInput, ModelFailed, NotFound, Untrusted
+from penstock.build.strides import copied, copied_open, digested, megabytes
+from penstock.errors import BadConfig, InvalidInput, ModelFailed, NotFound, Untrusted
 from penstock.packages.archive import unpack
 from penstock.packages.digests import sha256_bytes
 from penstock.packages.golden import decode_golden
-from penstock.packages.manifest import FORMAT, MANIFEST
+from penstock.packages.manifest import FORMAT, MANIFEST, is_numbers
 from penstock.packages.read import MAX_GOLDEN_BYTES, Package, open_package
 from penstock.packages.tree import open_file, read_bytes, scan
 from penstock.packages.typed import require_typed
 from penstock.records import FileEntry, Manifest, encode
 from penstock.runtime.environments import ENVIRONMENT, parse
 from penstock.runtime.providers import declared_for
+from penstock.runtime.transform import TRANSFORMS
+from penstock.runtime.transformed import MAX_BYTES, decode_transforms, encode_transforms
 from penstock.statistics.arraytables import write_table
 
 ENTRY = "penstock.build.examine:examine"
@@ -92,8 +98,10 @@ def build(model: object, request: BuildRequest) -> Package:
     with _workplace(request.out) as place:
         request.progress("reading the model")
         source = find_source(model) if isinstance(model, Path) else None
-        file = _model_file(model, source, given, place, request.progress)
+        file = _model_file(model, source, prepared(request, given), place, request.progress)
         if source is not None and source.archive:
+            if request.transforms is not None:
+                raise BadConfig("an archive's handler prepares its rows itself", "package it without --transforms")
             return finish(*package_archive(source.archive, file, place, request), request)
         named = source is not None and source.named_code
         asked = msgspec.structs.replace(request, allow_code=request.allow_code or named)
@@ -105,7 +113,13 @@ def build(model: object, request: BuildRequest) -> Package:
                 request.progress("asking it in its own environment")
                 frame = None if given is None else given.frame.head(MAX_SCORED_ROWS)
                 examined = examine_elsewhere(
-                    file, looked, frame, python=around.python, place=place, patience_s=request.patience_s
+                    file,
+                    looked,
+                    frame,
+                    python=around.python,
+                    place=place,
+                    patience_s=request.patience_s,
+                    steps=None if request.transforms is None else (request.transforms, teaching_of(request, given)),
                 )
                 return put_together(place, examined, given, request, around)
         request.progress(f"auditing, compiling and comparing it in the sandbox ({megabytes(file.stat().st_size)})")
@@ -130,16 +144,22 @@ def put_together(
     """
     folder = place / "package"
     request.progress("assembling the package")
-    lay_out(folder, place / "given" / "model", place / "scratch", examined)
+    lay_out(folder, place / "given" / "model", place / "scratch", examined, request.progress)
     if examined.engine == "python":
         request.progress("asking it again in a fresh process, and listing what it imports")
         examined = _asked_afresh(folder, examined, place, request, around)
     missing = _write_lock(folder, examined, request, around)
+    if request.prove_environment:
+        missing, request = (), prove_environment(folder, ORIGINAL + examined.suffix, examined, place, request)
     if given is not None:
         request.progress("measuring the reference data")
         answers = read_bytes(place / "scratch", SCORES, limit=MAX_GRAPH_BYTES)
-        (folder / PROFILE).write_bytes(encode(measure(given, examined, answers)))
-    return finish(folder, add_bill(folder, _manifest(folder, examined, request, missing)), request)
+        before = renamed_classes(folder)
+        (folder / PROFILE).write_bytes(encode(measure(given, examined, answers, before)))
+    manifest = _manifest(folder, examined, request, missing)
+    if request.transforms is not None:
+        manifest = taught_by(manifest, folder, request, given)
+    return finish(folder, add_bill(folder, manifest), request)
 
 
 @contextmanager
@@ -184,7 +204,11 @@ def _examine(file: Path, given: Given | None, place: Path, request: BuildRequest
                 "the data has a column of several kinds, or two of one name", "make each column one kind", where="data"
             ) from error
     task = Task(model=str(file), data=data, allow_code=request.allow_code)
-    return _answered(ENTRY, task, place, request, Examined)
+    if request.transforms is not None:
+        taught = write_teaching(teaching_of(request, given), place / "given")
+        task = msgspec.structs.replace(task, transforms=as_plain(request.transforms), **taught)
+    with headway(place / "scratch", file.stat().st_size, request.progress):
+        return _answered(ENTRY, task, place, request, Examined)
 
 
 def _looked(file: Path, place: Path, request: BuildRequest) -> Looked:
@@ -203,7 +227,7 @@ def _answered(entry: str, task: Task, place: Path, request: BuildRequest, kind: 
         ) from error
 
 
-def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None:
+def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined, progress: Progress = silent) -> None:
     """Put the original, the graph, the examples and the parity report in their places, each checked first.
 
     Raises:
@@ -219,13 +243,16 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     elif examined.kind != "onnx":
         shutil.copyfile(file, folder / (ORIGINAL + examined.suffix))
     if examined.engine == "onnxruntime":
-        _copy_graph(scratch, folder / COMPILED)
+        _copy_graph(scratch, folder / COMPILED, progress)
         onnx: ModelFormat = load("format", "onnx")()
         refused = onnx.audit(folder / COMPILED).refused
         if refused:
             raise Untrusted(
                 f"the graph is not plain ONNX: {', '.join(refused[:5])}", "export it with standard operators"
             )
+    if TRANSFORMS in os.listdir(scratch):  # a library may leave more there
+        steps = decode_transforms(read_bytes(scratch, TRANSFORMS, limit=MAX_BYTES))
+        (folder / TRANSFORMS).write_bytes(encode_transforms(steps))
     golden = read_bytes(scratch, GOLDEN, limit=MAX_GOLDEN_BYTES)
     decode_golden(golden, examined.signature)
     (folder / GOLDEN).write_bytes(golden)
@@ -235,12 +262,13 @@ def lay_out(folder: Path, file: Path, scratch: Path, examined: Examined) -> None
     (folder / PARITY).write_bytes(encode(report))
 
 
-def _copy_graph(scratch: Path, place: Path) -> None:
-    """Copy the graph that the sandbox left, in pieces: it may be as large as the model."""
-    with open_file(scratch, GRAPH) as source, place.open("xb") as copy:
-        if os.fstat(source.fileno()).st_size > MAX_GRAPH_BYTES:
-            raise Untrusted("the graph is longer than two gibibytes", "it is not what it says it is", where=GRAPH)
-        shutil.copyfileobj(source, copy, 1 << 20)
+def _copy_graph(scratch: Path, place: Path, progress: Progress) -> None:
+    """Copy the graph that the sandbox left, and numbers that it set apart: piece by piece, they may be large."""
+    for name in (GRAPH, *filter(is_numbers, sorted(os.listdir(scratch)))):
+        with open_file(scratch, name) as source, place.with_name(name).open("xb") as copy:
+            if os.fstat(source.fileno()).st_size > MAX_GRAPH_BYTES:
+                raise Untrusted("the graph is longer than two gibibytes", "it is not what it says it is", where=name)
+            copied_open(source, copy, "copying its numbers", progress)
 
 
 def _asked_afresh(

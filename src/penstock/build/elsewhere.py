@@ -24,6 +24,8 @@ from penstock.build.declaration import Declaration
 from penstock.build.examine import Examined, Laps, Looked, examine_original
 from penstock.build.format import Original, Specs
 from penstock.build.schema import infer_inputs
+from penstock.build.torch.distant import DistantTorch
+from penstock.build.torch.pickles import require_tensors
 from penstock.build.transforming import Teaching, transform
 from penstock.errors import BadConfig, InvalidInput, ModelFailed, PenstockError
 from penstock.packages.archive import unpack
@@ -257,6 +259,9 @@ def require_python(kind: str) -> None:
 
 def _original(interview: Interview, file: Path, looked: Looked, place: Path) -> Original:
     """The stand-in, held to what its format asks for."""
+    if interview.portrait.needs:
+        require_tensors(unpack(file, place / "weights"))
+        return DistantTorch(interview.portrait, interview.ask)
     model = DistantModel(interview)
     original: Original = load("format", "python")().around(model) if interview.portrait.own else DistantOriginal(model)
     if looked.kind != "mlflow":

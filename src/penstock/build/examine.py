@@ -17,22 +17,28 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from penstock.build.declaration import parse_transforms
 from penstock.build.format import Audit, ModelFormat, Original, Specs, detect
-from penstock.build.parity import check_graph, run_session, unsteady
+from penstock.build.headway import note
+from penstock.build.parity import check_graph, open_graph, run_graph, unsteady
 from penstock.build.probes import OF_THE_DATA, Rows, answered_row, rows_to_compare
 from penstock.build.reasons import reason_of
 from penstock.build.refusals import answer_those
 from penstock.build.schema import row_count, take, to_arrays, with_nullable
 from penstock.build.synthetic import synthetic_rows
-from penstock.errors import ModelFailed, Untrusted
+from penstock.build.transforming import Teaching, TransformedOriginal, transform
+from penstock.errors import InvalidInput, ModelFailed, Untrusted
 from penstock.packages.golden import Golden, encode_golden
 from penstock.records import Parity
+from penstock.runtime.transform import TRANSFORMS
+from penstock.runtime.transformed import encode_transforms
 from penstock.statistics.arraytables import read_table
 from penstock.tensors import DTYPES, Arrays, Signature, TensorSpec, datatype_of
 
 GRAPH = "model.onnx"
 GOLDEN = "golden.json"
 SCORES = "scores.npz"
+TRUTH = "truth"
 KEPT = "numbers of the rows"
 GOLDEN_ROWS = 32
 GOLDEN_VALUES = 400_000
@@ -47,11 +53,19 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         model: Path of the file.
         data: Path of rows in Parquet; empty for none.
         allow_code: Load it even where it names code beyond the allow-list.
+        transforms: Declared steps as plain data; empty for none.
+        train: Path of rows for the steps before it to learn from; empty for those of `data`.
+        judged: Path of rows to calibrate on; empty for none.
+        truth: Path of their truth.
     """
 
     model: str
     data: str = ""
     allow_code: bool = False
+    transforms: dict[str, object] = {}
+    train: str = ""
+    judged: str = ""
+    truth: str = ""
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +112,7 @@ def examine(arguments: object, scratch: Path) -> object:
     """
     warnings.simplefilter("ignore")
     task = msgspec.convert(arguments, Task)
-    clock = Laps()
+    clock = Laps(scratch)
     path = Path(task.model)
     kind, known, suffix, audit = _audited(task)
     clock.lap("audit")
@@ -106,7 +120,16 @@ def examine(arguments: object, scratch: Path) -> object:
     clock.lap("load")
     # A folder of MLflow's may hold rows of its own.
     frame = read_table(Path(task.data)) if task.data else getattr(original, "example", None)
+    if task.transforms:
+        original = _transformed(original, frame, task)
+        clock.lap("transforms")
     found = examine_original(original, frame, scratch, clock)
+    if task.transforms and kind == "onnx" and found.engine != "onnxruntime":
+        raise InvalidInput(
+            f"around a graph every step has to become part of it, and {found.parity.reason}",
+            "leave out what ONNX has no operator for",
+            where="transforms",
+        )
     found = msgspec.structs.replace(
         found, kind=kind, suffix=suffix, modules=_modules(audit.names), code=audit.refused, seconds=clock.laps
     )
@@ -144,8 +167,10 @@ def examine_original(original: Original, frame: pd.DataFrame | None, scratch: Pa
     (scratch / GOLDEN).write_bytes(_golden(rows, outputs))
     if graph:
         (scratch / GRAPH).write_bytes(graph)
+    if isinstance(original, TransformedOriginal):
+        (scratch / TRANSFORMS).write_bytes(encode_transforms(original.transforms))
     if frame is not None:
-        _score(original, inputs, data, graph, scratch / SCORES)
+        _score(original, inputs, data, graph, tuple(rows.expected), scratch / SCORES)
     clock.lap("scores")
     return Examined(
         kind="",
@@ -178,11 +203,28 @@ def _audited(task: Task) -> tuple[str, ModelFormat, str, Audit]:
     return kind, known, suffix, audit
 
 
-class Laps:
-    """Seconds by step."""
+def _transformed(original: Original, frame: pd.DataFrame | None, task: Task) -> Original:
+    """The model with its declared steps around it.
 
-    def __init__(self) -> None:
+    Raises:
+        InvalidInput: They do not fit it, or there are no rows to learn from.
+    """
+    if frame is None:
+        raise InvalidInput("steps learn from rows, and there are none", "give some with --data", where="data")
+    teaching = Teaching(
+        train=read_table(Path(task.train)) if task.train else None,
+        judged=read_table(Path(task.judged)) if task.judged else None,
+        truth=read_table(Path(task.truth))[TRUTH].to_numpy() if task.truth else None,
+    )
+    return transform(original, parse_transforms(task.transforms), frame, teaching)
+
+
+class Laps:
+    """Seconds by step; whoever waits for them is told of each in a folder."""
+
+    def __init__(self, told: Path | None = None) -> None:
         self.laps: dict[str, float] = {}
+        self._told = told
         self._last = time.monotonic()
 
     def lap(self, step: str) -> None:
@@ -190,6 +232,8 @@ class Laps:
         now = time.monotonic()
         self.laps[step] = round(now - self._last, 3)
         self._last = now
+        if self._told is not None:
+            note(self._told, step)
 
 
 def _rows(original: Original, frame: pd.DataFrame | None) -> tuple[Specs, Arrays]:
@@ -264,13 +308,15 @@ def _spread(rows: np.ndarray[tuple[int], np.dtype[np.int64]], most: int) -> np.n
     return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)] if count else rows[:0]
 
 
-def _score(original: Original, inputs: Specs, data: Arrays, graph: bytes, place: Path) -> None:
+def _score(
+    original: Original, inputs: Specs, data: Arrays, graph: bytes, names: tuple[str, ...], place: Path
+) -> None:
     """Answers on all rows, by the engine that will give them; those that it refuses are left out."""
     part = take(data, slice(0, min(row_count(data), MAX_SCORED_ROWS)))
-    names = tuple(original.answer(inputs, answered_row(original, inputs, part)))
+    session = open_graph(graph) if graph else None
 
     def ask(rows: Arrays) -> Arrays:
-        return run_session(graph, rows, names) if graph else original.answer(inputs, rows)
+        return original.answer(inputs, rows) if session is None else run_graph(session, rows, names)
 
     found = answer_those(ask, part)
     texts = {name: array.astype(str) for name, array in found.answers.items() if array.dtype.kind == "O"}

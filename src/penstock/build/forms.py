@@ -9,6 +9,7 @@ graphs end the runtime. Then those before it count, and the table says which one
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from penstock.build.proof import sandboxed
 from penstock.build.reasons import reason_of
 from penstock.build.schema import row_count, take
 from penstock.errors import ModelFailed, Untrusted
+from penstock.packages.manifest import is_numbers
 from penstock.packages.tree import read_bytes, scan
 from penstock.runtime.textfront import KEY as TEXTS
 from penstock.runtime.textfront import open_front
@@ -96,8 +98,12 @@ def make_forms(task: FormTask, rows: Arrays, *, patience_s: float = 600.0) -> li
         np.savez(place, allow_pickle=False, **{name: _plain(array) for name, array in rows.items()})
         for field in ("graph", "own"):
             if getattr(task, field):
+                graph = Path(getattr(task, field))
                 copy = given / f"{field}.onnx"
-                copy.write_bytes(Path(getattr(task, field)).read_bytes())
+                shutil.copyfile(graph, copy)
+                for beside in graph.parent.iterdir() if field == "graph" else ():
+                    if is_numbers(beside.name):  # of the package's own graph, in which they have been verified
+                        shutil.copyfile(beside, given / beside.name)
                 task = msgspec.structs.replace(task, **{field: str(copy)})
         task = msgspec.structs.replace(task, rows=str(place))
         try:

@@ -7,18 +7,23 @@ differs is not used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from penstock.build.graphs.mapped import let_go
 from penstock.build.probes import Rows
 from penstock.build.refusals import Ask
 from penstock.build.schema import take
 from penstock.packages.golden import TOLERANCE, apart_by_row
+from penstock.packages.manifest import is_numbers
 from penstock.records import Parity
+from penstock.runtime.graphfile import FOLDER_OF_NUMBERS
 from penstock.runtime.textfront import Run, open_front
 from penstock.tensors import Arrays
 
@@ -95,12 +100,19 @@ def run_graph(session: onnxruntime.InferenceSession, rows: Arrays, names: Sequen
     """A session's answers by name; texts go through the tokenizer that its metadata describe."""
     front = open_front(session.get_modelmeta().custom_metadata_map)
     run: Run = session.run if front is None else front.before(session.run)
-    return dict(zip(names, run(list(names), rows, None), strict=True))
+    with let_go():
+        return dict(zip(names, run(list(names), rows, None), strict=True))
 
 
 def open_graph(graph: bytes) -> onnxruntime.InferenceSession:
-    """A quiet session on one thread; loading a large graph takes its size again, so whoever asks often keeps it."""
+    """A quiet session on one thread; loading a large graph takes its size again, so whoever asks often keeps it.
+
+    Numbers that were set apart lie in the working folder, and are mapped from there, not copied and packed anew.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    if any(is_numbers(name) for name in os.listdir()):
+        options.add_session_config_entry(FOLDER_OF_NUMBERS, str(Path.cwd()))
+        options.add_session_config_entry("session.disable_prepacking", "1")
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -13,6 +13,7 @@ import pandas as pd
 from penstock.build.examine import Examined
 from penstock.build.rows import Given
 from penstock.build.scores import read_scores
+from penstock.runtime.transform import Classes
 from penstock.statistics.arraytables import holds_arrays
 from penstock.statistics.reference import Reference, make_reference
 from penstock.tensors import Arrays, TensorSpec
@@ -20,13 +21,14 @@ from penstock.tensors import Arrays, TensorSpec
 Floats = npt.NDArray[np.float64]
 
 
-def measure(given: Given, examined: Examined, answers: bytes) -> Reference:
+def measure(given: Given, examined: Examined, answers: bytes, before: Classes = ()) -> Reference:
     """The profile.
 
     Args:
         given: The rows.
         examined: The signature and classes.
         answers: Outputs by name, as the sandbox left them, and which rows they are of.
+        before: Names of the classes that the labels may have, too; empty where there are no others.
 
     Raises:
         Untrusted: They are no answers to these rows.
@@ -34,7 +36,7 @@ def measure(given: Given, examined: Examined, answers: bytes) -> Reference:
     outputs, kept = read_scores(answers, len(given.frame), examined)
     frame = given.frame.iloc[kept]
     labels = None if given.labels is None else given.labels.iloc[kept].reset_index(drop=True)
-    scores, right = _classified(examined, outputs, labels) if examined.classes else _predicted(outputs, labels)
+    scores, right = _classified(examined, outputs, labels, before) if examined.classes else _predicted(outputs, labels)
     columns = {
         name: _values(frame[name], spec)
         for spec in examined.signature.inputs
@@ -60,7 +62,9 @@ def _predicted(outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Float
     return scores, pd.to_numeric(labels, errors="coerce").to_numpy(dtype=np.float64)
 
 
-def _classified(examined: Examined, outputs: Arrays, labels: pd.Series | None) -> tuple[Floats, Floats | None]:
+def _classified(
+    examined: Examined, outputs: Arrays, labels: pd.Series | None, before: Classes
+) -> tuple[Floats, Floats | None]:
     """Of two classes the chance of the second, of more that of the answered one; 1 where that was right."""
     two = len(examined.classes) == 2
     sure = outputs.get("probabilities", outputs.get("scores"))
@@ -75,6 +79,9 @@ def _classified(examined: Examined, outputs: Arrays, labels: pd.Series | None) -
         return scores, None
     wanted = pd.Series([examined.classes[1]] * len(scores)) if two else pd.Series(outputs["label"].astype(object))
     right = (_texts(labels) == _texts(wanted)).astype(np.float64)
+    if before:  # the data may name them as the model did before its package gave them other names
+        names = dict(zip(_texts(pd.Series(examined.classes)), _texts(pd.Series(before)), strict=True))
+        right = np.maximum(right, _texts(labels) == pd.Series(_texts(wanted)).map(names).to_numpy())
     right[labels.isna().to_numpy()] = np.nan
     return scores, right
 

@@ -6,6 +6,11 @@ import re
 
 from penstock.build.refusals import in_words
 
+
+class TooLargeToCompile(Exception):
+    """A converter would need more memory than there is; the message says how much is too much."""
+
+
 _UNKNOWN = re.compile(r"Unable to find a (?:shape calculator|converter) for type '?<class '[\w.]*?(\w+)'>")
 _RUNTIME = re.compile(r"\[ONNXRuntimeError\]|Failed to load model")
 _KNOWN = {
@@ -20,6 +25,8 @@ _KNOWN = {
 def reason_of(error: BaseException) -> str:
     """One sentence, without the converter's advice to its own developers."""
     text = str(error)
+    if isinstance(error, TooLargeToCompile):
+        return text
     unknown = _UNKNOWN.search(text)
     if unknown:
         return f"no converter to ONNX knows {unknown[1]}"

@@ -45,6 +45,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         parent: Digest of the package it grew out of.
         allow_code: Go on where the file names code beyond the allow-list; recorded in the manifest.
         requirements: What the model runs with: pip requirements, or a lock; None for what is installed here.
+        prove_environment: Build the lock's environment and have the original answer the examples in it.
         environments: Folder of environments by their lock's digest; None keeps one below `out`.
         patience_s: Longest that the model may take in the sandbox, all steps together, in seconds.
         lock: Ask the package index for hashes of the pinned requirements.
@@ -69,6 +70,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     parent: str = ""
     allow_code: bool = False
     requirements: Path | None = None
+    prove_environment: bool = False
     environments: Path | None = None
     patience_s: float = 300.0
     lock: bool = True

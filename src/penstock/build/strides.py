@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -22,15 +21,25 @@ _CHUNK_BYTES = 1 << 20
 def copied(source: Path, target: Path, what: str, progress: Progress) -> None:
     """Copy a file; where the file system can share its blocks, it does."""
     with source.open("rb") as reader, target.open("xb") as writer:
-        size = os.fstat(reader.fileno()).st_size
-        for done in _strides(size, what, progress):
+        copied_open(reader, writer, what, progress)
+
+
+def copied_open(reader: IO[bytes], writer: IO[bytes], what: str, progress: Progress) -> None:
+    """Copy what an open file holds into one that was just made."""
+    size = os.fstat(reader.fileno()).st_size
+    shared = True
+    for done in _strides(size, what, progress):
+        left = min(STRIDE_BYTES, size - done)
+        if shared:
             try:
-                _shared(reader, writer, min(STRIDE_BYTES, size - done))
+                _shared(reader, writer, left)
+                continue
             except OSError:  # not between these two file systems
+                shared = False
                 reader.seek(done)
                 writer.seek(done)
-                shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
-                return
+        while left and (chunk := reader.read(min(left, _CHUNK_BYTES))):
+            left -= writer.write(chunk)
 
 
 def digested(path: Path, what: str, progress: Progress) -> str:

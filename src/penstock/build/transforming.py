@@ -14,17 +14,18 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from penstock.build.backward import raw_rows, step_edges
 from penstock.build.declaration import Declaration
 from penstock.build.format import Compiled, Original, Specs
 from penstock.build.graphs.fusion import fused
 from penstock.build.probes import answered_row, complete
 from penstock.build.refusals import answer_those
-from penstock.build.schema import column_specs, row_count, stack, take, to_arrays, with_nullable
+from penstock.build.schema import column_specs, stack, take, to_arrays, with_nullable
 from penstock.errors import InvalidInput
 from penstock.runtime.transform import AfterStep, BeforeStep, Classes, ColumnTable
 from penstock.runtime.transformed import Feed, Transforms, fed
 from penstock.statistics.arraytables import array_columns
-from penstock.tensors import DTYPES, FLOATS, Array, Arrays, TensorSpec, datatype_of
+from penstock.tensors import FLOATS, Array, Arrays, TensorSpec, datatype_of
 
 EXAMPLES = 64
 WHERE = "transforms"
@@ -86,8 +87,8 @@ class TransformedOriginal(Original):
         found = self._original.edges(inner, complete(self.transforms.inward(rows)))
         if not self.transforms.before:
             return found
-        parts = list(_own_edges(self.transforms, rows))
-        parts += [] if found is None else [_raw(self.transforms, found, rows)]
+        parts = list(step_edges(self.transforms, rows))
+        parts += [] if found is None else [raw_rows(self.transforms, found, rows)]
         return stack(parts) if parts else None
 
 
@@ -140,22 +141,45 @@ def _learned_before(
 ) -> Transforms:
     """Steps before the model, and which columns they and the model need."""
     specs = _raw_specs(frame, declaration.before)
-    learning = frame if teaching.train is None else _same_columns(teaching.train, specs)
-    table = _table(learning, specs)
-    steps: list[tuple[str, BeforeStep]] = []
-    for name, step in declaration.before:
-        taught = step.learn(table)
-        table = taught.apply(table)
-        steps.append((name, taught))
-    prepared = _table(frame, specs)
-    for _, step in steps:
-        prepared = step.apply(prepared)
+    steps, prepared = _taught(declaration, frame, specs, teaching.train)
     feeds = _feeds(original, prepared)
     needed = {column for feed in feeds for column in feed.columns}
     for _, step in reversed(steps):
         needed = {step.made().get(column, column) for column in needed}
     used = tuple(spec for spec in specs if spec.name in needed)
     return Transforms(inputs=used, before=tuple(_only(steps, needed)), feeds=feeds)
+
+
+def prepared_rows(declaration: Declaration, frame: pd.DataFrame, train: pd.DataFrame | None) -> pd.DataFrame:
+    """Rows as the model itself sees them, for one that is written to a file by being asked.
+
+    Raises:
+        InvalidInput: Rows and steps do not fit each other.
+    """
+    _, prepared = _taught(declaration, frame, _raw_specs(frame, declaration.before), train)
+    return _frame(prepared)
+
+
+def _taught(
+    declaration: Declaration, frame: pd.DataFrame, specs: Specs, train: pd.DataFrame | None
+) -> tuple[list[tuple[str, BeforeStep]], ColumnTable]:
+    """The steps before a model with what they learned, and what they make of rows."""
+    table = _table(frame if train is None else _same_columns(train, specs), specs)
+    steps: list[tuple[str, BeforeStep]] = []
+    for name, step in declaration.before:
+        taught = step.learn(table)
+        table = taught.apply(table)
+        steps.append((name, taught))
+    prepared = _table(frame, specs)
+    for _, taught in steps:
+        prepared = taught.apply(prepared)
+    return steps, prepared
+
+
+def _frame(table: ColumnTable) -> pd.DataFrame:
+    """Columns as pandas has them: missing texts are None."""
+    gaps = {name: np.where(column == "", None, column) for name, column in table.items() if column.dtype.kind == "O"}  # type: ignore[call-overload]
+    return pd.DataFrame({**table, **gaps})
 
 
 def _only(steps: Sequence[tuple[str, BeforeStep]], needed: set[str]) -> Iterator[tuple[str, BeforeStep]]:
@@ -226,8 +250,7 @@ def _feeds(original: Original, table: ColumnTable) -> tuple[Feed, ...]:
     Raises:
         InvalidInput: It takes other columns than there are, or of another kind.
     """
-    frame = pd.DataFrame({name: _gaps(column) for name, column in table.items()})
-    specs = original.inputs(frame)
+    specs = original.inputs(_frame(table))
     feeds = tuple(Feed(spec=spec, columns=_columns_of(spec, specs, tuple(table))) for spec in specs)
     for feed in feeds:
         for name in feed.columns:
@@ -257,47 +280,3 @@ def _columns_of(spec: TensorSpec, specs: Specs, names: tuple[str, ...]) -> tuple
         f"the columns are {', '.join(names[:20])}",
         where=WHERE,
     )
-
-
-def _gaps(column: Array) -> Array:
-    """Missing texts as pandas has them."""
-    return np.where(column == "", None, column) if column.dtype.kind == "O" else column  # type: ignore[call-overload]
-
-
-def _own_edges(transforms: Transforms, rows: Arrays) -> Iterator[Arrays]:
-    """Rows next to numbers at which a step changes what it does, while the column is as it came."""
-    plain = take(complete(rows), slice(0, 1))
-    touched: set[str] = set()
-    for _, step in transforms.before:
-        for name, numbers in step.edges().items():
-            if name in rows and name not in touched and rows[name].dtype.kind != "O":
-                made = take(plain, np.zeros(len(numbers), dtype=np.int64))
-                spec = next(one for one in transforms.inputs if one.name == name)
-                made[name][:, 0] = _typed(np.array(numbers), spec)
-                yield made
-        touched |= set(step.columns)
-
-
-def _raw(transforms: Transforms, inner: Arrays, rows: Arrays) -> Arrays:
-    """Raw rows that come near those of the model's own."""
-    count = row_count(inner)
-    table: ColumnTable = {}
-    for feed in transforms.feeds:
-        matrix = inner[feed.spec.name].reshape(count, -1)
-        table |= {name: matrix[:, place] for place, name in enumerate(feed.columns)}
-    for _, step in reversed(transforms.before):
-        table = step.back(table)
-    spare = take(rows, np.arange(count) % row_count(rows))
-    return {
-        spec.name: _typed(table[spec.name], spec).reshape(-1, 1) if spec.name in table else spare[spec.name]
-        for spec in transforms.inputs
-    }
-
-
-def _typed(values: Array, spec: TensorSpec) -> Array:
-    """Values in a column's type; whole numbers are rounded to."""
-    dtype = DTYPES[spec.datatype]
-    if dtype.kind not in "iu" or values.dtype.kind != "f":
-        return values.astype(dtype)
-    limits = np.iinfo(str(dtype))
-    return np.clip(np.rint(np.nan_to_num(values)), limits.min // 2, limits.max // 2).astype(dtype)

@@ -25,7 +25,7 @@ from penstock.commands.screen import (
     progress,
     show,
 )
-from penstock.records import Scalar
+from penstock.records import Limits, Scalar
 
 REASON = "why not"
 COLOURS = {"pass": "green", "refuse": "red", "unknown": "yellow"}
@@ -48,6 +48,9 @@ def run(
     batch: Annotated[int, typer.Option(min=1, help="Rows in a run when processor time is measured.")] = 32,
     price: Annotated[float, typer.Option(min=0, help="Of an hour of one processor, in your money.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=0.1, max=60, help="Time of measuring for each form.")] = 2.0,
+    p99: Annotated[float, typer.Option(min=1e-6, help="Seconds within which 99 of 100 runs have to end.")] = (
+        CompressRequest().p99_s
+    ),
     policy: Annotated[Path | None, typer.Option(help="A policy file; the home's by default.")] = None,
     home: Home = DEFAULT_HOME,
     token: As = "",
@@ -70,6 +73,7 @@ def run(
             by=by,
             batch=batch,
             seconds=seconds,
+            p99_s=p99,
             price=price,
             policy=str(policy) if policy else "",
             dry_run=dry_run,
@@ -101,7 +105,17 @@ def _tell(found: Compressed) -> None:
     out.print(f"[bold]{found.chosen or 'none'}[/]: {found.why}")
     if found.version is not None:
         out.print(f"  registered as {found.version.ref}, made of {found.parent}")
+        words = _said(found.limits)
+        if words:
+            out.print(f"  as measured it runs with limits: {words}", markup=False)
         out.print(f"  next: penstock release {found.version.ref}")
+
+
+def _said(limits: Limits) -> str:
+    """What differs from the defaults, as penstock.yaml has it."""
+    said = [f"sizing: {{threads: {limits.sizing.threads}}}"] if limits.sizing.threads > 1 else []
+    said += [f"batching: {{rows: {limits.batching.rows}}}"] if limits.batching.rows else []
+    return f"{{{', '.join(said)}}}" if said else ""
 
 
 def _style(row: dict[str, Scalar], *, made: bool) -> str:

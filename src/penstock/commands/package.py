@@ -12,6 +12,7 @@ from penstock.app.opening import open_app
 from penstock.app.packaging import PackageRequest, package
 from penstock.app.repositories import code_state
 from penstock.build.declaration import read_transforms
+from penstock.build.dependencies.proving import NOTE
 from penstock.commands.screen import DEFAULT_HOME, As, DryRun, Home, Json, answering, out, progress, show
 from penstock.gate.data import parse_sources
 from penstock.records import Declared, Manifest
@@ -42,6 +43,12 @@ def run(
     environment: Annotated[
         Path | None, typer.Option(help="requirements.txt or a lock: an environment of the model's own.")
     ] = None,
+    prove_environment: Annotated[
+        bool,
+        typer.Option(
+            "--prove-environment", help="Build the lock's environment from an index and ask the original in it."
+        ),
+    ] = False,
     source: Annotated[str, typer.Option(help="Where the code came from; git's commit here by default.")] = "",
     card: Annotated[
         Path | None, typer.Option(help="YAML that declares intended_use, owner, risk, limitations and the like.")
@@ -78,6 +85,7 @@ def run(
             group=group,
             allow_code=allow_code,
             environment=environment,
+            prove_environment=prove_environment,
             source={"commit": source} if source else code_state(Path.cwd(), apart=home),
             declared=read_declared(card) if card else Declared(),
             providers=tuple(provider or ()),
@@ -93,6 +101,7 @@ def run(
             "digest": version.digest,
             "engine": manifest.engine,
             "parity": manifest.parity,
+            NOTE: manifest.source.get(NOTE, ""),
             "dry_run": dry_run,
         }
         show(answer, json=json, text=lambda: _tell(version.ref, version.digest, manifest))
@@ -115,9 +124,9 @@ def _tell(ref: str, digest: str, manifest: Manifest) -> None:
         out.print(f"  transforms: {names} ({where})")
         for step in manifest.transforms.steps:
             if step.name == "calibrate":
-                out.print(
-                    f"  note: calibrated on {step.learned_from}: what the gate says of its calibration is of them"
-                )
+                out.print(f"  note: it was calibrated on {step.learned_from}")
+    if NOTE in manifest.source:
+        out.print(f"  its environment is proven: {manifest.source[NOTE]}")
     if "requirements_differ" in manifest.source:
         out.print(f"  note: its requirements.txt asks for {manifest.source['requirements_differ']}")
     if "refused" in manifest.source:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from penstock.errors import InvalidInput, ModelFailed
+from penstock.gate.freeform import freeform_fault, is_freeform, numbers_of
 from penstock.records import Manifest
 from penstock.runtime.engine import Engine
 from penstock.statistics.metrics import Answers, FloatArray
@@ -32,8 +33,14 @@ def answer(engine: Engine, inputs: Arrays) -> Arrays:
 
 def fault(manifest: Manifest, outputs: Arrays, rows: int) -> str:
     """What is wrong with the answers, in words; empty where each row has a valid one."""
+    if is_freeform(manifest):
+        return freeform_fault(outputs, rows)
     if manifest.task == "regression":
         return _number_fault(outputs.get("prediction"), rows, "prediction")
+    return _label_fault(manifest, outputs, rows)
+
+
+def _label_fault(manifest: Manifest, outputs: Arrays, rows: int) -> str:
     if "label" not in outputs:
         return "the output label is missing"
     if len(outputs["label"]) != rows:
@@ -84,7 +91,10 @@ def codes_of(manifest: Manifest, labels: Array) -> FloatArray:
     """Each label's place among the classes, ``(rows,)``; -1 where it is none of them."""
     known: dict[object, int] = {label: code for code, label in enumerate(manifest.classes)}
     # A file may hold classes as text where the model has numbers, and the reverse.
-    named = {str(label): code for code, label in enumerate(manifest.classes)}
+    # Or by the names that the model had for them before its package gave them others.
+    before = manifest.transforms.classes if manifest.transforms is not None else ()
+    known = {label: code for code, label in enumerate(before)} | known
+    named = {str(label): code for names in (before, manifest.classes) for code, label in enumerate(names)}
     values, inverse = np.unique(_comparable(labels.reshape(-1)), return_inverse=True)
     codes = np.array([known.get(value, named.get(str(value), -1)) for value in values.tolist()], dtype=np.float64)
     return codes[inverse.reshape(-1)]
@@ -95,7 +105,7 @@ def scores_of(outputs: Mapping[str, Array]) -> FloatArray:
     for name in ("probabilities", "scores", "prediction"):
         if name in outputs:
             return _matrix(outputs[name])
-    return np.zeros((len(next(iter(outputs.values()))), 0))
+    return np.zeros((len(outputs["label"]), 0)) if "label" in outputs else numbers_of(outputs)
 
 
 def _comparable(labels: Array) -> Array:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from penstock.gate.answers import answer, answers_of
+from penstock.gate.freeform import is_freeform
 from penstock.gate.units import units_of
 from penstock.gate.vectors import answers_vectors
 from penstock.packages.read import Package
@@ -151,8 +152,16 @@ class Candidate:
 
     @property
     def judged_by_labels(self) -> bool:
-        """Whether its answers can be held to labels: they were given, and it answers no vectors."""
-        return self.data.validation.labelled and not answers_vectors(self.package.manifest)
+        """Whether its answers can be held to labels: they were given, and it answers a class or a number a row."""
+        manifest = self.package.manifest
+        return self.data.validation.labelled and not (answers_vectors(manifest) or is_freeform(manifest))
+
+    @property
+    def labels_wanted(self) -> str:
+        """What to do where labels are lacking, in words."""
+        if is_freeform(self.package.manifest):
+            return "Nothing that could be given: its answers are no class and no number."
+        return "Give rows with --label COLUMN."
 
     @cached_property
     def outputs(self) -> Arrays:

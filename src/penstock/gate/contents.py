@@ -16,6 +16,8 @@ from typing import NamedTuple
 import onnx
 from google.protobuf.message import DecodeError
 
+from penstock.packages.manifest import HEAD_OF_NUMBERS
+
 HEAD_BYTES = 4096
 CARRIES_CODE = frozenset({"pickle", "torch", "keras"})
 NUMBERS_ALONE = (".safetensors", ".json")
@@ -66,6 +68,8 @@ def content_of(name: str, path: Path) -> Content:
     for magic, kind in EXECUTABLE.items():
         if head.startswith(magic):
             return Content(name, kind, True, "a package holds models, never programs")
+    if head.startswith(HEAD_OF_NUMBERS):
+        return Content(name, "a graph's numbers", False, "")
     if head.startswith(b"PK\x03\x04"):
         return _archive(name, path)
     if head.startswith(COMPRESSED):

@@ -112,6 +112,13 @@ def gate_data(
     )
 
 
+def no_rows(signature: Signature) -> GateData:
+    """What stands for data where nobody has any, of a model that takes bodies: checks that need some are not shown."""
+    nothing = np.empty(0, object)
+    inputs = {spec.name: nothing for spec in signature.inputs}
+    return GateData(validation=LabelledRows(inputs=inputs, labels=nothing, labelled=False))
+
+
 def read_frame(path: Path, *, text: Sequence[str] = ()) -> pd.DataFrame:
     """A csv (compressed or not), parquet, npz or npy file, told apart by their bytes.
 

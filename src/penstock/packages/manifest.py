@@ -3,6 +3,9 @@
 What comes in: the bytes of ``manifest.json``. What goes out: a `Manifest` whose every claim has the right
 form. Whether the claims are true of the files is `penstock.packages.read`'s question.
 
+The numbers of a large graph lie in files beside its entry, listed as every file is; a version that does not know them
+refuses such a graph when it opens it (``runtime.external_data``), so that it needed no new format.
+
 When to bump `FORMAT`, and how. A new optional field with a default needs no bump: old readers ignore it.
 A field that changes meaning, goes away, or moves to another file does:
 
@@ -16,13 +19,14 @@ A field that changes meaning, goes away, or moves to another file does:
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from penstock.errors import Corrupt, Untrusted
 from penstock.packages.tree import check_name, read_bytes
-from penstock.packages.typed import require_typed
+from penstock.packages.typed import require_names, require_typed
 from penstock.records import Manifest, decode
 
 FORMAT = 1
@@ -30,6 +34,9 @@ READABLE = frozenset({1})
 MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 MAX_MANIFEST_BYTES = 4 << 20
+HEAD_OF_NUMBERS = b"penstock: numbers of a graph\n\0"
+"""What a file of them begins with, so that it is not taken for a pickle or a program whose first bytes it has."""
+_NUMBERS = re.compile(r"model(\.[0-9]{1,3})?\.data")
 
 
 class _Numbered(msgspec.Struct):
@@ -65,6 +72,7 @@ def parse_manifest(data: bytes) -> Manifest:
         manifest = decode(data, Manifest)
     except (Corrupt, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Untrusted(f"{MANIFEST} is damaged: {error}", "fetch the package again", where=MANIFEST) from error
+    require_names(manifest, MANIFEST)
     require_typed(manifest.signature, MANIFEST)
     for name in (*manifest.files, manifest.entry):
         check_name(name)
@@ -73,3 +81,23 @@ def parse_manifest(data: bytes) -> Manifest:
     if {MANIFEST, SIGNATURE} & set(manifest.files):
         raise Untrusted("the manifest lists itself or the signature", "package the model again", where=MANIFEST)
     return manifest
+
+
+def is_numbers(name: str) -> bool:
+    """Whether a file beside a graph is called as one that holds its numbers."""
+    return _NUMBERS.fullmatch(name) is not None
+
+
+def numbers_beside(manifest: Manifest) -> dict[str, int]:
+    """The files beside the package's graph that hold its numbers: bare names, and sizes in bytes."""
+    folder = PurePosixPath(manifest.entry).parent
+    return {
+        PurePosixPath(name).name: entry.size
+        for name, entry in manifest.files.items()
+        if PurePosixPath(name).parent == folder and is_numbers(PurePosixPath(name).name)
+    }
+
+
+def model_bytes(manifest: Manifest) -> int:
+    """How long what its engine opens is: the entry, and numbers beside it."""
+    return manifest.files[manifest.entry].size + sum(numbers_beside(manifest).values())

@@ -1,17 +1,34 @@
 """Is a signature one that arrays can have? Asked of whatever somebody else wrote, before anything is made by it.
 
-What comes in: a signature of a manifest, or of a sandbox's answer. What goes out: nothing, or a refusal.
+What comes in: a manifest, or the signature of a sandbox's answer. What goes out: nothing, or a refusal.
 """
 
 from __future__ import annotations
 
+import re
+
 from penstock.errors import Untrusted
+from penstock.records import Manifest
 from penstock.tensors import DTYPES, Signature, TensorSpec
 
 MAX_TENSORS = 20_000
 MAX_RANK = 16
 MAX_LENGTH = 1 << 31
 MAX_NAME = 2000
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+
+
+def require_names(manifest: Manifest, where: str) -> None:
+    """Hold what a manifest calls its model, format and engine to names that a message can show.
+
+    Raises:
+        Untrusted: One is none.
+    """
+    shown = 0 < len(manifest.name) <= MAX_NAME and manifest.name.isprintable()
+    if not shown or not _WORD.fullmatch(manifest.kind) or not _WORD.fullmatch(manifest.engine):
+        raise Untrusted(
+            "the manifest calls its model, format or engine by no name", "package the model again", where=where
+        )
 
 
 def require_typed(signature: Signature, where: str = "") -> None:

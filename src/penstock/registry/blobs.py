@@ -19,6 +19,7 @@ from pathlib import Path
 
 from penstock.access.files import (
     TEMPORARY,
+    copy_new,
     locked,
     locked_if_free,
     make_folder,
@@ -146,7 +147,7 @@ def _copy(source: Path, target: Path) -> None:
         if stat.S_ISDIR(mode):
             _copy(Path(entry.path), target / entry.name)
         elif stat.S_ISREG(mode):
-            write_new(target / entry.name, Path(entry.path).read_bytes(), mode=_READ_ONLY)
+            copy_new(Path(entry.path), target / entry.name, mode=_READ_ONLY)
         else:
             raise Untrusted("there is a link or a device in the folder", "put the file itself there", where=entry.name)
     sync_folder(target)

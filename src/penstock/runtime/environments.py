@@ -57,10 +57,19 @@ def environment(lock_file: Path, cache: Path) -> Path | None:
     Raises:
         BadConfig: The lock cannot be read or has no hashes, or pip cannot install it; the hint says which.
     """
+    if not differing(parse(_text(lock_file))):
+        return None
+    return built_environment(lock_file, cache)
+
+
+def built_environment(lock_file: Path, cache: Path) -> Path:
+    """The interpreter of a lock's own environment, also where this one has the same versions.
+
+    Raises:
+        BadConfig: As `environment`.
+    """
     text = _text(lock_file)
     pins = parse(text)
-    if not differing(pins):
-        return None
     place = cache / hashlib.sha256(text.encode()).hexdigest()
     python = place / "bin" / "python"
     if not python.exists():

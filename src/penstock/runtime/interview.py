@@ -22,6 +22,7 @@ from penstock.runtime.confined import receive, send
 from penstock.runtime.frames import Header, Inbox, buffers
 from penstock.runtime.orders import Orders
 from penstock.runtime.original import answer, is_classifier, load_original
+from penstock.runtime.torchmodel import TorchModel
 from penstock.tensors import Arrays, TensorSpec
 
 LACKS = "build.lock_lacks"
@@ -51,6 +52,9 @@ class SelfPortrait(msgspec.Struct, frozen=True, kw_only=True):
         classes: Labels in the order of the probabilities; None where it does not name them.
         own: It is a person's class, or MLflow's loader's; else a scikit-learn style estimator.
         by_column: It takes a DataFrame.
+        needs: Names of the inputs that a module of PyTorch's has to be given; empty for all others.
+        takes: Names of those that it may be given.
+        wide: It computes in doubles.
         refused: Name of Penstock's error; empty where it is loaded.
         failed: Name of another exception.
         message: Its text.
@@ -63,6 +67,9 @@ class SelfPortrait(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str | int | bool, ...] | None = None
     own: bool = False
     by_column: bool = False
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    wide: bool = False
     refused: str = ""
     failed: str = ""
     message: str = ""
@@ -124,6 +131,9 @@ def _portrait(model: object) -> SelfPortrait:
         classes=labels if said else None,
         own=own,
         by_column=bool(getattr(model, "by_column", False)),
+        needs=model.needs if isinstance(model, TorchModel) else (),
+        takes=model.takes if isinstance(model, TorchModel) else (),
+        wide=isinstance(model, TorchModel) and model.wide,
     )
 
 

@@ -41,17 +41,17 @@ class OuterTorch(TorchModel):
         made = places(form.outputs, ())
 
         def forward(itself: Any, *tensors: Any) -> tuple[Any, ...]:
-            del itself
             inner = [None] * len(tensors)
             for one, place, tensor in zip(form.inputs, given, tensors, strict=True):
                 inner[place] = _turned(tensor, one.shape, one.within)
-            answers = by_name(script(*inner))
+            answers = by_name(itself.script(*inner))
             return tuple(
                 _turned(_answer(answers, one.name, place), one.within, one.shape)
                 for one, place in zip(form.outputs, made, strict=True)
             )
 
         module = type("Outer", (torch.nn.Module,), {"forward": forward})().eval()
+        module.script = script  # what a trace may call
         names = [one.name for one in form.inputs]
 
         def ask(tensors: Tensors) -> Tensors:

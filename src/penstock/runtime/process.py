@@ -228,13 +228,15 @@ def died(entry: str, ending: Ending) -> ModelFailed:
     """The error that tells how a sandboxed process ended."""
     log = ending.log[-2000:]
     if ending.reason == "threads":
-        return ModelFailed(f"{entry} was ended: it started too many threads", code="runtime.threads")
+        what = f"{entry} was ended: it started too many threads"
+        return ModelFailed(what, "have it start fewer", code="runtime.threads")
     if "MemoryError" in log or "bad_alloc" in log or "annot allocate memory" in log:
         return ModelFailed(
             f"{entry} ran out of the sandbox's memory: {log}", "allow it more memory", code="runtime.memory"
         )
     how = f"signal {-ending.code}" if ending.code < 0 else f"exit status {ending.code}"
-    return ModelFailed(f"{entry} died in the sandbox ({how}): {log}", code="runtime.died")
+    hint = "something that it calls ended its process: exit(), or a library that crashed"
+    return ModelFailed(f"{entry} died in the sandbox ({how}): {log}", hint, code="runtime.died")
 
 
 def receive(channel: socket.socket, most: int, *, deadline: float | None = None) -> bytes:

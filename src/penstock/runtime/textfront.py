@@ -105,14 +105,14 @@ class TextFront:
         return [self._tokenizer.encoded(*texts) for texts in zip(*columns, strict=True)]
 
     def _groups(self, encoded: Sequence[tuple[list[int], list[int]]], most: int) -> Iterator[TextGroup]:
-        """Rows of like lengths, the shortest first: at most half of what is computed is filled up."""
+        """Rows of like lengths, the shortest first: little of what is computed is filled up."""
         order = sorted(range(len(encoded)), key=lambda at: len(encoded[at][0]))
         start = 0
         while start < len(order):
             end, shortest = start + 1, len(encoded[order[start]][0])
             while end < len(order):
                 length = len(encoded[order[end]][0])
-                if length > 2 * shortest + 8 or length * (end + 1 - start) > most:
+                if 4 * length > 5 * shortest + 16 or length * (end + 1 - start) > most:
                     break
                 end += 1
             yield TextGroup(order[start:end], self._filled(encoded, order[start:end]))

@@ -79,6 +79,12 @@ class TorchModel:
         """Labels of its classes; empty where it answers none."""
         return getattr(self, "classes_", ())
 
+    @property
+    def wide(self) -> bool:
+        """Whether it computes in doubles."""
+        parameters = getattr(self.module, "parameters", tuple)
+        return any(kind_of(one.dtype) == "float64" for one in parameters())
+
     def predict(self, rows: object) -> Array:
         """Its first answer to rows of its one input."""
         return next(iter(self.answer_arrays({self.needs[0]: np.asarray(rows)}).values()))

@@ -19,6 +19,8 @@ import numpy as np
 from penstock.errors import InvalidInput
 from penstock.tensors import Array, Arrays, Floats
 
+Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
+
 ColumnTable = dict[str, Array]
 """Columns in order, each ``(rows,)``: numbers with NaN for a missing one, or texts with ""."""
 Classes = tuple[str | int | bool, ...]
@@ -93,17 +95,20 @@ def is_text(column: Array) -> bool:
 
 def missing(column: Array) -> Array:
     """Where a value is missing."""
-    return np.asarray(column == "") if is_text(column) else np.isnan(numbers(column))
+    gaps: Array = np.asarray(column == "") if is_text(column) else np.isnan(numbers(column))
+    return gaps
 
 
 def millionths(probabilities: Array) -> Floats:
     """Probabilities as whole millionths: what differs further behind is rounding, and no reason to choose."""
-    return np.rint(probabilities.astype(np.float64) * MILLION)
+    ranked: Floats = np.rint(probabilities.astype(np.float64) * MILLION)
+    return ranked
 
 
 def most_probable(classes: Classes, probabilities: Array) -> Array:
     """The label of each row: of equally probable ones the first."""
-    return label_array(classes)[millionths(probabilities).argmax(axis=1)]
+    labels: Array = label_array(classes)[millionths(probabilities).argmax(axis=1)]
+    return labels
 
 
 def label_array(classes: Classes) -> Array:
@@ -113,7 +118,7 @@ def label_array(classes: Classes) -> Array:
     return np.array([str(one) for one in classes], dtype=object)
 
 
-def label_codes(classes: Classes, labels: Array) -> Array:
+def label_codes(classes: Classes, labels: Array) -> Integers:
     """Each label's place among the classes; -1 where it is none of them. Whole numbers may come as fractions."""
     known = {str(one): at for at, one in enumerate(classes)} | {
         str(int(one)): at for at, one in enumerate(classes) if isinstance(one, bool)
@@ -149,7 +154,7 @@ def require_probabilities(answers: Arrays, classes: Classes, step: str) -> Float
             "package a classifier with predict_proba, or leave the step out",
             where=f"{WHERE}.{step}",
         )
-    return numbers(found)  # type: ignore[return-value]
+    return numbers(found)
 
 
 def class_place(classes: Classes, name: str, step: str) -> int:

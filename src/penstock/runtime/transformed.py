@@ -1,6 +1,6 @@
 """A model with the declared steps before and behind it: what a package's ``transforms.json`` holds, and how it answers.
 
-    raw arrays -> inward: steps, then columns joined into the model's own inputs -> the model -> outward: steps -> answers
+    raw arrays -> inward: steps, columns joined into the model's own inputs -> the model -> outward: steps -> answers
 
 It is written when the model is packaged. Where all of it became one graph nobody reads it to answer; where the model
 stays Python, the process in the sandbox does this around it.

@@ -90,8 +90,10 @@ def _of_merges(vocabulary: Tree, merges: bytes, settings: Tree) -> Tree:
     usual = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>", "cls": "<s>", "sep": "</s>"}
     special = _special(settings, usual, numbers)
     lines = [line for line in _text(merges, MERGES).split("\n") if line and not line.startswith("#version")]
+    mask = settings.get("mask_token")
+    before = isinstance(mask, dict) and mask.get("lstrip") is True
     added = [
-        {"id": numbers[one], "content": one, "normalized": False, "lstrip": one == special["mask"]}
+        {"id": numbers[one], "content": one, "normalized": False, "lstrip": before and one == special["mask"]}
         for one in dict.fromkeys(special.values())
     ]
     around = {name: [special[name], numbers[special[name]]] for name in ("cls", "sep")}

@@ -24,6 +24,7 @@ import msgspec
 from penstock.access.tokens import token_sha256
 from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput, PenstockError
+from penstock.packages.manifest import model_bytes
 from penstock.packages.publickey import load_public_key
 from penstock.packages.read import Package, open_package
 from penstock.records import Grant, Limits, Manifest, Route, Snapshot, Variant
@@ -173,7 +174,7 @@ def _open(folder: Path, options: HandlerOptions) -> Opened:
     keys = [load_public_key(options.key)] if options.key else None
     package = open_package(folder, keys=keys, digest=options.digest or None)
     manifest = package.manifest
-    require(manifest.files[manifest.entry].size, manifest.name, known=False)
+    require(model_bytes(manifest), manifest.name, known=False)
     engine = open_engine(package, environments=options.environments)
     try:
         prove(engine, package)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from penstock.packages.manifest import model_bytes
 from penstock.packages.read import Package
 from penstock.runtime.engine import Engine, RemoteEngine
 from penstock.runtime.memory import require
@@ -47,7 +48,7 @@ class Needs:
         """
         known = self.of(digest)
         manifest = package.manifest
-        require(known or manifest.files[manifest.entry].size, manifest.name, known=bool(known))
+        require(known or model_bytes(manifest), manifest.name, known=bool(known))
 
 
 def measured(engine: Engine, grown_bytes: int) -> int:

@@ -69,7 +69,7 @@ def answers(target: Target) -> Iterator[tuple[str, str]]:
         "a failure that cleans the screen": 'b\'{"failed": "\\\\u001b[2J", "message": "\\\\u001b[2J"}\'',
         "a number of ten thousand digits": 'b\'{"answer": {"kind": \' + b"9" * 10000 + b"}}"',
         "another thing than was asked": 'b\'{"answer": {"kind": 7}}\'',
-        "a list": 'b\'{"answer": []}\'',
+        "a list": "b'{\"answer\": []}'",
         "a frame of four gigabytes": "None",
     }.items():
         if raw == "None":
@@ -86,7 +86,7 @@ def answers(target: Target) -> Iterator[tuple[str, str]]:
         "an archive's kind": "told.update(kind='mar', suffix='/MAR-INF')",
         "an engine of nobody": "told.update(engine='os:system')",
         "an engine without its graph": "told.update(engine='onnxruntime')",
-        "modules that are options": "told.update(modules=['--index-url=http://127.0.0.1:%d/' , '-rx', '../../up', ''])" % target.port,
+        "modules that are options": f"told.update(modules=['--index-url=http://127.0.0.1:{target.port}/', '-rx', '../../up', ''])",
         "modules with code": "told.update(modules=['antigravity', 'this', 'evil', 'os;import os', '__main__'])",
         "a hundred thousand modules": "told.update(modules=['m%d' % at for at in range(100000)])",
         "names that clean the screen": "told.update(code=['\\x1b[2J'], refused=['\\x1b[2J'])",

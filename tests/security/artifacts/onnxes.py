@@ -94,6 +94,12 @@ def changes() -> Iterator[tuple[str, Change]]:
         lambda model, target: _foreign_in_function(model, target, branch=True),
     )
     yield "a function that lends its domain's name", _lent_domain
+    for domain in ("com.microsoft", "com.microsoft.nchwc", "ai.onnx.ml", "ai.onnx.training", ""):
+        yield (
+            f"a function in the place of an operator of {domain or 'ONNX'}",
+            lambda model, target, domain=domain: _shadow(model, domain),
+        )
+    yield "a second form of a function", lambda model, target: _shadow(model, "com.microsoft", overload="second")
     yield "a function that calls itself", _endless
     yield "an operator that there is not", lambda model, target: setattr(model.graph.node[0], "op_type", "Evil")
     yield (
@@ -145,6 +151,18 @@ def _replaced(model: ModelProto, node: NodeProto, huge: list[int] | None = None)
     model.graph.node.append(node)
     if huge is not None:
         model.graph.initializer.append(helper.make_tensor("huge", TensorProto.INT64, [len(huge)], huge))
+
+
+def _shadow(model: ModelProto, domain: str, overload: str = "") -> None:
+    """A function that is called as one of the runtime's own operators, which is what runs."""
+    opsets = [helper.make_opsetid("", 19)]
+    own = helper.make_function(domain, "Gelu", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], opsets)
+    own.overload = overload
+    model.functions.append(own)
+    model.graph.node[0].output[0] = "between"
+    model.graph.node.append(helper.make_node("Gelu", ["between"], ["prediction"], domain=domain))
+    if domain:
+        model.opset_import.append(helper.make_opsetid(domain, 1))
 
 
 def _foreign(model: ModelProto, domain: str) -> None:

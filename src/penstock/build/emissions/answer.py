@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.build.emission import Tensors
-from penstock.build.emissions.chances import column_of
+from penstock.build.graphs.chances import column_of
 from penstock.build.graphs.writer import GraphWriter, Tensor
 from penstock.runtime.transforms.answer import ESSENTIAL, AnswerStep, Chance
 

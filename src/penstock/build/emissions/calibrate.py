@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from penstock.build.emission import Tensors
-from penstock.build.emissions.chances import column_of, ranked
+from penstock.build.graphs.chances import column_of, ranked
 from penstock.build.graphs.writer import GraphWriter, Tensor
 from penstock.runtime.transform import label_array
 from penstock.runtime.transforms.calibrate import LEAST, STEPS, CalibrateStep

@@ -50,8 +50,7 @@ def _texts(step: CleanStep, graph: GraphWriter, found: str, width: int) -> str:
             flat = _trimmed(graph, flat)
         if step.case:
             # Any other locale may be one that the machine does not have; this one knows A to Z alone.
-            small = {"case_change_action": "LOWER", "is_case_sensitive": 1, "locale": "C"}
-            flat = graph.add("StringNormalizer", flat, **small)
+            flat = graph.add("StringNormalizer", flat, case_change_action="LOWER", is_case_sensitive=1, locale="C")
         found = graph.add("Reshape", flat, graph.whole(-1, width))
     if step.missing:
         at = graph.places(found, [str(one) for one in step.missing])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from penstock.build.emission import Tensors
-from penstock.build.emissions.chances import column_of, ranked
+from penstock.build.graphs.chances import column_of, ranked
 from penstock.build.graphs.writer import GraphWriter
 from penstock.runtime.transform import MILLION, label_array
 from penstock.runtime.transforms.threshold import ThresholdStep

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.build.emission import Tensors
-from penstock.build.emissions.chances import ranked
+from penstock.build.graphs.chances import ranked
 from penstock.build.graphs.writer import GraphWriter, Tensor
 from penstock.runtime.transform import label_array
 from penstock.runtime.transforms.top import LABELS, PROBABILITIES, TopStep

@@ -9,10 +9,15 @@ rows of any length; what the mask hides changes no answer. How texts become ids 
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO
+
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from penstock.build.graphs.apart import APART_BYTES, LARGE_BYTES, Place, settle
 from penstock.runtime.network import Floats32, Network
 from penstock.runtime.textfront import IDS, MASK, TYPES
 
@@ -23,20 +28,31 @@ HIDDEN = -30_000.0
 _FREE = ["rows", "length"]
 
 
-def text_graph(network: Network, *, types: bool) -> ModelProto:
-    """The graph.
+def text_graph(network: Network, *, types: bool, apart_bytes: int = APART_BYTES) -> ModelProto:
+    """The graph; the numbers of a large one lie in the working folder.
 
     Args:
         network: What is computed.
         types: Whether it is told of which text a token is; all are of the first if not.
+        apart_bytes: So many bytes of weights are set apart.
     """
-    return _TextGraph(network, types).made()
+    if sum(array.nbytes for array in network.weights.values()) < apart_bytes:
+        return _TextGraph(network, types).made()
+    with NamedTemporaryFile(dir=Path.cwd(), prefix="weights-") as store:
+        graph = _TextGraph(network, types, store)
+        model = graph.made()
+        store.flush()
+        places = {at: Place(Path(store.name), *place) for at, place in graph.places.items()}
+        settle(model, places, Path.cwd(), apart_bytes=apart_bytes)
+    return model
 
 
 class _TextGraph:
     """Nodes and constants, as they come about."""
 
-    def __init__(self, network: Network, types: bool) -> None:
+    def __init__(self, network: Network, types: bool, store: IO[bytes] | None = None) -> None:
+        self.places: dict[int, tuple[int, int]] = {}
+        self._store = store
         self._network = network
         self._weights = network.weights
         self._types = types
@@ -203,7 +219,14 @@ class _TextGraph:
 
     def _constant(self, array: npt.NDArray[np.generic]) -> str:
         name = self._fresh("constant")
-        self._graph.initializer.append(numpy_helper.from_array(array, name))
+        if self._store is None or array.nbytes < LARGE_BYTES:
+            self._graph.initializer.append(numpy_helper.from_array(array, name))
+            return name
+        # Written at once: no second copy of what a large network holds.
+        self.places[len(self._graph.initializer)] = (self._store.tell(), array.nbytes)
+        self._store.write(np.ascontiguousarray(array).data.cast("B"))
+        element = helper.np_dtype_to_tensor_dtype(array.dtype)
+        self._graph.initializer.append(TensorProto(name=name, data_type=element, dims=array.shape))
         return name
 
     def _ints(self, numbers: list[int]) -> str:

@@ -28,4 +28,5 @@ class LightgbmFormat:
 
     def open(self, path: Path) -> Original:
         """The booster, behind a scikit-learn face."""
-        return EstimatorModel(load_original(with_suffix(path, self.suffixes[0]), "lightgbm"))
+        estimator = load_original(with_suffix(path, self.suffixes[0]), "lightgbm")
+        return EstimatorModel(estimator, size_bytes=path.stat().st_size)

@@ -1,33 +1,35 @@
 """ONNX files: graphs that somebody else compiled; there is no original to compare them with but themselves.
 
-A graph whose numbers lie in files beside it comes as an archive of all of them, perhaps with Triton's configuration,
-and leaves as one graph.
+A graph whose numbers lie in files beside it comes as an archive of all of them, perhaps with what Triton's
+configuration says of it. What leaves is one graph; the numbers of a large one lie beside it, in files of our own.
 """
 
 from __future__ import annotations
 
+import os
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, cast
 from zipfile import BadZipFile, ZipFile
 
-import onnx
-from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from penstock.build.format import Audit, Original, head
+from penstock.build.graphs.apart import APART_BYTES, Place, Skeleton, read_skeleton, settle
 from penstock.build.graphs.carried import carried
-from penstock.build.graphs.externals import is_outside, locations, take_in, tensors_in
+from penstock.build.graphs.externals import forget, is_outside, locations, places_of, take_in, tensors_in
 from penstock.build.graphs.model import OnnxModel
 from penstock.build.pickles.audit import shown
-from penstock.build.triton.graph import hold_to
-from penstock.build.triton.pbtxt import MAX_TEXT_BYTES
-from penstock.build.triton.repository import CONFIG, parse_triton
+from penstock.build.triton.graph import turned_outward
 from penstock.errors import Untrusted
-from penstock.packages.archive import unpack
+from penstock.packages.archive import ZIP, unpack
+from penstock.packages.manifest import is_numbers
 from penstock.packages.tree import read_bytes
+from penstock.runtime.outerform import OUTER, read_outer
 
 MAX_MEMBERS = 1002
+MAX_OUTER_BYTES = 64 << 20
 
 
 class OnnxFormat:
@@ -35,78 +37,118 @@ class OnnxFormat:
 
     suffixes = (".onnx",)
 
+    def __init__(self, *, apart_bytes: int = APART_BYTES) -> None:
+        self._apart_bytes = apart_bytes
+
     def sniff(self, path: Path) -> str:
         """The IR version comes first (field 1), and the whole parses as a model with a graph."""
         start = head(path)
-        if start.startswith(b"PK\x03\x04"):
+        if start.startswith(ZIP):
             return self.suffixes[0] if _graph_member(path) else ""
         with path.open("rb") as file:
-            return self.suffixes[0] if _parsed(file) is not None else ""
+            return self.suffixes[0] if read_skeleton(file) is not None else ""
 
     def audit(self, path: Path) -> Audit:
         """Operator domains and files outside of the graph; only ONNX's own operators carry no code."""
-        model = _read(path)[0]
+        model = _graph(path)
         names = tuple(sorted({shown(one.domain) or "ai.onnx" for one in model.opset_import}))
         return Audit(names=names, refused=tuple(map(shown, carried(model))))
 
     def open(self, path: Path) -> Original:
-        """The graph."""
-        model, config = _read(path)
-        if not config:
+        """The graph; numbers that are set apart lie in the working folder."""
+        model, outer = _read(path, self._apart_bytes)
+        if not outer:
             return OnnxModel(model)
         # Whoever asked Triton for it goes on asking by these names.
-        return OnnxModel(model, keep=hold_to(model, parse_triton(config)))
+        form = read_outer(outer)
+        model = turned_outward(model, form)
+        return OnnxModel(model, keep=tuple(one.name for one in model.graph.output), classes=form.classes)
 
 
-def _read(path: Path) -> tuple[ModelProto, bytes]:
-    """A graph with all its numbers inside, and Triton's configuration; empty without.
+def _graph(path: Path) -> ModelProto:
+    """A graph without its large numbers, and without saying where they are, if they may be there.
+
+    Raises:
+        Untrusted: It keeps numbers in files that are neither of its archive nor our own.
+    """
+    member = _graph_member(path) if head(path).startswith(ZIP) else ""
+    if member:
+        with ZipFile(path) as archive, _buffered(archive, member) as file:
+            model = _skeleton(file).model
+        for one in tensors_in(model):
+            forget(one)  # what lies in the archive is looked at when it is opened
+        return model
+    with path.open("rb") as file:
+        model = _skeleton(file).model
+    if any(is_outside(one) for one in model.graph.initializer) and any(map(is_numbers, os.listdir(path.parent))):
+        places = places_of(model, path.parent)
+        if not all(is_numbers(place.file.name) for place in places.values()):
+            raise _elsewhere()
+    if any(is_outside(one) for one in tensors_in(model)):
+        raise _elsewhere()
+    return model
+
+
+def _read(path: Path, apart_bytes: int) -> tuple[ModelProto, bytes]:
+    """A graph with all its numbers, inside of it or in the working folder, and how its clients know it.
 
     Raises:
         Untrusted: The archive, or what the graph says of its data, is not what it should be.
         InvalidInput: It would be larger than one graph can be.
     """
-    member = _graph_member(path) if head(path).startswith(b"PK\x03\x04") else ""
+    member = _graph_member(path) if head(path).startswith(ZIP) else ""
     if not member:
-        model = onnx.load_model(path, load_external_data=False)
+        with path.open("rb") as file:
+            model, places = _skeleton(file)
         if any(is_outside(one) for one in tensors_in(model)):
-            raise Untrusted(
-                "the graph's numbers lie in files that it may not name, or that are not beside it",
-                "put them beside it, no links, and package its folder",
-                code="build.external_data",
-            )
+            raise _elsewhere()
+        settle(model, {at: Place(path, *place) for at, place in places.items()}, Path.cwd(), apart_bytes=apart_bytes)
         return model, b""
     with TemporaryDirectory(prefix="graph-") as place:
         folder = unpack(path, Path(place) / "original")
-        file = folder / member
-        model = onnx.load_model(file, load_external_data=False)
-        take_in(model, file.parent)
-        there = (folder / CONFIG).exists()
-        return model, read_bytes(folder, CONFIG, limit=MAX_TEXT_BYTES) if there else b""
+        graph = folder / member
+        with graph.open("rb") as file:
+            model, inside = _skeleton(file)
+        outside = places_of(model, graph.parent)
+        take_in(model, graph.parent)
+        both = {at: Place(graph, *one) for at, one in inside.items()} | outside
+        settle(model, both, Path.cwd(), apart_bytes=apart_bytes)
+        there = (folder / OUTER).exists()
+        return model, read_bytes(folder, OUTER, limit=MAX_OUTER_BYTES) if there else b""
+
+
+def _skeleton(file: IO[bytes]) -> Skeleton:
+    found = read_skeleton(file)
+    if found is None:
+        raise Untrusted("the graph's file is damaged, or no ONNX", "export it again", code="build.no_graph")
+    return found
+
+
+def _elsewhere() -> Untrusted:
+    return Untrusted(
+        "the graph's numbers lie in files that it may not name, or that are not beside it",
+        "put them beside it, no links, and package its folder",
+        code="build.external_data",
+    )
+
+
+def _buffered(archive: ZipFile, name: str) -> IO[bytes]:
+    """A member that is read number by number."""
+    return cast("IO[bytes]", BufferedReader(cast("RawIOBase", archive.open(name))))
 
 
 def _graph_member(path: Path) -> str:
     """The member that is a graph, if the archive holds nothing else but what it names; else empty."""
     try:
         with ZipFile(path) as archive:
-            members = frozenset(archive.namelist()) - {CONFIG}
+            members = frozenset(archive.namelist()) - {OUTER}
             for name in sorted(members if len(members) <= MAX_MEMBERS else ()):
-                with archive.open(name) as file:
-                    model = _parsed(file)
+                with _buffered(archive, name) as file:
+                    found = read_skeleton(file)
                 where = name.rpartition("/")[0]
-                if model is not None and members - {name} <= {f"{where}/{one}".lstrip("/") for one in locations(model)}:
+                said = frozenset() if found is None else locations(found.model)
+                if found is not None and members - {name} <= {f"{where}/{one}".lstrip("/") for one in said}:
                     return name
     except (BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError):
         pass
     return ""
-
-
-def _parsed(file: IO[bytes]) -> ModelProto | None:
-    """The model that a file is; None where it is none."""
-    start = file.read(16)
-    if len(start) < 16 or start[0] != 0x08 or start[1] > 0x20:
-        return None
-    try:
-        model = ModelProto.FromString(start + file.read())
-    except (DecodeError, MemoryError):
-        return None
-    return model if model.graph.node and model.opset_import else None

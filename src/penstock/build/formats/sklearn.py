@@ -26,4 +26,4 @@ class SklearnFormat:
 
     def open(self, path: Path) -> Original:
         """The estimator."""
-        return EstimatorModel(load_original(path, "sklearn"))
+        return EstimatorModel(load_original(path, "sklearn"), size_bytes=path.stat().st_size)

@@ -34,4 +34,5 @@ class XgboostFormat:
 
     def open(self, path: Path) -> Original:
         """The booster, behind a scikit-learn face."""
-        return EstimatorModel(load_original(with_suffix(path, self.sniff(path)), "xgboost"))
+        estimator = load_original(with_suffix(path, self.sniff(path)), "xgboost")
+        return EstimatorModel(estimator, size_bytes=path.stat().st_size)

@@ -12,11 +12,14 @@ from google.protobuf.message import Message
 from onnx import ModelProto, NodeProto, TensorProto
 
 STANDARD = frozenset({"", "ai.onnx", "ai.onnx.ml"})
+_RUNTIMES = ("ai.onnx", "com.microsoft", "com.ms", "org.pytorch")
+"""What the domains of ONNX Runtime's own operators begin with: of two that have one name it runs its own."""
 
 
 def carried(model: ModelProto) -> list[str]:
     """Names of it all; empty for a plain graph."""
-    own = {(one.domain, one.name) for one in model.functions}
+    named = {(one.domain, one.name) for one in model.functions}
+    own = {(domain, name) for domain, name in named if domain and not domain.startswith(_RUNTIMES)}
     foreign = {one.domain for one in model.opset_import} - {domain for domain, _ in own}
     outside: set[str] = set()
     for part in messages_in(model):
@@ -25,7 +28,8 @@ def carried(model: ModelProto) -> list[str]:
             foreign.add(part.domain)
         elif isinstance(part, TensorProto) and (part.external_data or part.data_location):
             outside.add(part.name)
-    return sorted(foreign - STANDARD) + [f"external data of {name}" for name in sorted(outside)]
+    shadows = sorted({f"a function in the place of {domain or 'ai.onnx'}" for domain, _ in named - own})
+    return sorted(foreign - STANDARD) + shadows + [f"external data of {name}" for name in sorted(outside)]
 
 
 def messages_in(model: ModelProto) -> Iterator[Message]:

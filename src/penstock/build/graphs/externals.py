@@ -1,6 +1,7 @@
-"""Weights that lie beside an ONNX graph, in files that it names, put into the graph; in the sandbox.
+"""Weights that lie beside an ONNX graph, in files that it names; in the sandbox.
 
-    graph + the folder of its archive -> `take_in` -> one graph with its numbers inside of it
+    graph + the folder of its archive -> `places_of` -> where its constants' numbers lie
+                                      -> `take_in`   -> one graph with its numbers inside of it
 
 A graph can name any place as its data. What it is given is what lies in its own archive alone, which
 `penstock.build.graphs.files` filled: a plain name, opened below that folder and never through a link, and as many bytes
@@ -9,26 +10,20 @@ as the tensor's shape says. Source: onnx 1.19, ``docs/ExternalData.md``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
+from penstock.build.graphs.apart import BITS, Place
 from penstock.build.graphs.carried import messages_in
 from penstock.errors import InvalidInput, Untrusted
 from penstock.packages.tree import check_name, open_file
 
 MAX_GRAPH_BYTES = (2 << 30) - (16 << 20)
 """What one message of protobuf can hold, with room for the nodes."""
-_BITS: dict[int, int] = {
-    TensorProto.DOUBLE: 64, TensorProto.INT64: 64, TensorProto.UINT64: 64, TensorProto.COMPLEX64: 64,
-    TensorProto.COMPLEX128: 128, TensorProto.FLOAT: 32, TensorProto.INT32: 32, TensorProto.UINT32: 32,
-    TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.INT16: 16, TensorProto.UINT16: 16,
-    TensorProto.INT8: 8, TensorProto.UINT8: 8, TensorProto.BOOL: 8, TensorProto.FLOAT8E4M3FN: 8,
-    TensorProto.FLOAT8E4M3FNUZ: 8, TensorProto.FLOAT8E5M2: 8, TensorProto.FLOAT8E5M2FNUZ: 8,
-    TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4,
-}  # fmt: skip
 _WORDS = frozenset({"location", "offset", "length", "checksum"})
 
 
@@ -46,6 +41,29 @@ def locations(model: ModelProto) -> frozenset[str]:
     """The files that a graph names."""
     entries = (entry for one in tensors_in(model) if is_outside(one) for entry in one.external_data)
     return frozenset(entry.value.removeprefix("./") for entry in entries if entry.key == "location")
+
+
+def places_of(model: ModelProto, folder: Path) -> dict[int, Place]:
+    """Where the numbers of its own constants lie, by place among its initializers; the graph forgets it.
+
+    Args:
+        model: As it was read.
+        folder: Where its files are: the graph's own.
+
+    Raises:
+        Untrusted: A place is not a plain name of a file in the folder, or not within that file.
+    """
+    found: dict[int, Place] = {}
+    for at, tensor in enumerate(model.graph.initializer):
+        if not is_outside(tensor):
+            continue
+        name, offset, length = _place(tensor)
+        with open_file(folder, name) as file:
+            if offset + length > os.fstat(file.fileno()).st_size:
+                raise _untrusted("reaches beyond its file")
+        found[at] = Place(folder / name, offset, length)
+        forget(tensor)
+    return found
 
 
 def take_in(model: ModelProto, folder: Path) -> None:
@@ -76,9 +94,14 @@ def take_in(model: ModelProto, folder: Path) -> None:
             data = file.read(length)
         if len(data) != length:
             raise _untrusted("reaches beyond its file")
-        del tensor.external_data[:]
-        tensor.ClearField("data_location")
+        forget(tensor)
         tensor.raw_data = data
+
+
+def forget(tensor: TensorProto) -> None:
+    """Let a tensor no longer say where its numbers are."""
+    del tensor.external_data[:]
+    tensor.ClearField("data_location")
 
 
 def _place(tensor: TensorProto) -> tuple[str, int, int]:
@@ -86,11 +109,11 @@ def _place(tensor: TensorProto) -> tuple[str, int, int]:
     said = {entry.key: entry.value for entry in tensor.external_data}
     if len(said) != len(tensor.external_data) or not said.keys() <= _WORDS or "location" not in said:
         raise _untrusted("is said twice, in unknown words, or not at all")
-    if any(tensor.HasField(name) for name in ("raw_data", "segment")) or tensor.data_type not in _BITS:
+    if any(tensor.HasField(name) for name in ("raw_data", "segment")) or tensor.data_type not in BITS:
         raise _untrusted("is of a tensor that has numbers of its own, or no numbers")
     if any(size < 0 for size in tensor.dims):
         raise _untrusted("is of a tensor without a size")
-    needed = (prod(tensor.dims) * _BITS[tensor.data_type] + 7) // 8
+    needed = (prod(tensor.dims) * BITS[tensor.data_type] + 7) // 8
     offset, length = _whole(said.get("offset", "0")), _whole(said.get("length", str(needed)))
     if length != needed:
         raise _untrusted("is not as long as its shape says")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
@@ -66,9 +66,7 @@ class GraphWriter:
         """The name of a list of whole numbers."""
         return self.constant(np.array(values, dtype=np.int64))
 
-    def add(
-        self, operator: str, *given: str, domain: str = "", body: GraphProto | None = None, **values: object
-    ) -> str:
+    def add(self, operator: str, *given: str, domain: str = "", body: GraphProto | None = None, **values: Any) -> str:
         """A node of one output; its name."""
         return self.several(operator, *given, outputs=1, domain=domain, body=body, **values)[0]
 
@@ -79,7 +77,7 @@ class GraphWriter:
         outputs: int,
         domain: str = "",
         body: GraphProto | None = None,
-        **values: object,
+        **values: Any,
     ) -> list[str]:
         """A node; the names of its outputs."""
         names = [next(self._names) for _ in range(outputs)]

@@ -40,10 +40,13 @@ def script_graph(model: TorchModel, rows: Arrays, inputs: Specs, outputs: Specs)
     """Of a script."""
     file = BytesIO()
     names = [spec.name for spec in inputs]
+    given = tuple(model.tensor(rows[name]) for name in names)
     with _told_plainly():
+        # The exporter knows a script, and no module around one: that is traced first.
+        script = model.module if model.form is None else model.torch.jit.trace(model.module, given, check_trace=False)
         import_module("torch.onnx").export(
-            model.module,
-            tuple(model.tensor(rows[name]) for name in names),
+            script,
+            given,
             file,
             dynamo=False,
             input_names=names,

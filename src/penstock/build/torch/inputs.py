@@ -15,7 +15,7 @@ import pandas as pd
 from penstock.build.refusals import in_words
 from penstock.build.schema import to_arrays
 from penstock.errors import InvalidInput, PenstockError
-from penstock.runtime.torchmodel import TorchModel, kind_of
+from penstock.runtime.torchmodel import TorchModel
 from penstock.statistics.arraytables import array_columns, cells, holds_arrays, stacked
 from penstock.tensors import Array, TensorSpec, datatype_of
 
@@ -31,8 +31,7 @@ def told_inputs(model: TorchModel, frame: pd.DataFrame) -> Specs:
         InvalidInput: The data have no column for one, or the model answers them in no type.
     """
     given = _given(model, frame)
-    wide = any(kind_of(one.dtype) == "float64" for one in model.module.parameters())
-    numbers = "FP64" if wide else "FP32"
+    numbers = "FP64" if model.wide else "FP32"
     why = ""
     for as_type in _TYPES:
         specs = tuple(_spec(name, array, as_type(array, numbers), columns) for name, (array, columns) in given.items())

@@ -15,6 +15,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+_NODE_BYTES = 64
 
 
 class TreeTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +37,16 @@ class TreeTable(msgspec.Struct, frozen=True, kw_only=True):
 def tables_of(estimator: object) -> list[TreeTable]:
     """Its trees in order; empty for other models."""
     return [*_histogram_trees(estimator)] or [*_plain_trees(estimator)]
+
+
+def bytes_of_trees(estimator: object) -> int:
+    """What the nodes of its trees take in memory, told from their numbers alone; 0 of other models."""
+    size = 0
+    for member in np.ravel(np.asarray(getattr(estimator, "estimators_", [estimator]), dtype=object)):
+        tree = getattr(member, "tree_", None)
+        if tree is not None:
+            size += tree.node_count * (_NODE_BYTES + 8 * tree.n_outputs * tree.max_n_classes)
+    return size
 
 
 def _plain_trees(estimator: object) -> Iterator[TreeTable]:

@@ -126,8 +126,7 @@ def from_lightgbm(booster: LightgbmBooster) -> Forest:
     trees = [tuple(_lightgbm_tree(as_mapping(as_mapping(one)["tree_structure"]))) for one in as_list(dump["tree_info"])]
     outputs = int(str(dump["num_tree_per_iteration"]))
     settings = dict(word.split(":", 1) for word in objective[1:] if ":" in word)
-    if dump.get("average_output"):
-        raise NotImplementedError("averaged trees")
+    averaged = max(len(trees) // outputs, 1) if dump.get("average_output") else 1  # boosting_type="rf"
     return Forest(
         trees=tuple(trees),
         outputs=outputs,
@@ -135,7 +134,7 @@ def from_lightgbm(booster: LightgbmBooster) -> Forest:
         narrow=False,
         base=(0.0,) * outputs,
         link=_link(objective[0] if "sqrt" not in objective else "sqrt"),
-        scale=float(settings.get("sigmoid", 1.0)) if objective[0] in ("binary", "multiclassova") else 1.0,
+        scale=(float(settings.get("sigmoid", 1.0)) if objective[0] in ("binary", "multiclassova") else 1.0) / averaged,
     )
 
 

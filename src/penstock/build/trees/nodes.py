@@ -20,6 +20,11 @@ TREES = frozenset({"TreeEnsembleClassifier", "TreeEnsembleRegressor"})
 ML_OPSET = 3
 """The opset of ai.onnx.ml whose tree operators take doubles."""
 
+_ROUNDED = 1e-6
+"""More than a share of one loses as a float."""
+_HAIR = 1e-12
+"""More than adding up loses, and less than any answer shows."""
+
 _NUMBERS = ("nodes_values", "base_values", "class_weights", "target_weights")
 
 
@@ -72,9 +77,26 @@ def _widen(node: NodeProto, tables: Sequence[TreeTable]) -> None:
         given = attribute(node, name)
         if given.floats:
             wide = values if name == "nodes_values" else np.array(given.floats, dtype=np.float64)
+            if name == "class_weights" and _of_two(node):
+                wide = _votes(wide, len(set(trees.tolist())))
             _drop(node, name)
             tensor = helper.make_tensor(f"{name}_as_tensor", TensorProto.DOUBLE, [len(wide)], wide.tolist())
             node.attribute.append(helper.make_attribute(f"{name}_as_tensor", tensor))
+
+
+def _of_two(node: NodeProto) -> bool:
+    """Whether it sums the votes for one of two classes, and answers that one beyond half."""
+    plain = attribute(node, "post_transform").s in (b"", b"NONE") and not attribute(node, "base_values").floats
+    return plain and len(set(attribute(node, "class_ids").ints)) == 1
+
+
+def _votes(weights: npt.NDArray[np.float64], trees: int) -> npt.NDArray[np.float64]:
+    """Votes as the original has them where a float lost them, a hair less, so that a tie is never beyond half."""
+    shares = weights * trees
+    if shares.min(initial=0.0) < 0.0 or shares.max(initial=0.0) > 1.0 + _ROUNDED:
+        return weights
+    whole = np.rint(shares)
+    return np.where(np.abs(shares - whole) < _ROUNDED, whole, shares) * (1.0 - _HAIR) / trees
 
 
 def _same_trees(

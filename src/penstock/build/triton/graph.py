@@ -15,7 +15,7 @@ from penstock.build.graphs.surgery import TYPES, insert
 from penstock.errors import InvalidInput
 from penstock.runtime.outerform import LABEL, Known, OuterForm, OuterTensor, require_fit, require_inputs
 
-_NAMES = {number: name for name, number in TYPES.items()}
+_NAMES: dict[int, str] = {number: name for name, number in TYPES.items()}
 
 
 def turned_outward(model: ModelProto, form: OuterForm) -> ModelProto:

@@ -106,7 +106,7 @@ class FairnessCheck:
         if not candidate.judged_by_labels:
             return [
                 whole.unknown(
-                    "Not shown: there are no labels that its answers can be held to.", "Give rows with --label COLUMN."
+                    "Not shown: there are no labels that its answers can be held to.", candidate.labels_wanted
                 )
             ]
         rows, signature = candidate.data.validation, candidate.package.manifest.signature

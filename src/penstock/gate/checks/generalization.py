@@ -75,7 +75,7 @@ class GeneralizationCheck:
             return [
                 leak.missing(
                     "Not shown: without labels there is no figure that a holdout could flatter.",
-                    "Give rows with --label COLUMN.",
+                    candidate.labels_wanted,
                 )
             ]
         if len(data.validation) < self.limits.min_rows:

@@ -14,6 +14,7 @@ import numpy as np
 
 from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.evidence import bars, evidence
+from penstock.gate.freeform import GIVE_BODIES, NO_BODIES
 from penstock.records import Finding
 from penstock.runtime.engine import Engine
 from penstock.tensors import Arrays
@@ -54,7 +55,10 @@ class LatencyCheck:
         self.limits = limits
 
     def check(self, candidate: Candidate) -> list[Finding]:
-        """Two findings."""
+        """Two findings; one where there is nothing to ask it with."""
+        if not len(candidate.data.validation):
+            question = Question(self.name, "single", "Is one row answered fast enough?", self.limits)
+            return [question.missing(NO_BODIES, GIVE_BODIES)]
         return [self._single(candidate), self._batch(candidate)]
 
     def _single(self, candidate: Candidate) -> Finding:

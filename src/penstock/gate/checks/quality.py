@@ -13,7 +13,9 @@ import numpy as np
 from penstock.gate.answers import fault
 from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.evidence import bars, curve, evidence, table
+from penstock.gate.freeform import is_freeform
 from penstock.gate.slices import Slice, slices_of
+from penstock.gate.unjudged import unjudged_findings
 from penstock.gate.vectorquality import vector_findings
 from penstock.gate.vectors import answers_vectors
 from penstock.records import JSON, Finding, Scalar
@@ -57,6 +59,8 @@ class QualityCheck:
 
     def check(self, candidate: Candidate) -> list[Finding]:
         """Valid answers first; then skill, floors, champion, calibration, slices."""
+        if is_freeform(candidate.package.manifest):
+            return unjudged_findings(candidate, self._question)
         valid = self._question("valid", "Does it answer every validation row?")
         rows = len(candidate.data.validation)
         wrong = fault(candidate.package.manifest, candidate.outputs, rows)
@@ -187,6 +191,7 @@ class QualityCheck:
             ),
         )
         said = f"what it says and what comes true are {found.value:.3f} apart ({found.low:.3f} to {found.high:.3f})"
+        said += _learned_here(candidate)
         if found.value <= self.limits.calibration:
             return [question.passed(f"Yes: {said} on average.", shown)]
         remedy = "Calibrate it on held-out rows (isotonic or Platt), or do not read its scores as probabilities."
@@ -266,3 +271,13 @@ def _plots(answers: Answers) -> list[JSON]:
     keep = np.unique(np.linspace(0, len(up) - 1, CURVE_POINTS).astype(int))
     line = {"candidate": (across[keep].tolist(), up[keep].tolist())}
     return [curve("ROC", ("false alarms, share of negatives", "found, share of positives"), line)]
+
+
+def _learned_here(candidate: Candidate) -> str:
+    """A note where its calibration was learned from the very rows that it is judged on."""
+    manifest = candidate.package.manifest
+    steps = manifest.transforms.steps if manifest.transforms is not None else ()
+    part = next((step.learned_from.partition(",")[0] for step in steps if step.name == "calibrate"), "")
+    learned = {one.digest for one in manifest.datasets if one.role == part}
+    judged = {one.digest for one in candidate.data.datasets if one.role == "validation"}
+    return ", on the rows that it was calibrated on," if learned & judged else ""

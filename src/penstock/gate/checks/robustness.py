@@ -16,6 +16,8 @@ from penstock.errors import PenstockError
 from penstock.gate.answers import answer, answers_of, fault, scores_of
 from penstock.gate.check import Candidate, CheckLimits, LabelledRows, Question, Shown
 from penstock.gate.evidence import bars, counted, evidence, table
+from penstock.gate.freeform import answers_bodies, is_freeform
+from penstock.gate.handlers import handler_findings
 from penstock.gate.perturbations import beyond, noisy, unseen, without
 from penstock.gate.vectorrobustness import odd_texts, steady_findings
 from penstock.gate.vectors import answers_vectors
@@ -69,6 +71,8 @@ class RobustnessCheck:
 
     def check(self, candidate: Candidate) -> list[Finding]:
         """Noise first; then each column on its own."""
+        if answers_bodies(candidate.package.manifest):
+            return handler_findings(candidate, self._question)
         rows = _sample(candidate, self.limits.rows)
         noise = self._question("noise", "Does a little noise leave its answers alone?")
         if len(rows) < self.limits.min_rows:
@@ -81,6 +85,8 @@ class RobustnessCheck:
         signature = candidate.package.manifest.signature
         if answers_vectors(candidate.package.manifest):
             return self._of_vectors(candidate, rows, signature)
+        if is_freeform(candidate.package.manifest):
+            return self._of_freeform(candidate, rows, signature)
         outputs = answer(candidate.engine, rows.inputs)
         if not rows.labelled:  # then it is held to what it says itself
             rows = dataclasses.replace(rows, labels=outputs.get("label", outputs.get("prediction", rows.labels)))
@@ -100,15 +106,31 @@ class RobustnessCheck:
     def _of_vectors(self, candidate: Candidate, rows: LabelledRows, signature: Signature) -> list[Finding]:
         """They have no label that flips; they lie near each other, or apart."""
         texts = tuple(spec.name for spec in signature.inputs if spec.datatype == "BYTES")
-        odd = [_vector_reply(candidate, kind, inputs) for kind, inputs in odd_texts(rows.inputs, texts)]
-        far = [_vector_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
-        gone = [_vector_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
+        odd = [_unjudged_reply(candidate, kind, inputs) for kind, inputs in odd_texts(rows.inputs, texts)]
+        far = [_unjudged_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
+        gone = [_unjudged_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
         return [
             *steady_findings(candidate, self._question, rows, near=self.limits.near),
             self._valid("missing", "Does it stay valid when a value is missing?", gone),
             self._valid("range", "Does it stay valid on numbers out of range?", far),
             self._valid("unseen", "Does it stay valid on text of every odd kind?", odd),
             *self._refusals([*far, *odd]),
+        ]
+
+    def _of_freeform(self, candidate: Candidate, rows: LabelledRows, signature: Signature) -> list[Finding]:
+        """No label flips and no metric falls; what is left to ask is whether an answer comes."""
+        noise = noisy(rows.inputs, signature, share=self.limits.noise, seed=candidate.precision.seed)
+        far = [_unjudged_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
+        gone = [_unjudged_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
+        strange = [_unjudged_reply(candidate, name, inputs) for name, inputs in unseen(rows.inputs, signature)]
+        return [
+            self._valid(
+                "noise", "Does it stay valid under a little noise?", [_unjudged_reply(candidate, "every column", noise)]
+            ),
+            self._valid("missing", "Does it stay valid when a value is missing?", gone),
+            self._valid("range", "Does it stay valid on numbers out of range?", far),
+            self._valid("unseen", "Does it stay valid on text it has never seen?", strange),
+            *self._refusals([*far, *strange]),
         ]
 
     def _noise(self, candidate: Candidate, rows: LabelledRows, plain: Answers, metric: Metric) -> Finding:
@@ -234,7 +256,7 @@ def _reply(candidate: Candidate, rows: LabelledRows, column: str, inputs: Arrays
     return PerturbedReply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
 
 
-def _vector_reply(candidate: Candidate, column: str, inputs: Arrays) -> PerturbedReply:
+def _unjudged_reply(candidate: Candidate, column: str, inputs: Arrays) -> PerturbedReply:
     """As `_reply`, of what has no truth."""
     try:
         outputs = answer(candidate.engine, inputs)

@@ -13,6 +13,7 @@ import numpy as np
 from penstock.gate.answers import scores_of
 from penstock.gate.check import Candidate, CheckLimits, Question, Shown
 from penstock.gate.evidence import band, evidence
+from penstock.gate.freeform import GIVE_BODIES, NO_BODIES
 from penstock.gate.units import is_epoch
 from penstock.records import JSON, Finding
 from penstock.statistics.intervals import NotEstimable
@@ -57,6 +58,8 @@ class StabilityCheck:
 
     def _repeats(self, candidate: Candidate) -> Finding:
         question = Question(self.name, "repeats", "Does it give the same answer twice?", self.limits)
+        if not len(candidate.data.validation):
+            return question.missing(NO_BODIES, GIVE_BODIES)
         inputs = _first(candidate.data.validation.inputs, self.limits.rows)
         rows = len(next(iter(inputs.values())))
         runs = [candidate.engine.run(inputs) for _ in range(self.limits.repeats)]
@@ -75,6 +78,8 @@ class StabilityCheck:
 
     def _batches(self, candidate: Candidate) -> Finding:
         question = Question(self.name, "batches", "Is a row's answer its own, whatever comes with it?", self.limits)
+        if not len(candidate.data.validation):
+            return question.missing(NO_BODIES, GIVE_BODIES)
         inputs = _first(candidate.data.validation.inputs, self.limits.alone)
         together = candidate.engine.run(inputs)
         rows = len(next(iter(inputs.values())))
@@ -82,7 +87,8 @@ class StabilityCheck:
         alone = {name: np.concatenate([one[name] for one in each]) for name in together}
         before, after = scores_of(together), scores_of(alone)
         apart = float((np.abs(before - after) / np.maximum(1.0, np.abs(before))).max()) if before.size else 0.0
-        flips = int((together["label"] != alone["label"]).sum()) if "label" in together else 0
+        told = {name: array for name, array in together.items() if name == "label" or not before.size}
+        flips = _differing(told, alone) if told else 0
         shown = Shown(
             measured={"max_difference": apart, "label_flips": flips, "rows": rows},
             limits={"tolerance": self.limits.tolerance},
@@ -94,7 +100,7 @@ class StabilityCheck:
                 shown,
             )
         return question.refused(
-            f"No: {rows} rows asked alone and together differ by up to {apart:.2g}, {flips} labels flip.",
+            f"No: {rows} rows asked alone and together differ by up to {apart:.2g}, {flips} are told otherwise.",
             "Nothing may be fitted or averaged over the rows of a request; move it into training.",
             shown,
         )
@@ -102,7 +108,7 @@ class StabilityCheck:
     def _spread(self, candidate: Candidate) -> Finding:
         question = Question(self.name, "spread", "Is the figure itself steady?", self.limits)
         if not candidate.judged_by_labels:
-            return question.missing("Not shown: there is no figure that labels give.", "Give rows with --label COLUMN.")
+            return question.missing("Not shown: there is no figure that labels give.", candidate.labels_wanted)
         answers = candidate.validated
         metric = fitting(answers)[0]
         if len(answers) < self.limits.min_rows:

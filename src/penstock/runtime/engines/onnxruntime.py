@@ -15,9 +15,10 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from penstock.errors import ModelFailed
+from penstock.packages.manifest import numbers_beside
 from penstock.packages.read import Package
 from penstock.records import Sizing
-from penstock.runtime.graphfile import require_whole
+from penstock.runtime.graphfile import FOLDER_OF_NUMBERS, require_whole
 from penstock.runtime.providers import declared_providers, require_first, sizing_for
 from penstock.runtime.textfront import open_front
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
@@ -90,7 +91,7 @@ class OnnxRuntimeEngine:
         """Load the graph.
 
         Raises:
-            Untrusted: It keeps numbers in another file, or was changed since it was verified.
+            Untrusted: It keeps numbers elsewhere than in the package, or was changed since it was verified.
             BadConfig: A provider that was declared is not here.
             ModelFailed: It is no graph that this runtime reads, or lacks an input or output of the signature.
         """
@@ -105,12 +106,17 @@ class OnnxRuntimeEngine:
         name = package.manifest.name
         providers = declared_providers(sizing, options)
         graph = package.read(package.manifest.entry)
-        require_whole(graph)
+        apart = require_whole(graph, numbers_beside(package.manifest))
+        if apart:
+            # The runtime maps them: several workers share the pages, and what it packs anew it lets go of.
+            options.add_session_config_entry(FOLDER_OF_NUMBERS, str(package.entry.parent.resolve()))
         try:
             session = onnxruntime.InferenceSession(graph, options, providers=providers)
         except _ERRORS as error:
             first = "".join(one for one in str(error).partition("\n")[0][:300] if one.isprintable())
             raise ModelFailed(f"{name}: ONNX Runtime cannot load its graph: {first}", "package it again") from error
+        if apart:
+            package.require_unchanged()
         require_first(session, sizing)
         signature = package.manifest.signature
         nodes = {node.name: (node.type, len(node.shape)) for node in session.get_inputs()}

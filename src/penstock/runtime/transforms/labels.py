@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import msgspec
-import numpy as np
 
 from penstock.errors import InvalidInput
 from penstock.runtime.transform import WHERE, Classes, class_place, label_array, label_codes
