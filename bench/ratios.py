@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import NamedTuple
 
-from bench.points import Claim, Figure
+from bench.points import YARDSTICK, YARDSTICK_US, Claim, Figure
 
 Sample = Mapping[str, float]
 """Figures of one spot in one round: cpu_us, per_s, p50_ms, p99_ms, start_s, ... and failed, wrong, checked."""
@@ -26,7 +26,9 @@ class Verdict(NamedTuple):
     """What one run says of a claim.
 
     Attributes:
-        value: In the claim's unit; None where nothing can be said.
+        value: In the claim's unit; None where nothing can be said. A time that stands alone is scaled to the machine of
+            its must; see `bench.points.YARDSTICK`.
+        raw: The same as it was measured, where that differs.
         holds: Whether the must is met; a void claim does not hold.
         why: Why nothing can be said.
         measured: Both sides were loaded; what is void was measured too.
@@ -36,6 +38,7 @@ class Verdict(NamedTuple):
     holds: bool
     why: str = ""
     measured: bool = True
+    raw: float | None = None
 
 
 class Samples:
@@ -96,7 +99,13 @@ def judge(claim: Claim, samples: Samples) -> Verdict:
     if not shared:
         return Verdict(None, False, "no round has both sides", measured=False)
     value = median(_value(claim.figure, ours[number], [rounds[number] for rounds in theirs]) for number in shared)
-    return Verdict(value, value >= claim.must if claim.figure.more_is_better else value <= claim.must)
+    raw = None
+    if claim.figure.is_time:
+        pace = samples.middle("core", YARDSTICK, "cpu_us")
+        if pace is None:
+            return Verdict(None, False, f"{YARDSTICK.system}: not measured", measured=False)
+        raw, value = value, value * YARDSTICK_US / pace
+    return Verdict(value, value >= claim.must if claim.figure.more_is_better else value <= claim.must, raw=raw)
 
 
 def _value(figure: Figure, ours: Sample, theirs: list[Sample]) -> float:

@@ -27,7 +27,7 @@ from bench.load import missing_tools
 from bench.models import make_model
 from bench.places import RESULTS, ROOT, WORK
 from bench.plot import lines
-from bench.points import CLAIMS, STAGES, Claim, Figure, Spot, spots_of
+from bench.points import CLAIMS, STAGES, Claim, Figure, Spot, spots_of, stages_of
 from bench.ratios import Samples
 from bench.running import Running, setting_of
 from bench.server import free_port
@@ -248,7 +248,7 @@ def main() -> int:
     record.add("run", at=time.time(), points=[claim.point for claim in claims], **describe())
     only = frozenset(given.systems.split(",")) if given.systems else frozenset()
     options = Options(given.rounds, given.seconds, given.source.resolve(), only)
-    for stage in dict.fromkeys(claim.stage for claim in claims):
+    for stage in stages_of(claims):
         if stage == "start":
             run_starts(claims, record, options)
         elif stage == "capture":

@@ -46,7 +46,8 @@ def shown(claim: Claim, verdict: Verdict) -> str:
     if verdict.value is None:
         return verdict.why.splitlines()[-1][:80].replace("|", "/")
     digits = 0 if claim.figure is Figure.LOST else 1 if claim.figure.unit == " us" else 2
-    return f"{verdict.value:.{digits}f}{claim.figure.unit}"
+    here = "" if verdict.raw is None else f" ({verdict.raw:.1f} here)"
+    return f"{verdict.value:.{digits}f}{claim.figure.unit}{here}"
 
 
 def side_by_side(samples: Samples) -> str:

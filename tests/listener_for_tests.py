@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from penstock.serve.recorder import Recorder
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 
+PATIENCE_S = 20.0
 OWN_ID = re.compile(rb"x-prediction-id: ([0-9a-f]+)")
 
 
@@ -71,9 +73,8 @@ class Client:
         self.connection.data_received(head.encode() + body)
 
     async def hear(self) -> Heard:
-        for _ in range(2000):
-            if self.wire.written:
-                break
+        until = time.monotonic() + PATIENCE_S
+        while not self.wire.written and time.monotonic() < until:
             await asyncio.sleep(0)
         whole = b"".join(self.wire.written)
         self.wire.written.clear()
@@ -106,6 +107,7 @@ class Listener:
         self._number += 1
         snapshot = Snapshot(number=self._number, routes=routes, packages=packages, grants=grants)
         assert await self.shelf.ensure(packages), self.shelf.failed
+        self.shelf.settle(snapshot)
         self.board.announce(snapshot)
         self.board.move(self.board.lay(snapshot, self.shelf.models), snapshot.number)
         self.board.settled = True

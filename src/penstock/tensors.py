@@ -37,8 +37,8 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
 }
 """Open Inference Protocol datatype -> numpy dtype; BYTES is an object array of ``str``."""
 
-DATATYPES = {dtype.str: name for name, dtype in DTYPES.items()}
-"""numpy's own name of a dtype in this machine's byte order -> the protocol's."""
+DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
+"""A dtype in this machine's byte order -> the protocol's name."""
 
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
 
@@ -49,7 +49,7 @@ def datatype_of(dtype: np.dtype[np.generic]) -> str:
     Raises:
         InvalidInput: The protocol has no name for it (complex numbers, dates).
     """
-    name = DATATYPES.get(dtype.str) or DATATYPES.get(dtype.newbyteorder("=").str)
+    name = DATATYPES.get(dtype) or DATATYPES.get(dtype.newbyteorder("="))
     if name is not None:
         return name
     if dtype.kind in "OUSTV":

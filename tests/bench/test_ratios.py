@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.points import CLAIMS, Claim, Figure, Spot
+from bench.points import CLAIMS, YARDSTICK, YARDSTICK_US, Claim, Figure, Spot, spots_of, stages_of
 from bench.ratios import Samples, judge
 from bench.run import PAIRED, again
+from bench.table import shown
 
 OURS, THEIRS, LOOP = Spot("penstock", "v2", 16), Spot("fastapi", "rows", 16), Spot("ort")
 
@@ -40,7 +41,7 @@ def test_a_must_that_is_not_reached_does_not_hold() -> None:
 
 def test_of_times_less_is_better() -> None:
     samples = Samples([sample(OURS, 0, p99_ms=4.0), sample(THEIRS, 0, p99_ms=10.0)])
-    assert judge(claim(Figure.P99, must=0.5), samples) == (0.4, True, "", True)
+    assert judge(claim(Figure.P99, must=0.5), samples) == (0.4, True, "", True, None)
     assert judge(claim(Figure.P99, must=0.3), samples).holds is False
 
 
@@ -62,7 +63,7 @@ def test_one_bad_answer_voids_the_point(trouble: str) -> None:
 def test_a_system_that_was_left_out_says_why() -> None:
     skip: dict[str, object] = {"kind": "skip", "stage": "core", "system": "fastapi", "reason": "there is no java"}
     verdict = judge(claim(), Samples([sample(OURS, 0, cpu_us=10), skip]))
-    assert verdict == (None, False, "fastapi: there is no java", False)
+    assert verdict == (None, False, "fastapi: there is no java", False, None)
 
 
 @given(st.lists(st.tuples(st.floats(1, 1e4), st.floats(1, 1e4)), min_size=1, max_size=9))
@@ -89,3 +90,23 @@ def test_a_difference_is_measured_side_by_side_and_in_both_orders() -> None:
     assert [pair[0][0] for pair in pairs] == list(range(3, 3 + PAIRED))
     assert all(pair[0][0] == pair[1][0] and {pair[0][1], pair[1][1]} == set(spots) for pair in pairs)
     assert sum(pair[0][1] == claim.ours for pair in pairs) == PAIRED / 2
+
+
+def test_a_time_that_stands_alone_is_told_at_the_pace_of_the_machine_of_its_must() -> None:
+    hop = Claim("P12", "hop", "the hop", Figure.HOP, Spot("hop"), (), 80, 50)
+    record = sample(Spot("hop"), 0, cpu_us=130.0) | {"stage": "hop"}
+    slow = Samples([sample(YARDSTICK, 0, cpu_us=2 * YARDSTICK_US), record])
+    verdict = judge(hop, slow)
+    assert (verdict.value, verdict.raw, verdict.holds) == (65.0, 130.0, True)
+    assert shown(hop, verdict) == "65.0 us (130.0 here)"
+    quick = Samples([sample(YARDSTICK, 0, cpu_us=YARDSTICK_US), record])
+    assert not judge(hop, quick).holds
+    assert not judge(hop, Samples([record])).measured
+
+
+def test_who_claims_a_time_measures_the_yardstick_too() -> None:
+    hop = [claim for claim in CLAIMS if claim.figure is Figure.HOP]
+    assert stages_of(hop) == ["core", "hop"]
+    assert spots_of("core", hop) == [YARDSTICK]
+    cold = [claim for claim in CLAIMS if claim.figure is Figure.START]
+    assert stages_of(cold) == ["start"]

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
+from hypothesis import given
+from hypothesis import strategies as st
 from lightgbm import LGBMClassifier
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
@@ -35,7 +37,7 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from penstock.errors import BadConfig
-from penstock.runtime.original import answer, is_classifier, labels, load_original
+from penstock.runtime.original import answer, answer_table, is_classifier, labels, load_original
 from penstock.tensors import TensorSpec
 
 RANDOM = np.random.default_rng(0)
@@ -91,6 +93,31 @@ class Contrary(LogisticRegression):
 def test_who_has_a_predict_of_their_own_is_asked_for_it() -> None:
     fitted = Contrary().fit(FEATURES, TWO)
     np.testing.assert_array_equal(ask(fitted)["label"], fitted.predict(FEATURES))
+
+
+class Fixed(GaussianNB):
+    """Answers what it was made with, whatever it is asked."""
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        return np.repeat(self.answers[None], len(X), axis=0)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        return np.full(len(X), -1)
+
+
+Fixed.__module__, Fixed.__name__ = "sklearn.naive_bayes", "GaussianNB"
+
+
+@given(
+    st.lists(
+        st.one_of(st.sampled_from([0.0, 0.5, 0.5 + 1e-7, 1.0, np.nan, np.inf]), st.floats()), min_size=2, max_size=5
+    )
+)
+def test_one_row_alone_is_as_clear_as_among_others(numbers: list[float]) -> None:
+    model = Fixed()
+    model.classes_, model.answers = np.arange(len(numbers)), np.array(numbers)
+    alone, both = answer_table(model, np.zeros((1, 2))), answer_table(model, np.zeros((2, 2)))
+    assert alone["label"].tolist() == both["label"].tolist()[:1]
 
 
 def test_a_tie_is_the_models_to_decide() -> None:

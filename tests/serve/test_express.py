@@ -18,11 +18,16 @@ from hypothesis import strategies as st
 
 from listener_for_tests import OWN_ID, Heard, Listener, route
 from packages_for_tests import flights_like, linear_package
-from penstock.records import Exchange, Grant, Limits
+from penstock.errors import ModelFailed
+from penstock.records import Batching, Exchange, Grant, Limits
+from penstock.runtime.engine import Engine
+from penstock.serve.express import Failure
+from penstock.serve.lane import Job
 from penstock.serve.protocol import Call
 from penstock.serve.protos.messages import message
 from penstock.serve.service import METHOD
 from penstock.serve.services.inference import InferenceService
+from penstock.tensors import Arrays
 
 INFER = message("inference.ModelInferRequest")
 COMPLETE = "x-deadline-ms: 60000\r\n"
@@ -128,9 +133,16 @@ def raw_body(draw: st.DrawFn) -> tuple[bytes, int]:
     return text + raw, len(text)
 
 
+@pytest.fixture(params=["inline", "thread"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Where the models run: on the event loop, or elsewhere, so that requests wait in a queue."""
+    return request.param
+
+
 @pytest.fixture
-async def listener(tmp_path: Path) -> AsyncIterator[Listener]:
+async def listener(tmp_path: Path, mode: str) -> AsyncIterator[Listener]:
     one = Listener(tmp_path)
+    limits = Limits(batching=Batching(mode=mode))
     packages = {
         linear_package(tmp_path / "a"): str(tmp_path / "a"),
         linear_package(tmp_path / "b", bias=3.0): str(tmp_path / "b"),
@@ -138,10 +150,11 @@ async def listener(tmp_path: Path) -> AsyncIterator[Listener]:
     }
     a, b, c = packages
     await one.show(
-        route("linear", a, b, shares=(0.3, 0.7), salt="s"),
-        route("flights", c, thresholds={"late": 0.6}),
+        route("linear", a, b, shares=(0.3, 0.7), salt="s", limits=limits),
+        route("flights", c, thresholds={"late": 0.6}, limits=limits),
         packages=packages,
     )
+    assert {model.lane.inline for model in one.shelf.models.values()} == {mode == "inline"}
     yield one
     one.close()
 
@@ -224,6 +237,7 @@ def v2_row(*values: object) -> bytes:
     return json.dumps({"inputs": [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": values}]}).encode()
 
 
+@pytest.mark.parametrize("mode", ["inline"], indirect=True)
 async def test_a_turn_is_one_run_one_frame_and_each_its_own_answer(listener: Listener) -> None:
     path = "/v2/models/linear/infer"
     clients = [listener.client() for _ in range(12)]
@@ -348,6 +362,7 @@ class Called:
         self.ticket = listener.flow.ticket(self.call)
         self.heard: list[tuple[int, bytes, bytes]] = []
         self.express = False
+        self.job: Job | None = None
 
     def predicted(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
         self.express = True
@@ -355,6 +370,9 @@ class Called:
 
     def unusual(self) -> None:
         self.flow.handle(self.call, lambda reply: self._hear(reply.status, reply.headers, reply.body))
+
+    def failed(self, failure: Failure) -> None:
+        self.flow.fail(self.call, failure, lambda reply: self._hear(reply.status, reply.headers, reply.body))
 
     def _hear(self, status: int, headers: bytes, body: bytes) -> None:
         own_id = OWN_ID.search(headers)
@@ -394,3 +412,68 @@ async def test_grpc_is_answered_as_the_complete_path_does(listener: Listener) ->
             assert usual.heard == complete.heard
     assert express > 10
     assert refused > 10
+
+
+class Breaks:
+    """An engine that answers no 7."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._run = engine.run
+
+    def __call__(self, inputs: Arrays, *, timeout_s: float | None = None) -> Arrays:
+        if (inputs["X"][:, 0] == 7).any():
+            raise ModelFailed("m raised ValueError: no sevens")
+        return self._run(inputs, timeout_s=timeout_s)
+
+
+async def test_what_a_model_refuses_is_refused_as_on_the_complete_path(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in listener.shelf.models.values():
+        monkeypatch.setattr(model.lane.engine, "run", Breaks(model.lane.engine))
+    for number, status in ((7, 500), (6, 200), (7, 500)):
+        heard, (recorded,) = await both(listener, "/v2/models/linear/infer", v2_row(number, 2, 3, 4))
+        assert heard.status == status
+        assert (recorded.code == "ok") == (status == 200)
+    assert listener.flow.desk.in_flight == 0
+
+
+async def test_a_full_queue_refuses_as_on_the_complete_path(tmp_path: Path) -> None:
+    one = Listener(tmp_path)
+    packages = {linear_package(tmp_path / "a"): str(tmp_path / "a")}
+    limits = Limits(queue=1, batching=Batching(mode="thread", rows=1))
+    await one.show(route("linear", *packages, limits=limits), packages=packages)
+    path, clients = "/v2/models/linear/infer", [one.client() for _ in range(400)]
+    for client in clients:
+        assert (await client.ask(path, v2_row(1, 2, 3, 4))).status == 200
+    one.exchanges()
+    for client in clients:
+        client.send(path, v2_row(1, 2, 3, 4))
+    statuses = Counter([(await client.hear()).status for client in clients])
+    assert set(statuses) == {200, 503}
+    assert Counter(one.code == "ok" for one in one.exchanges()) == {True: statuses[200], False: statuses[503]}
+    assert one.flow.desk.in_flight == 0
+    one.close()
+
+
+async def test_who_hangs_up_while_it_waits_is_not_asked_for(tmp_path: Path) -> None:
+    one = Listener(tmp_path)
+    packages = {linear_package(tmp_path / "a"): str(tmp_path / "a")}
+    limits = Limits(batching=Batching(mode="thread", rows=1))
+    await one.show(route("linear", *packages, limits=limits), packages=packages)
+    path, clients = "/v2/models/linear/infer", [one.client() for _ in range(50)]
+    for client in clients:
+        await client.ask(path, v2_row(1, 2, 3, 4))
+    (model,) = one.shelf.models.values()
+    runs = model.lane.tally.runs
+    for client in clients:
+        client.send(path, v2_row(1, 2, 3, 4))
+    await asyncio.sleep(0)
+    for client in clients:
+        client.connection.connection_lost(None)
+    while one.flow.desk.in_flight:
+        await asyncio.sleep(0.001)
+    assert model.lane.tally.cancelled > 0
+    assert model.lane.tally.runs - runs + model.lane.tally.cancelled >= 50
+    assert model.lane.tally.runs - runs < 50
+    one.close()

@@ -27,6 +27,7 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_FRAME_BYTES = 1 << 30
 _PREFIX = struct.Struct("<QQQ8x")
 _ALIGNED = 16
+_NOTHING = bytes(_ALIGNED)
 _SMALL = 64 << 10
 _LARGE = 16 << 10
 _KNOWN = 64
@@ -104,25 +105,29 @@ def pack(header: Header, arrays: Mapping[str, Array] | None = None) -> bytes:
 
 def buffers(header: Header, arrays: Mapping[str, Array] | None = None) -> list[Buffer]:
     """One frame in pieces to be sent one after the other, so that large tensors are not copied."""
-    parts: list[tuple[str, str, tuple[int, ...], int]] = []
+    parts: list[tuple[str, np.dtype[np.generic], tuple[int, ...], int]] = []
     blobs: list[Buffer] = []
     total = 0
     for name, array in (arrays or {}).items():
         blob = _strings(array) if array.dtype.kind == "O" else _raw(array)
         size = len(blob)
-        parts.append((name, datatype_of(array.dtype), array.shape, size))
+        parts.append((name, array.dtype, array.shape, size))
         blobs.append(blob)
         if rest := -size % _ALIGNED:
-            blobs.append(bytes(rest))
+            blobs.append(_NOTHING[:rest])
         total += size + rest
-    head = _head(tuple(parts), header.failed, header.refused, header.message)
-    return [_PREFIX.pack(len(head), total, header.id) + head + bytes(-len(head) % _ALIGNED), *blobs]
+    length, head = _head(tuple(parts), header.failed, header.refused, header.message)
+    return [_PREFIX.pack(length, total, header.id) + head, *blobs]
 
 
 @lru_cache(_KNOWN)
-def _head(parts: tuple[tuple[str, str, tuple[int, ...], int], ...], failed: str, refused: str, message: str) -> bytes:
-    """A header's bytes."""
-    return _ENCODE(Header(0, tuple([Part(*part) for part in parts]), failed, refused, message))
+def _head(
+    parts: tuple[tuple[str, np.dtype[np.generic], tuple[int, ...], int], ...], failed: str, refused: str, message: str
+) -> tuple[int, bytes]:
+    """A header's length, and its bytes filled up."""
+    said = tuple([Part(name, datatype_of(dtype), shape, size) for name, dtype, shape, size in parts])
+    head = _ENCODE(Header(0, said, failed, refused, message))
+    return len(head), head + bytes(-len(head) % _ALIGNED)
 
 
 class Inbox:

@@ -53,7 +53,7 @@ def column(values: object) -> Array:
     if hasattr(values, "iloc") and array.ndim == 2:
         array = array[:, 0]  # the only column of a frame
     if array.dtype.kind in "iufb":
-        return array if array.dtype.newbyteorder("=").str in DATATYPES else array.astype(np.float64)
+        return array if array.dtype.newbyteorder("=") in DATATYPES else array.astype(np.float64)
     if array.dtype.kind == "U" and not hasattr(values, "dtype"):
         array = np.asarray(values, object)  # numpy makes text of a number beside a text
     if array.dtype.kind in "UO":

@@ -28,6 +28,10 @@ class BusyPoll:
     Args:
         loop: Of this thread.
         clock: Seconds; the one that requests are stamped with.
+
+    Attributes:
+        awake: Whether the loop turns without waiting.
+        turns: How often it did: another number is another turn.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = perf_counter) -> None:
@@ -36,7 +40,8 @@ class BusyPoll:
         self._credit = 0
         self._until = 0.0
         self._answered = 0.0
-        self._awake = False
+        self.awake = False
+        self.turns = 0
 
     def answered(self, asked_at: float) -> None:
         """A turn's requests have their answers.
@@ -45,19 +50,20 @@ class BusyPoll:
             asked_at: When the first of them came, by the same clock.
         """
         now = self._clock()
-        if asked_at - self._answered < (MOMENT_S if self._awake else ASLEEP_S):
+        if asked_at - self._answered < (MOMENT_S if self.awake else ASLEEP_S):
             self._credit = min(self._credit + 1, MOST)
         self._answered = now
         if self._credit > 0:
             self._until = now + MOMENT_S
-            if not self._awake:
-                self._awake = True
+            if not self.awake:
+                self.awake = True
                 self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         """One turn of the loop more, unless the moment is over."""
+        self.turns += 1
         if self._clock() < self._until:
             self._loop.call_soon(self._turn)
         else:
-            self._awake = False
+            self.awake = False
             self._credit -= VAIN

@@ -2,6 +2,7 @@
 
     ticket (who, where, which dialect: checked when its head first came) + body --take--> ... end of the turn:
         decode each -> choose -> stack -> one engine run -> encode -> one count, one capture, one write -> answer each
+                             `-> where the model runs elsewhere: into its queue, each by itself -> ... -> answer it
 
 Nothing is refused here: whatever is unusual in any way, an error included, goes to `Flow.handle`, which is complete.
 """
@@ -9,6 +10,7 @@ Nothing is refused here: whatever is unusual in any way, an error included, goes
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from time import perf_counter, time
@@ -16,11 +18,13 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from penstock.errors import ModelFailed, PenstockError
 from penstock.log.captures import RunFields, Stem, blocks
 from penstock.serve.board import ServedEndpoint
+from penstock.serve.lane import Job, Result
 from penstock.serve.meters import CounterSeries, Label
 from penstock.serve.router import Arm, choose
-from penstock.serve.rowcodec import Row, RowCodec, RunAnswers, Said, find_codec
+from penstock.serve.rowcodec import Bodies, Row, RowCodec, RunAnswers, Said, find_codec
 from penstock.serve.thresholds import decide
 from penstock.serve.visit import Desk
 from penstock.tensors import Arrays
@@ -28,6 +32,7 @@ from penstock.tensors import Arrays
 T = TypeVar("T")
 MOST_ROWS = 256
 """Rows of one run: it bounds how long a turn keeps the connections waiting."""
+_LOG = logging.getLogger("penstock.serve")
 
 
 class Ticket(NamedTuple):
@@ -52,12 +57,36 @@ class Entry(Protocol):
     ticket: Ticket
     body: bytes
     started: float
+    job: Job | None
 
     def predicted(self, own_id: str, lines: tuple[bytes, bytes], content: bytes) -> None:
         """Send a prediction with its id, the dialect's header lines and the variant's."""
 
     def unusual(self) -> None:
         """Hand the request to the complete path."""
+
+    def failed(self, failure: Failure) -> None:
+        """Have the complete path say, count and record it; see `penstock.serve.flow.Flow.fail`."""
+
+
+class Failure(NamedTuple):
+    """What became of a usual request that its model, or its queue, refused.
+
+    Attributes:
+        own_id: Its prediction's.
+        endpoint: As it was when the request came.
+        arm: Which variant was chosen.
+        subject: Who asked.
+        received_at: When, in seconds since the epoch.
+        error: Why.
+    """
+
+    own_id: str
+    endpoint: ServedEndpoint
+    arm: Arm
+    subject: str
+    received_at: float
+    error: PenstockError
 
 
 class Ids:
@@ -85,7 +114,7 @@ class Express:
     Args:
         desk: What all requests share.
         ids: New prediction ids.
-        endpoint: Without shadows, with inline models only.
+        endpoint: Without shadows.
         codec: For its signature.
     """
 
@@ -95,22 +124,33 @@ class Express:
         self._endpoint = endpoint
         self._codec = codec
         self._logged = endpoint.route.limits.log != "off"
+        # A loop that stays awake would keep the processor from a model in a process beside it.
+        self._poll = desk.poll if all(arm.model.lane.inline for arm in endpoint.arms) else None
+        self._lone = False
+        self._turn = 0
         self._books: dict[Arm, Book] = {}
         self._taken: list[Entry] = []
         self._loop = asyncio.get_running_loop()
 
     def take(self, entry: Entry) -> None:
-        """Answer it at the end of the turn."""
+        """Answer it at the end of the turn; or at once, where turns bring one alone and the loop is awake."""
+        poll = self._poll
+        if self._lone and poll is not None and poll.awake and poll.turns != self._turn:
+            self._turn = poll.turns
+            self._handle([entry])
+            poll.answered(entry.started)
+            return
         if not self._taken:
             self._loop.call_soon(self._flush)
         self._taken.append(entry)
 
     def _flush(self) -> None:
         taken, self._taken = self._taken, []
+        self._lone = len(taken) == 1
         for start in range(0, len(taken), MOST_ROWS):
             self._handle(taken[start : start + MOST_ROWS])
-        if self._desk.poll is not None:
-            self._desk.poll.answered(taken[0].started)
+        if self._poll is not None:
+            self._poll.answered(taken[0].started)
 
     def _handle(self, entries: list[Entry]) -> None:
         now = time()
@@ -159,20 +199,73 @@ class Express:
         return runs
 
     def _answer(self, run: Run, now: float) -> None:
-        arm, entries, rows, ids, said = run
+        arm, entries, rows, _, _ = run
+        if not arm.model.lane.inline:
+            self._submit(run, now)
+            return
         try:
             arrays = self._codec.stack(rows)
             outputs = self._outputs(arm, arrays, len(rows))
-            endpoint = self._endpoint.route.endpoint
-            answers = self._codec.encode(RunAnswers(endpoint, arm.version, ids, rows, outputs, said.client_ids))
+            answers = self._encoded(run, outputs)
         # The worker loop: one request's row may be what broke the run, so each is asked for alone, and told apart.
         except Exception:
             for entry in entries:
                 entry.unusual()
             return
         self._keep(run, arrays, outputs, now)
-        for entry, own_id, lines, content in zip(entries, ids, *answers, strict=True):
-            entry.predicted(own_id, (lines, arm.headers), content)
+        _send(run, answers)
+
+    def _submit(self, run: Run, now: float) -> None:
+        """Each request into the model's queue: there it has its turn, its time and its end like any other."""
+        arm, entries, _, _, _ = run
+        limits = self._endpoint.route.limits
+        for place, entry in enumerate(entries):
+            alone = run if len(entries) == 1 else run.part(arm, [place])
+            try:
+                arrays = self._codec.stack(alone.rows)
+            # Whatever its values are that cannot be stacked, the complete path says which.
+            except Exception:
+                entry.unusual()
+                continue
+            deadline = entry.started + limits.deadline_s if limits.deadline_s else 0.0
+            job = entry.job = QueuedRow(self, alone, arrays, now, deadline)
+            self._desk.in_flight += 1
+            try:
+                arm.model.lane.submit(job, limits.queue)
+            except PenstockError as error:
+                job.finish(error)
+
+    def heard(self, job: QueuedRow, result: Result) -> None:
+        """A request's outputs are there, or it was refused."""
+        self._desk.in_flight -= 1
+        run = job.run
+        run.entries[0].job = None
+        if isinstance(result, PenstockError):
+            self._fail(job, result)
+            return
+        try:
+            outputs = self._decided(run.arm, result)
+            answers = self._encoded(run, outputs)
+        # The protocol boundary: outputs that cannot be encoded are the model's fault.
+        except Exception:
+            _LOG.exception("request %s could not be encoded", run.ids[0])
+            self._fail(job, ModelFailed(""))
+            return
+        self._keep(run, job.arrays, outputs, job.received_at)
+        _send(run, answers)
+
+    def _fail(self, job: QueuedRow, error: PenstockError) -> None:
+        run = job.run
+        run.entries[0].failed(Failure(run.ids[0], self._endpoint, run.arm, job.subject, job.received_at, error))
+
+    def _encoded(self, run: Run, outputs: Arrays) -> Bodies:
+        arm, _, rows, ids, said = run
+        endpoint = self._endpoint.route.endpoint
+        return self._codec.encode(RunAnswers(endpoint, arm.version, ids, rows, outputs, said.client_ids))
+
+    def _decided(self, arm: Arm, outputs: Arrays) -> Arrays:
+        thresholds = self._endpoint.route.thresholds
+        return decide(thresholds, arm.model.manifest, outputs) if thresholds else outputs
 
     def _outputs(self, arm: Arm, arrays: Arrays, rows: int) -> Arrays:
         lane = arm.model.lane
@@ -181,8 +274,7 @@ class Express:
         for array in outputs.values():
             if len(array) != rows:
                 raise ValueError("an output has another number of rows than the input")
-        thresholds = self._endpoint.route.thresholds
-        return decide(thresholds, arm.model.manifest, outputs) if thresholds else outputs
+        return self._decided(arm, outputs)
 
     def _keep(self, run: Run, arrays: Arrays, outputs: Arrays, now: float) -> None:
         """Count and record before anything is answered."""
@@ -244,9 +336,7 @@ class Station:
         """The express for requests with these headers; None where they have to go the complete way."""
         if endpoint.shadows or endpoint.route.limits.log == "strict" or endpoint.route.limits.nan != "null":
             return None
-        if not all(
-            arm.model.lane.inline and arm.model.manifest.signature == endpoint.signature for arm in endpoint.arms
-        ):
+        if not all(arm.model.manifest.signature == endpoint.signature for arm in endpoint.arms):
             return None
         codec = find_codec(forms, endpoint.signature, headers)
         if codec is None:
@@ -287,6 +377,35 @@ class Run(NamedTuple):
             _at(self.ids, places),
             Said(_at(said.keys, places), _at(said.event_times, places), _at(said.client_ids, places)),
         )
+
+
+class QueuedRow(Job):
+    """A usual request that waits for a model which is not on the event loop.
+
+    Attributes:
+        run: It, alone.
+        received_at: Seconds since the epoch.
+    """
+
+    __slots__ = ("_express", "received_at", "run")
+
+    def __init__(self, express: Express, run: Run, arrays: Arrays, received_at: float, deadline: float) -> None:
+        super().__init__(arrays, 1, deadline)
+        self.subject = run.entries[0].ticket.subject
+        self.run = run
+        self.received_at = received_at
+        self._express = express
+
+    def done(self, result: Result) -> None:
+        """See `Express.heard`."""
+        self._express.heard(self, result)
+
+
+def _send(run: Run, answers: Bodies) -> None:
+    """To each its own."""
+    headers = run.arm.headers
+    for entry, own_id, lines, content in zip(run.entries, run.ids, *answers, strict=True):
+        entry.predicted(own_id, (lines, headers), content)
 
 
 def _at(column: Sequence[T], places: list[int]) -> list[T]:

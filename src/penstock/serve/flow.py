@@ -21,7 +21,7 @@ from penstock.serve.catalogue import metrics
 from penstock.serve.deferring import PATH as JOBS
 from penstock.serve.deferring import Deferring, preferred
 from penstock.serve.explaining import Explaining
-from penstock.serve.express import Ids, Station, Ticket
+from penstock.serve.express import Failure, Ids, Station, Ticket
 from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
@@ -94,11 +94,25 @@ class Flow:
             answer(protocol.refuse(fault, reference) if protocol else refuse(fault, reference))
         return None
 
+    def fail(self, call: Call, failure: Failure, answer: Answer) -> None:
+        """Answer a usual call that its model, or its queue, has refused: said, counted and recorded as any refusal."""
+        protocol, _ = self._match(call)
+        visit = Visit(self.desk, failure.own_id, call=call, endpoint=failure.endpoint, answer=answer)
+        visit.subject = failure.subject
+        self.desk.in_flight += 1
+        try:
+            visit.decode(protocol)
+            visit.take(failure.arm)
+            visit.conform()
+        except PenstockError as error:
+            visit.finish(error)
+        visit.finish(failure.error)
+
     def ticket(self, call: Call) -> Ticket:
         """What the head of a call is worth for the calls after it with the same one.
 
-        Usual are predictions that name no version, of endpoints without shadows whose models run inline; and heads
-        that say nothing about the request itself.
+        Usual are predictions that name no version, of endpoints without shadows; and heads that say nothing about the
+        request itself.
         """
         board, epoch = self.board, self.board.epoch
         nothing = Ticket(epoch, None, "", 0.0)

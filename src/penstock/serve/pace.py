@@ -55,6 +55,8 @@ class Pace:
     def run_s(self, rows: int) -> float:
         """What a run on so many rows is expected to take, in seconds: a straight line from point to point, and on."""
         points = self.points
+        if rows == 1:  # nearly always
+            return self._factor * points[0][1]
         at = next((index for index, (point, _) in enumerate(points) if rows <= point), len(points) - 1)
         end_rows, end_s = points[at]
         if rows == end_rows:

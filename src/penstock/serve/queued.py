@@ -234,7 +234,10 @@ class QueuedLane:
         self.ran(run.rows)
         if not isinstance(results[0], PenstockError):
             self.pace.learn(run.rows, took)
-        self._turn()
+        if len(self._queue):
+            self._turn()
+        elif self._closed:
+            self._stop_if_done()
         for job, result in zip(run.jobs, results, strict=True):
             job.finish(result)
 

@@ -118,8 +118,12 @@ class Visit(Job):
         if version:
             self._arm = pinned(arms, version)
             return
-        self._arm = choose(arms, self._endpoint.route.salt, self._request.key or self.id)
-        self.share = self._arm.variant.share
+        self.take(choose(arms, self._endpoint.route.salt, self._request.key or self.id))
+
+    def take(self, arm: Arm) -> None:
+        """The variant of this routing key."""
+        self._arm = arm
+        self.share = arm.variant.share
 
     def conform(self) -> None:
         """The input by the variant's signature."""

@@ -13,6 +13,7 @@ from typing import ClassVar, cast
 
 from penstock.errors import InvalidInput, Overloaded, PenstockError
 from penstock.serve.encodings import decompressed
+from penstock.serve.express import Failure
 from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
 from penstock.serve.listeners import grpc_wire
@@ -176,12 +177,12 @@ class RefusedStream(GrpcStream):
 class OnceStream(GrpcStream):
     """One request, one response."""
 
-    __slots__ = ("_job", "body", "started", "ticket")
+    __slots__ = ("body", "job", "started", "ticket")
     lone = True
 
     def opened(self) -> None:
         """Nothing has come yet."""
-        self._job: Job | None = None
+        self.job: Job | None = None
 
     def finished(self) -> None:
         """The request is whole: ask."""
@@ -194,7 +195,7 @@ class OnceStream(GrpcStream):
         if data[:1] != b"\0" or int.from_bytes(data[1:PREFIX_BYTES], "big") != len(data) - PREFIX_BYTES:
             super().whole(data)
             return
-        self._job = None
+        self.job = None
         self._begin(data[PREFIX_BYTES:])
 
     def _begin(self, message: bytes) -> None:
@@ -231,7 +232,14 @@ class OnceStream(GrpcStream):
         call = Call(METHOD, rpc.path(self.body), self.head.headers, self.body, time(), self.started)
         job = self._flow.handle(call, self.answer)
         if not self.over:
-            self._job = job
+            self.job = job
+
+    def failed(self, failure: Failure) -> None:
+        """See `penstock.serve.express.Entry`."""
+        rpc = self._plan.rpc
+        if rpc is not None:
+            call = Call(METHOD, rpc.path(self.body), self.head.headers, self.body, failure.received_at, self.started)
+            self._flow.fail(call, failure, self.answer)
 
     def answer(self, reply: Reply) -> None:
         """Send the response and the trailers."""
@@ -252,8 +260,8 @@ class OnceStream(GrpcStream):
 
     def stopped(self) -> None:
         """Nobody waits for the job."""
-        if self._job is not None:
-            self._job.cancel()
+        if self.job is not None:
+            self.job.cancel()
 
 
 def miscompressed(error: Miscompressed) -> Reply:

@@ -10,8 +10,10 @@ connections, not by a timer each.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import deque
+from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic, perf_counter
 from urllib.parse import unquote
@@ -20,7 +22,7 @@ import httptools
 
 from penstock.errors import InvalidInput, NotReady, PenstockError
 from penstock.serve.encodings import decompressed
-from penstock.serve.express import Ticket
+from penstock.serve.express import Failure, Ticket
 from penstock.serve.flow import Flow
 from penstock.serve.lane import Job
 from penstock.serve.listeners.heads import Head, Heads
@@ -88,6 +90,10 @@ class QuickSlot(Slot):
         """See `Entry.unusual`."""
         self._connection.handle(self, self._head, self.body)
 
+    def failed(self, failure: Failure) -> None:
+        """See `Entry.failed`."""
+        self._connection.fail(self, self._head, failure)
+
 
 class HttpState:
     """What the connections of one listener share.
@@ -116,8 +122,8 @@ class HttpConnection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
-        "_between", "_body", "_body_bytes", "_fed", "_head_bytes", "_headers", "_in_body", "_limits", "_parser",
-        "_paused", "_sending", "_since", "_slots", "_state", "_stopped", "_stuck_bytes", "_stuck_since",
+        "_between", "_body", "_body_bytes", "_descriptor", "_fed", "_head_bytes", "_headers", "_in_body", "_limits",
+        "_parser", "_paused", "_sending", "_since", "_slots", "_state", "_stopped", "_stuck_bytes", "_stuck_since",
         "_transport", "_url", "_writable",
     )  # fmt: skip
 
@@ -126,6 +132,7 @@ class HttpConnection(asyncio.Protocol):
         self._limits = state.limits
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
+        self._descriptor = -1
         self._slots: deque[Slot] = deque()
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -148,6 +155,8 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is here."""
         self._transport = transport  # type: ignore[assignment]
+        socket = transport.get_extra_info("socket")
+        self._descriptor = socket.fileno() if socket is not None else -1
         self._state.connections.add(self)
         if len(self._state.connections) > self._limits.connections:
             self._refuse(NotReady("too many connections", "close some"))
@@ -333,6 +342,11 @@ class HttpConnection(asyncio.Protocol):
         if slot.reply is None:
             slot.job = job
 
+    def fail(self, slot: QuickSlot, head: Head, failure: Failure) -> None:
+        """A usual request was refused by its model."""
+        call = Call(head.method, head.path, head.headers, slot.body, failure.received_at, slot.started)
+        self._state.flow.fail(call, failure, lambda reply: self._fill(slot, reply))
+
     def _place(self, slot: Slot) -> None:
         self._slots.append(slot)
         if slot.close or len(self._slots) >= self._limits.pipelined:
@@ -446,10 +460,19 @@ class HttpConnection(asyncio.Protocol):
         usual = not (self._state.closing or self._stopped or self._paused)
         if usual and len(slots) == 1 and slots[0] is slot and self._transport is not None:
             slots.popleft()
-            self._transport.write(slot.data)
+            self._write(self._transport, slot.data)
         elif not self._sending and slots and _ready(slots[0]):
             self._sending = True
             self._state.turn.add(self)
+
+    def _write(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write now, where nothing waits to be written before it; the transport would do so at the end of the turn."""
+        if self._descriptor >= 0 and not transport.get_write_buffer_size() and not transport.is_closing():
+            with suppress(OSError):  # it is full, or broken: the transport knows what to do then
+                data = data[os.write(self._descriptor, data) :]
+            if not data:
+                return
+        transport.write(data)
 
     def _refuse(self, error: PenstockError) -> None:
         """Answer what came so far with a refusal, after the answers before it, and close."""
