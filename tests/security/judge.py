@@ -156,17 +156,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [one for one in all_artifacts() if told.family in one.family and told.name in one.name][:: told.every]
     judge = Judge(fresh=told.fresh, packages=any(one.door == "package" for one in chosen))
     verdicts: list[Verdict] = []
+    if told.out is not None:
+        told.out.write_text("")
     try:
         for artifact in chosen:
             for door in doors_of(artifact, code=not told.no_code):
                 verdicts.append(judge.judge(artifact, door))
                 one = verdicts[-1]
+                if told.out is not None:  # line by line: what was judged stays, if somebody ends it
+                    with told.out.open("a") as lines:
+                        lines.write(json.dumps(one._asdict()) + "\n")
                 if one.wrong:
                     print(f"NOT OK {one.family} / {one.name} ({one.door}): {'; '.join(one.wrong)}", flush=True)
     finally:
         judge.close()
-    if told.out is not None:
-        told.out.write_text("".join(json.dumps(one._asdict()) + "\n" for one in verdicts))
     print(table(verdicts))
     if told.document is not None:
         text = told.document.read_text()

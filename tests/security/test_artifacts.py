@@ -16,6 +16,7 @@ import pytest
 
 from figures_for_tests import FULL
 from tests.security.artifacts import all_artifacts
+from tests.security.doors import MAY_PASS
 from tests.security.teeth import HARMS, HOLES
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_there_are_enough_of_them_of_every_kind() -> None:
     found = list(all_artifacts())
     families = Counter(one.family for one in found)
-    assert len({(one.family, one.name, one.door) for one in found}) == len(found) >= 900
+    assert len({(one.family, one.name, one.door) for one in found}) == len(found) >= 1100
     assert families.keys() >= {
         "pickle",
         "joblib",
@@ -47,6 +48,8 @@ def test_there_are_enough_of_them_of_every_kind() -> None:
         "encoder",
         "mlflow",
         "mar",
+        "taken sandbox",
+        "package by hand",
     }
     assert min(families.values()) >= 10
 
@@ -56,7 +59,7 @@ def test_none_of_them_does_harm_and_each_is_refused(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     verdicts = [json.loads(line) for line in (tmp_path / "verdicts").read_text().splitlines()]
     assert len(verdicts) >= 60
-    assert all(one["refused"] for one in verdicts if one["door"] != "code")
+    assert all(one["refused"] for one in verdicts if one["door"] not in MAY_PASS)
 
 
 def test_no_harmless_model_is_refused() -> None:

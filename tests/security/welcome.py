@@ -1,4 +1,4 @@
-"""Asks after every harmless model: `python -m tests.security.welcome [--build]`; none may be refused.
+"""Asks after every harmless model: `python -m tests.security.welcome [--build] [FAMILY ...]`; none may be refused.
 
 Each is audited in the sandbox; with ``--build`` it is packaged whole: loaded, compiled, compared, and opened again.
 """
@@ -29,7 +29,10 @@ def main() -> int:
     """Say which were refused, and how many there were."""
     judge = Judge()
     refused, families = 0, Counter[str]()
+    wanted = [word for word in sys.argv[1:] if not word.startswith("--")]
     for one in harmless():
+        if wanted and one.family not in wanted:
+            continue
         place, out = judge.work / "artifact", judge.work / "out"
         for folder in (place, out):
             folder.mkdir()
