@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-from msgspec.structs import replace
 
 from graphs_for_tests import convolutions, digits, spoiled, trees
 from penstock.app.app import App
@@ -103,12 +102,10 @@ def test_the_table_has_every_figure_and_says_why_not(pictures: Compressed) -> No
 
 
 def test_a_form_that_keeps_no_latency_is_refused(app: App) -> None:
-    """Of size it is not asked; a latency that only single rows keep has them run alone."""
     request = CompressRequest(kinds=("pruning",), seconds=0.3, dry_run=True, p99_s=1e-7)
     found = compress(app, "forest@1", request)
     assert not found.chosen
     assert "99 have to end within 0.0001 ms" in found.tried[0].reason
-    assert compress(app, "forest@1", replace(request, by="size")).chosen
 
 
 def test_a_graph_that_lost_accuracy_is_refused(app: App, tmp_path: Path) -> None:
@@ -138,7 +135,9 @@ def test_the_same_graph_is_refused_for_its_answers_too(app: App, tmp_path: Path)
 
 
 def test_a_forest_is_written_shorter_and_answers_the_same(app: App) -> None:
-    found = compress(app, "forest@1", CompressRequest(kinds=("pruning",), by="size", seconds=0.3, dry_run=True))
+    # Of the smallest nobody asks how quick it is.
+    request = CompressRequest(kinds=("pruning",), by="size", seconds=0.3, dry_run=True, p99_s=1e-7)
+    found = compress(app, "forest@1", request)
     exact = found.tried[0]
     assert exact.outcome == "pass", exact.reason
     assert exact.cost is not None
