@@ -228,6 +228,7 @@ REFUSED = {
     "another architecture": (lambda: changed("bert", "config.json", model_type="t5"), "architecture"),
     "another end": (lambda: changed("bert", "config.json", architectures=["BertForMaskedLM"]), "architecture"),
     "another activation": (lambda: changed("bert", "config.json", hidden_act="silu"), "architecture"),
+    "code of its own": (lambda: changed("bert", "config.json", auto_map={"AutoModel": "a.B"}), "architecture"),
     "more layers": (lambda: changed("bert", "config.json", num_hidden_layers=3), "weights"),
     "more labels": (lambda: changed("bert", "config.json", id2label={str(at): str(at) for at in range(4)}), "weights"),
     "labels from one": (lambda: changed("bert", "config.json", id2label={"1": "a", "2": "b"}), "numbered"),

@@ -108,6 +108,7 @@ def read_network(files: Mapping[str, bytes], tensors: Tensors) -> Network:
     require(config.get("hidden_act") in ("gelu", "relu"), CONFIG)
     require(config.get("position_embedding_type", "absolute") == "absolute", CONFIG)
     require(not config.get("is_decoder") and not config.get("add_cross_attention"), CONFIG)
+    require("auto_map" not in config, CONFIG)  # code of its own might compute otherwise
     require(not family.near or config.get("relative_attention_num_buckets", BUCKETS) == BUCKETS, CONFIG)
     epsilon = config.get("layer_norm_eps")
     require(type(epsilon) is float and 0 < epsilon < 1, CONFIG)
