@@ -104,8 +104,8 @@ def best(before: float, after: list[float]) -> float:
 def lines(found: dict[str, dict]) -> Iterator[str]:
     """The document's generated part."""
     yield (
-        f"Machine: {found['machine']}. One thread and one row unless more is said; CPU time in runs of 32 rows, or as the"
-        " best run has it; a CPU hour costs 0.04."
+        f"Machine: {found['machine']}. One thread and one row unless more is said; CPU time in runs of 32 rows, or as"
+        " the best run has it; a CPU hour costs 0.04."
     )
     for name, title in TITLES.items():
         if name in found:
