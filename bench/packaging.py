@@ -171,13 +171,13 @@ def _measured(kind: str, mb: float, place: Path) -> dict[str, Any]:
     found = json.loads(said.splitlines()[-1]) if process.returncode == 0 else {"failed": wrong[-600:]}
     return {
         "size_mb": round(sum(one.stat().st_size for one in files) / 1e6, 1),
-        **{f"{name}_mb": round(value / 1e3, 1) for name, value in peak.items()},
+        **{f"{name}_mb": round(value * 1024 / 1e6, 1) for name, value in peak.items()},
         **found,
     }
 
 
 def _tree(root: int) -> tuple[int, int]:
-    """PSS and its anonymous part of a process and all below it, in kB."""
+    """PSS and its anonymous part of a process and all below it, in KiB."""
     pss = anonymous = 0
     waiting = [root]
     while waiting:

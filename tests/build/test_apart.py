@@ -17,7 +17,7 @@ from penstock.build.assemble import COMPILED, put_together
 from penstock.build.examine import Laps, examine_original
 from penstock.build.formats.onnx import OnnxFormat
 from penstock.build.forms import FormTask, make_forms
-from penstock.build.graphs.apart import LARGE_BYTES, PAGE_BYTES, Place, read_skeleton, settle
+from penstock.build.graphs.apart import LARGE_BYTES, PAGE_BYTES, NumbersPlace, read_skeleton, settle
 from penstock.build.request import BuildRequest
 from penstock.build.rows import read_rows
 from penstock.build.sources import archive_source, find_source
@@ -130,7 +130,7 @@ def test_they_lie_in_files_as_onnx_has_them(tmp_path: Path, most_bytes: int, fil
         found = read_skeleton(file)
     assert found is not None
     (tmp_path / "apart").mkdir()
-    places = {at: Place(whole, *place) for at, place in found.places.items()}
+    places = {at: NumbersPlace(whole, *place) for at, place in found.places.items()}
     settle(found.model, places, tmp_path / "apart", apart_bytes=FEW, most_bytes=most_bytes)
     beside = {one.name: one.stat().st_size for one in (tmp_path / "apart").iterdir()}
     assert len(beside) == files

@@ -16,9 +16,9 @@ from zipfile import BadZipFile, ZipFile
 from onnx import ModelProto
 
 from penstock.build.format import Audit, Original, head
-from penstock.build.graphs.apart import APART_BYTES, Place, Skeleton, read_skeleton, settle
+from penstock.build.graphs.apart import APART_BYTES, NumbersPlace, Skeleton, read_skeleton, settle
 from penstock.build.graphs.carried import carried
-from penstock.build.graphs.externals import forget, is_outside, locations, places_of, take_in, tensors_in
+from penstock.build.graphs.externals import forget, is_outside, locations, outside_places, take_in, tensors_in
 from penstock.build.graphs.model import OnnxModel
 from penstock.build.pickles.audit import shown
 from penstock.build.triton.graph import turned_outward
@@ -81,7 +81,7 @@ def _graph(path: Path) -> ModelProto:
     with path.open("rb") as file:
         model = _skeleton(file).model
     if any(is_outside(one) for one in model.graph.initializer) and any(map(is_numbers, os.listdir(path.parent))):
-        places = places_of(model, path.parent)
+        places = outside_places(model, path.parent)
         if not all(is_numbers(place.file.name) for place in places.values()):
             raise _elsewhere()
     if any(is_outside(one) for one in tensors_in(model)):
@@ -102,16 +102,18 @@ def _read(path: Path, apart_bytes: int) -> tuple[ModelProto, bytes]:
             model, places = _skeleton(file)
         if any(is_outside(one) for one in tensors_in(model)):
             raise _elsewhere()
-        settle(model, {at: Place(path, *place) for at, place in places.items()}, Path.cwd(), apart_bytes=apart_bytes)
+        settle(
+            model, {at: NumbersPlace(path, *place) for at, place in places.items()}, Path.cwd(), apart_bytes=apart_bytes
+        )
         return model, b""
     with TemporaryDirectory(prefix="graph-") as place:
         folder = unpack(path, Path(place) / "original")
         graph = folder / member
         with graph.open("rb") as file:
             model, inside = _skeleton(file)
-        outside = places_of(model, graph.parent)
+        outside = outside_places(model, graph.parent)
         take_in(model, graph.parent)
-        both = {at: Place(graph, *one) for at, one in inside.items()} | outside
+        both = {at: NumbersPlace(graph, *one) for at, one in inside.items()} | outside
         settle(model, both, Path.cwd(), apart_bytes=apart_bytes)
         there = (folder / OUTER).exists()
         return model, read_bytes(folder, OUTER, limit=MAX_OUTER_BYTES) if there else b""

@@ -47,7 +47,7 @@ _SIZES = {1: 8, 5: 4}
 _CHUNK_BYTES = 1 << 20
 
 
-class Place(NamedTuple):
+class NumbersPlace(NamedTuple):
     """Where a constant's numbers lie: a file of our own, and which bytes of it."""
 
     file: Path
@@ -174,7 +174,7 @@ class _Reader:
 
 def settle(
     model: ModelProto,
-    places: Mapping[int, Place],
+    places: Mapping[int, NumbersPlace],
     folder: Path,
     *,
     apart_bytes: int = APART_BYTES,
@@ -228,7 +228,7 @@ class _Files:
         self._count = 0
         self._name = ""
 
-    def add(self, place: Place) -> tuple[str, int]:
+    def add(self, place: NumbersPlace) -> tuple[str, int]:
         """Copy a constant's numbers to the end; the file's name, and where they begin in it."""
         end = 0 if self._file is None else self._file.tell()
         if self._file is None or end + PAGE_BYTES + place.length > self._most:

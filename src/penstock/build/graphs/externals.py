@@ -1,6 +1,6 @@
 """Weights that lie beside an ONNX graph, in files that it names; in the sandbox.
 
-    graph + the folder of its archive -> `places_of` -> where its constants' numbers lie
+    graph + the folder of its archive -> `outside_places` -> where its constants' numbers lie
                                       -> `take_in`   -> one graph with its numbers inside of it
 
 A graph can name any place as its data. What it is given is what lies in its own archive alone, which
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from onnx import ModelProto, TensorProto
 
-from penstock.build.graphs.apart import BITS, Place
+from penstock.build.graphs.apart import BITS, NumbersPlace
 from penstock.build.graphs.carried import messages_in
 from penstock.errors import InvalidInput, Untrusted
 from penstock.packages.tree import check_name, open_file
@@ -43,7 +43,7 @@ def locations(model: ModelProto) -> frozenset[str]:
     return frozenset(entry.value.removeprefix("./") for entry in entries if entry.key == "location")
 
 
-def places_of(model: ModelProto, folder: Path) -> dict[int, Place]:
+def outside_places(model: ModelProto, folder: Path) -> dict[int, NumbersPlace]:
     """Where the numbers of its own constants lie, by place among its initializers; the graph forgets it.
 
     Args:
@@ -53,7 +53,7 @@ def places_of(model: ModelProto, folder: Path) -> dict[int, Place]:
     Raises:
         Untrusted: A place is not a plain name of a file in the folder, or not within that file.
     """
-    found: dict[int, Place] = {}
+    found: dict[int, NumbersPlace] = {}
     for at, tensor in enumerate(model.graph.initializer):
         if not is_outside(tensor):
             continue
@@ -61,7 +61,7 @@ def places_of(model: ModelProto, folder: Path) -> dict[int, Place]:
         with open_file(folder, name) as file:
             if offset + length > os.fstat(file.fileno()).st_size:
                 raise _untrusted("reaches beyond its file")
-        found[at] = Place(folder / name, offset, length)
+        found[at] = NumbersPlace(folder / name, offset, length)
         forget(tensor)
     return found
 
