@@ -128,7 +128,8 @@ class OnnxRuntimeEngine:
         given = {node.name for node in session.get_outputs()}
         lacking = (set(signature.input_names()) ^ set(nodes)) | ({spec.name for spec in signature.outputs} - given)
         if lacking:
-            raise ModelFailed(f"{name}: graph and signature differ in {', '.join(sorted(lacking))}", "package it again")
+            told = ", ".join(repr(one)[1:-1] for one in sorted(lacking))  # a package's own words
+            raise ModelFailed(f"{name}: graph and signature differ in {told}", "package it again")
         wanted = [_input(spec, *nodes[spec.name]) for spec in signature.inputs]
         return cls(run, signature.inputs, wanted, signature.outputs)
 
