@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from penstock.build.graphs.apart import APART_BYTES, LARGE_BYTES, Place, settle
+from penstock.build.graphs.apart import APART_BYTES, LARGE_BYTES, NumbersPlace, settle
 from penstock.runtime.network import Floats32, Network
 from penstock.runtime.textfront import IDS, MASK, TYPES
 
@@ -42,7 +42,7 @@ def text_graph(network: Network, *, types: bool, apart_bytes: int = APART_BYTES)
         graph = _TextGraph(network, types, store)
         model = graph.made()
         store.flush()
-        places = {at: Place(Path(store.name), *place) for at, place in graph.places.items()}
+        places = {at: NumbersPlace(Path(store.name), *place) for at, place in graph.places.items()}
         settle(model, places, Path.cwd(), apart_bytes=apart_bytes)
     return model
 
