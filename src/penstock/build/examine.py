@@ -308,9 +308,7 @@ def _spread(rows: np.ndarray[tuple[int], np.dtype[np.int64]], most: int) -> np.n
     return rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)] if count else rows[:0]
 
 
-def _score(
-    original: Original, inputs: Specs, data: Arrays, graph: bytes, names: tuple[str, ...], place: Path
-) -> None:
+def _score(original: Original, inputs: Specs, data: Arrays, graph: bytes, names: tuple[str, ...], place: Path) -> None:
     """Answers on all rows, by the engine that will give them; those that it refuses are left out."""
     part = take(data, slice(0, min(row_count(data), MAX_SCORED_ROWS)))
     session = open_graph(graph) if graph else None
