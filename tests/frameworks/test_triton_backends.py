@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,8 @@ SUMS = ROWS.reshape(5, 3, 2).sum(axis=2) + OFFSETS
 
 
 def asked(known: ModelFormat, place: Path) -> Arrays:
-    original = known.open(place)
+    with chdir(place.parent):  # where it is opened, a name for its file is made
+        original = known.open(place)
     return original.answer(original.inputs(None), {"INPUT__0": ROWS, "INPUT__1": OFFSETS})
 
 
