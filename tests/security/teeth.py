@@ -22,7 +22,6 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from penstock.errors import Untrusted
-from tests.security import doors
 from tests.security.artifacts.artifact import Target, file_of
 from tests.security.artifacts.opcodes import call, pickled
 
@@ -102,9 +101,9 @@ def canaries() -> int:
     artifact = file_of("teeth", "a pickle", lambda _: pickled(call("builtins", "int", "7")))
     told = {}
     for name, harm in HARMS.items():
-        doors.DOORS["mar"] = lambda path, out, harm=harm: harm.do(path, out, target)
+        judge.doors["mar"] = lambda path, out, harm=harm: harm.do(path, out, target)
         told[name] = any(harm.told in one for one in judge.judge(artifact, "mar").wrong)
-    doors.DOORS["mar"] = _refuse
+    judge.doors["mar"] = _refuse
     told["harm where there is none"] = not judge.judge(artifact, "mar").wrong
     judge.close()
     Path("/var/tmp/penstock-teeth").unlink(missing_ok=True)
