@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 from time import perf_counter, time
 from typing import NamedTuple, Protocol, TypeVar
@@ -21,10 +21,11 @@ import msgspec
 from penstock.errors import ModelFailed, PenstockError
 from penstock.log.captures import RunFields, Stem, blocks
 from penstock.serve.board import ServedEndpoint
+from penstock.serve.ids import Ids
 from penstock.serve.lane import Job, Result
 from penstock.serve.meters import CounterSeries, Label
 from penstock.serve.router import Arm, choose
-from penstock.serve.rowcodec import Bodies, Row, RowCodec, RunAnswers, Said, find_codec
+from penstock.serve.rowcodec import Bodies, Row, RowCodec, RunAnswers, Said
 from penstock.serve.thresholds import decide
 from penstock.serve.visit import Desk
 from penstock.tensors import Arrays
@@ -87,25 +88,6 @@ class Failure(NamedTuple):
     subject: str
     received_at: float
     error: PenstockError
-
-
-class Ids:
-    """Prediction ids of one worker: a random prefix and a number."""
-
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
-        self._next = 1
-
-    def new(self) -> str:
-        """The next one."""
-        return self.many(1)[0]
-
-    def many(self, length: int) -> list[str]:
-        """So many."""
-        first = self._next
-        self._next = first + length
-        prefix = self._prefix
-        return [f"{prefix}{number:08x}" for number in range(first, first + length)]
 
 
 class Express:
@@ -314,41 +296,6 @@ class Express:
             series = arm.series["ok"] = self._desk.meters.series(label)
         book = self._books[arm] = Book(series, Stem(route.endpoint, route.release, arm.variant, "ok"))
         return book
-
-
-class Station:
-    """Where the expresses are: one an endpoint and form, shared by all tickets of an epoch.
-
-    Args:
-        desk: What all requests share.
-        ids: New prediction ids.
-    """
-
-    def __init__(self, desk: Desk, ids: Ids) -> None:
-        self._desk = desk
-        self._ids = ids
-        self._epoch: object = None
-        self._expresses: dict[tuple[str, RowCodec], Express] = {}
-
-    def express(
-        self, epoch: object, endpoint: ServedEndpoint, forms: Sequence[str], headers: Mapping[bytes, bytes]
-    ) -> Express | None:
-        """The express for requests with these headers; None where they have to go the complete way."""
-        if endpoint.shadows or endpoint.route.limits.log == "strict" or endpoint.route.limits.nan != "null":
-            return None
-        if not all(arm.model.manifest.signature == endpoint.signature for arm in endpoint.arms):
-            return None
-        codec = find_codec(forms, endpoint.signature, headers)
-        if codec is None:
-            return None
-        if epoch is not self._epoch:
-            self._epoch = epoch
-            self._expresses.clear()
-        key = (endpoint.route.endpoint, codec)
-        found = self._expresses.get(key)
-        if found is None:
-            found = self._expresses[key] = Express(self._desk, self._ids, endpoint, codec)
-        return found
 
 
 class Book(NamedTuple):

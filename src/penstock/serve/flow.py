@@ -21,11 +21,13 @@ from penstock.serve.catalogue import metrics
 from penstock.serve.deferring import PATH as JOBS
 from penstock.serve.deferring import Deferring, preferred
 from penstock.serve.explaining import Explaining
-from penstock.serve.express import Failure, Ids, Station, Ticket
+from penstock.serve.express import Failure, Ticket
+from penstock.serve.ids import Ids
 from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
 from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
 from penstock.serve.queue import LOWEST
+from penstock.serve.station import Station
 from penstock.serve.streaming import EVENTS, EventStream, event_rows
 from penstock.serve.torchkeys import SUBJECT
 from penstock.serve.visit import Answer, Desk, Visit
