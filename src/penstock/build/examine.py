@@ -124,16 +124,24 @@ def examine(arguments: object, scratch: Path) -> object:
         original = _transformed(original, frame, task)
         clock.lap("transforms")
     found = examine_original(original, frame, scratch, clock)
-    if task.transforms and kind == "onnx" and found.engine != "onnxruntime":
-        raise InvalidInput(
-            f"around a graph every step has to become part of it, and {found.parity.reason}",
-            "leave out what ONNX has no operator for",
-            where="transforms",
-        )
+    if kind == "onnx" and found.engine != "onnxruntime":
+        raise _unlike_itself(task, found.parity.reason)
     found = msgspec.structs.replace(
         found, kind=kind, suffix=suffix, modules=_modules(audit.names), code=audit.refused, seconds=clock.laps
     )
     return msgspec.to_builtins(found)
+
+
+def _unlike_itself(task: Task, reason: str) -> InvalidInput:
+    """The refusal of a graph that is not used as it is; nothing stands behind it that the sandbox could run instead."""
+    if task.transforms:
+        why, hint = f"around a graph every step has to become part of it, and {reason}", "leave that step out"
+        return InvalidInput(why, hint, where="transforms")
+    return InvalidInput(
+        f"the graph does not answer as it answered before: {reason}",
+        "export it so that a row's answer hangs on that row alone: no randomness, nothing that sees the whole batch",
+        code="build.unsteady",
+    )
 
 
 def look(arguments: object, scratch: Path) -> object:
