@@ -56,11 +56,14 @@ def read_scores(data: bytes, rows: int, examined: Examined) -> Scores:
         NotImplementedError,
     ) as error:
         raise _none() from error
+    texts = {spec.name for spec in examined.signature.outputs if spec.datatype == "BYTES"}
     kept = outputs.pop(KEPT, np.zeros(0))
     plain = all(array.ndim and len(array) == len(kept) and array.dtype.kind in _KINDS for array in outputs.values())
     if not plain or not outputs or kept.ndim != 1 or kept.dtype.kind not in "iu":
         raise _none()
     if not len(kept) or kept.min() < 0 or kept.max() >= rows or not _has_classes(outputs, examined):
+        raise _none()
+    if any((array.dtype.kind in "US") != (name in texts) for name, array in outputs.items()):
         raise _none()
     return Scores(outputs, kept.astype(np.int64))
 

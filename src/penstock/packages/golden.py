@@ -133,7 +133,8 @@ def _listed(array: Array) -> list[object]:
 def _array(spec: TensorSpec, values: list[object] | None) -> Array:
     """Nested lists as the array their spec describes."""
     if values is None:
-        raise Corrupt(f"golden.json has no values for {spec.name}", "package the model again")
+        name = spec.name if spec.name.isprintable() else "one of its tensors"
+        raise Corrupt(f"golden.json has no values for {name}", "package the model again")
     try:
         if spec.datatype in FLOATS:
             array = np.array(values, dtype=np.float64).astype(DTYPES[spec.datatype])

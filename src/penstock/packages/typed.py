@@ -15,11 +15,13 @@ MAX_TENSORS = 20_000
 MAX_RANK = 16
 MAX_LENGTH = 1 << 31
 MAX_NAME = 2000
+LAST_S = 1e11
+"""Seconds since the epoch at which nothing was packaged yet: the year 5138, and the end of what calendars can say."""
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 
 def require_names(manifest: Manifest, where: str) -> None:
-    """Hold what a manifest calls its model, format and engine to names that a message can show.
+    """Hold what a manifest calls its model, format and engine to names that a message can show, its time to one.
 
     Raises:
         Untrusted: One is none.
@@ -29,6 +31,8 @@ def require_names(manifest: Manifest, where: str) -> None:
         raise Untrusted(
             "the manifest calls its model, format or engine by no name", "package the model again", where=where
         )
+    if not 0 <= manifest.created_at < LAST_S:
+        raise Untrusted("the manifest was made at no time", "package the model again", where=where)
 
 
 def require_typed(signature: Signature, where: str = "") -> None:
