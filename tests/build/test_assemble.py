@@ -115,6 +115,7 @@ def test_a_live_pipeline_becomes_a_whole_package(pack: Pack, frame: pd.DataFrame
         "parity.json",
         "profile.json",
         "requirements.lock",
+        "sbom.json",
     }
     assert len(steps) >= 4
     profile = reference.decode(package.path("profile.json").read_bytes())
