@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, cast, get_type_hints
@@ -257,6 +257,25 @@ def _check_keys(tree: Tree, kind: type[Record], before: str) -> None:
         elif name in _NAMED:
             for key, settings in _mapping(value, name).items():
                 _check_keys(_mapping(settings, f"{name}.{key}"), _NAMED[name], f"{name}.{key}.")
+
+
+def require_known(where: str, found: Iterable[object], names: Sequence[str]) -> None:
+    """Refuse a key that is none of the names, and say which was meant.
+
+    Args:
+        where: What the keys are of.
+        found: The keys.
+        names: Those that there are.
+
+    Raises:
+        BadConfig: There is another.
+    """
+    for key in found:
+        if key in names:
+            continue
+        near = difflib.get_close_matches(str(key), names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(names)}"
+        raise BadConfig(f"there is no key {key}", hint, where=where)
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -172,7 +172,7 @@ def test_a_lock_tells_the_installer_nothing_but_pins(tmp_path: Path, monkeypatch
         "numpy==1 --hash=sha256:${PENSTOCK_SECRET}",
         "--hash=sha256:00 -r /etc/passwd",
         "numpy==1 @ file:///tmp/x",
-        "numpy==1\x0b--index-url=http://127.0.0.1/",
+        "numpy==1\x0b--find-links=/elsewhere",
         "numpy==1 --hash=md5:00",
         "numpy==1 --config-settings=a=b",
         "numpy[a --hash=x]==1",

@@ -13,7 +13,6 @@ What comes in: a file or plain data. What goes out: a `Declaration`. Each step i
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -22,6 +21,7 @@ import msgspec
 import yaml
 
 from penstock.adapters import TABLE, load
+from penstock.config import require_known
 from penstock.errors import BadConfig, NotFound
 from penstock.packages.read import Package
 from penstock.packages.tree import read_bytes
@@ -77,7 +77,7 @@ def parse_transforms(found: object) -> Declaration:
     """
     if not isinstance(found, Mapping):
         raise BadConfig("the transforms are not a table of keys", f"write {BEFORE} and {AFTER}", where="transforms")
-    _known("transforms", found, ("version", BEFORE, AFTER))
+    require_known("transforms", found, ("version", BEFORE, AFTER))
     if found.get("version", VERSION) != VERSION:
         raise BadConfig(f"this version reads transforms of version {VERSION}", "write them anew", where="transforms")
     before = [(name, cast("BeforeStep", step)) for name, step in _steps(BEFORE, found.get(BEFORE))]
@@ -147,7 +147,7 @@ def _steps(kind: str, found: object) -> list[tuple[str, object]]:
         here = f"{where}[{place}]"
         if not isinstance(one, Mapping) or len(one) != 1:
             raise BadConfig("a step is one name with its settings", "write `- scale: {...}`", where=here)
-        _known(here, one, tuple(TABLE[kind]))
+        require_known(here, one, tuple(TABLE[kind]))
         ((name, settings),) = one.items()
         made.append((str(name), _step(load(kind, str(name)), settings, f"{here}.{name}")))
     return made
@@ -164,7 +164,7 @@ def _step(kind: type, settings: object, where: str) -> object:
     elif not table:
         raise BadConfig("a step's settings are a table of keys", f"the keys are {', '.join(names)}", where=where)
     fields = {str(key): value for key, value in cast("Mapping[object, object]", settings).items()}
-    _known(where, fields, names)
+    require_known(where, fields, names)
     try:
         return msgspec.convert(_plain(fields), kind)
     except msgspec.ValidationError as error:
@@ -180,13 +180,3 @@ def _plain(found: object) -> object:
     if isinstance(found, list | tuple):
         return [_plain(one) for one in found]
     return found
-
-
-def _known(where: str, found: Mapping[object, object] | Mapping[str, object], names: tuple[str, ...]) -> None:
-    """Refuse a key that is none of the names, and say which was meant."""
-    for key in found:
-        if key in names:
-            continue
-        near = difflib.get_close_matches(str(key), names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(names)}"
-        raise BadConfig(f"there is no key {key}", hint, where=where)

@@ -31,7 +31,7 @@ from penstock.build.schema import row_count, take
 from penstock.errors import ModelFailed, Untrusted
 from penstock.packages.manifest import is_numbers
 from penstock.packages.tree import read_bytes, scan
-from penstock.runtime.textfront import KEY as TEXTS
+from penstock.runtime.graphfile import TEXTS
 from penstock.runtime.textfront import open_front
 from penstock.tensors import Array, Arrays
 

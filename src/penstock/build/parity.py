@@ -77,7 +77,7 @@ def check_graph(graph: bytes, rows: Rows) -> Parity:
     if not len(asked.kept):
         run_graph(session, take(rows.arrays, slice(0, 1)), names)  # it answers nothing: let it say so itself
     if len(asked.kept) < len(rows.origins):
-        first = next(at for at in range(len(rows.origins)) if at == len(asked.kept) or asked.kept[at] != at)
+        first = min(set(range(len(rows.origins))).difference(asked.kept.tolist()))
         return _refused(rows, f"the graph refuses {rows.origins[first]}: {asked.why}")
     given = asked.answers
     found = compare(rows.expected, given, rows.origins, threshold_rows=rows.threshold_rows)

@@ -12,7 +12,6 @@ a check that the file does not name is not asked, a limit it does not name keeps
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ import msgspec
 import yaml
 
 from penstock import adapters
+from penstock.config import require_known
 from penstock.errors import BadConfig
 from penstock.gate.check import Check, CheckLimits
 from penstock.statistics.intervals import Precision
@@ -92,11 +92,11 @@ def parse_policy(found: object) -> Policy:
     """
     if not isinstance(found, dict):
         raise BadConfig("the policy is not a table of keys", "start from the starter policy", where="policy")
-    _known("policy", found, Policy.__struct_fields__)
+    require_known("policy", found, Policy.__struct_fields__)
     checks = found.get("checks")
     if not isinstance(checks, dict) or not checks:
         raise BadConfig("the policy names no check", "list at least one", where="policy.checks")
-    _known("policy.checks", checks, tuple(adapters.TABLE["check"]))
+    require_known("policy.checks", checks, tuple(adapters.TABLE["check"]))
     limits = {name: _limits(name, given) for name, given in checks.items()}
     policy = _convert({**found, "checks": {}}, Policy, "policy")
     if policy.version != VERSION:
@@ -143,7 +143,7 @@ def _limits(name: str, given: object) -> CheckLimits:
     fields = {} if given is None else given
     if not isinstance(fields, dict):
         raise BadConfig("a check's limits are a table of keys", "write {} for the defaults", where=where)
-    _known(where, fields, kind.__struct_fields__)
+    require_known(where, fields, kind.__struct_fields__)
     return _convert(fields, kind, where)
 
 
@@ -154,13 +154,3 @@ def _convert(found: object, kind: type[T], where: str) -> T:
         reason, _, place = str(error).partition(" - at ")
         field = place.strip("`").removeprefix("$")
         raise BadConfig(reason, "see the starter policy for its type", where=f"{where}{field}") from error
-
-
-def _known(where: str, found: Mapping[object, object], names: tuple[str, ...]) -> None:
-    """Refuse a key that is none of the names, and say which was meant."""
-    for key in found:
-        if key in names:
-            continue
-        near = difflib.get_close_matches(str(key), names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(names)}"
-        raise BadConfig(f"there is no key {key}", hint, where=where)

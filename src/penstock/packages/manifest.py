@@ -26,7 +26,7 @@ import msgspec
 
 from penstock.errors import Corrupt, Untrusted
 from penstock.packages.tree import check_name, read_bytes
-from penstock.packages.typed import require_names, require_typed
+from penstock.packages.typed import require_header, require_typed
 from penstock.records import Manifest, decode
 
 FORMAT = 1
@@ -72,7 +72,7 @@ def parse_manifest(data: bytes) -> Manifest:
         manifest = decode(data, Manifest)
     except (Corrupt, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Untrusted(f"{MANIFEST} is damaged: {error}", "fetch the package again", where=MANIFEST) from error
-    require_names(manifest, MANIFEST)
+    require_header(manifest, MANIFEST)
     require_typed(manifest.signature, MANIFEST)
     for name in (*manifest.files, manifest.entry):
         check_name(name)

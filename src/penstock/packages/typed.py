@@ -20,7 +20,7 @@ LAST_S = 1e11
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 
 
-def require_names(manifest: Manifest, where: str) -> None:
+def require_header(manifest: Manifest, where: str) -> None:
     """Hold what a manifest calls its model, format and engine to names that a message can show, its time to one.
 
     Raises:

@@ -15,6 +15,8 @@ from types import MappingProxyType
 from penstock.errors import Untrusted
 
 MAX_DEPTH = 100
+TEXTS = "penstock.texts"
+"""Under which a graph's metadata has the tokenizer that stands before it."""
 CONSTANT = "constant"
 FOLDER_OF_NUMBERS = "session.model_external_initializers_file_folder_path"
 """ONNX Runtime's name for the one folder in which a graph's files of numbers lie; else it takes the working folder."""

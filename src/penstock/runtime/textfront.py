@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.errors import InvalidInput
+from penstock.runtime.graphfile import TEXTS
 from penstock.runtime.tokenizer import Tokenizer, Tree
 from penstock.tensors import Array, Arrays
 
-KEY = "penstock.texts"
-"""Under which the graph's metadata has it."""
 IDS, MASK, TYPES = "ids", "mask", "types"
 FORMAT = 1
 MAX_TOKENS = 4096
@@ -137,7 +136,7 @@ def open_front(metadata: Mapping[str, str]) -> TextFront | None:
     Raises:
         InvalidInput: It is described wrongly.
     """
-    text = metadata.get(KEY)
+    text = metadata.get(TEXTS)
     return None if text is None else _opened(text)
 
 

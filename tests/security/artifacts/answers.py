@@ -86,7 +86,7 @@ def answers(target: Target) -> Iterator[tuple[str, str]]:
         "an archive's kind": "told.update(kind='mar', suffix='/MAR-INF')",
         "an engine of nobody": "told.update(engine='os:system')",
         "an engine without its graph": "told.update(engine='onnxruntime')",
-        "modules that are options": f"told.update(modules=['--index-url=http://127.0.0.1:{target.port}/', '-rx', '../../up', ''])",
+        "modules that are options": f"told.update(modules=['--find-links=http://127.0.0.1:{target.port}/', '-rx', '../../up', ''])",
         "modules with code": "told.update(modules=['antigravity', 'this', 'evil', 'os;import os', '__main__'])",
         "a hundred thousand modules": "told.update(modules=['m%d' % at for at in range(100000)])",
         "names that clean the screen": "told.update(code=['\\x1b[2J'], refused=['\\x1b[2J'])",

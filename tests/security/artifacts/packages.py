@@ -257,7 +257,7 @@ def changes() -> Iterator[tuple[str, Change]]:
         ),
     )
     for what, text in {
-        "options": f"numpy==0.1 {_HASH} --index-url=http://127.0.0.1:PORT/\n", "options of their own": f"--hash=sha256:00 --find-links MARKER\nnumpy==0.1 {_HASH}\n",
+        "options": f"numpy==0.1 {_HASH} --find-links=http://127.0.0.1:PORT/\n", "options of their own": f"--hash=sha256:00 --find-links MARKER\nnumpy==0.1 {_HASH}\n",
         "sources to be built": f"numpy==0.1 {_HASH} --no-binary=:all:\n", "another file": "-r /etc/passwd\n", "an address": f"numpy @ http://127.0.0.1:PORT/numpy.whl {_HASH}\n",
         "a path": "./evil\n", "a variable": f"numpy==${{PENSTOCK_CANARY}} {_HASH}\n", "a project in the making": "-e git+https://x/y\n", "settings of a build": f"numpy==0.1 {_HASH} --config-settings=a=b\n",
         "ten megabytes": "#" * (10 << 20), "half a character": "numpy==\x00\n", "no versions": "numpy\n", "no worker's needs": f"nothing==1 {_HASH}\n",

@@ -18,8 +18,9 @@ from penstock.build.encoders.graph import text_graph
 from penstock.build.format import Audit, Compiled, Original, Specs, head
 from penstock.errors import InvalidInput
 from penstock.runtime.encoder import TextEncoder, open_encoder
+from penstock.runtime.graphfile import TEXTS
 from penstock.runtime.hubfolder import lacking
-from penstock.runtime.textfront import FORMAT, KEY, Described, describe
+from penstock.runtime.textfront import FORMAT, Described, describe
 from penstock.tensors import Arrays, TensorSpec
 
 TEXT = "text"
@@ -104,7 +105,7 @@ class TextModel(Original):
             pad=encoder.network.pad,
             tokenizer=encoder.tree,
         )
-        model.metadata_props.add(key=KEY, value=describe(described))
+        model.metadata_props.add(key=TEXTS, value=describe(described))
         written: bytes = model.SerializeToString()
         return written
 

@@ -7,6 +7,7 @@ What comes in: conformed arrays. What goes out: the signature's outputs. Input g
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,8 @@ from penstock.errors import ModelFailed
 from penstock.packages.manifest import numbers_beside
 from penstock.packages.read import Package
 from penstock.records import Sizing
-from penstock.runtime.graphfile import FOLDER_OF_NUMBERS, require_whole
+from penstock.runtime.graphfile import FOLDER_OF_NUMBERS, TEXTS, require_whole
 from penstock.runtime.providers import declared_providers, require_first, sizing_for
-from penstock.runtime.textfront import open_front
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
 
 _TYPES = {
@@ -122,7 +122,9 @@ class OnnxRuntimeEngine:
         nodes = {node.name: (node.type, len(node.shape)) for node in session.get_inputs()}
         # The inner run skips checks that conform and the lines below do: 1.5 us of 10.
         run: _Run = session._sess.run
-        front = open_front(session.get_modelmeta().custom_metadata_map)
+        metadata = session.get_modelmeta().custom_metadata_map
+        # Few graphs have a tokenizer before them: the others' start does not load any.
+        front = import_module("penstock.runtime.textfront").open_front(metadata) if TEXTS in metadata else None
         if front is not None and front.feeds == nodes.keys():
             nodes, run = dict.fromkeys(front.inputs, ("tensor(string)", 2)), front.before(run)
         given = {node.name for node in session.get_outputs()}
