@@ -11,6 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from penstock.build.assemble import build
+from penstock.build.parity import check_graph
+from penstock.build.probes import Rows
 from penstock.build.request import BuildRequest
 from penstock.errors import ModelFailed
 from penstock.runtime.engine import open_engine, prove
@@ -89,3 +91,20 @@ def test_a_graph_whose_answers_hang_on_the_rows_beside_is_refused_by_its_reason(
     )
     with pytest.raises(ModelFailed, match="answers a batch of 1 as it does not answer all rows"):
         build(tmp_path / "net.onnx", BuildRequest(name="net", out=tmp_path / "out", lock=False))
+
+
+def test_a_graph_that_refuses_a_row_that_the_original_answers_is_not_used(tmp_path: Path) -> None:
+    node = helper.make_node("Gather", ["table", "place"], ["prediction"])
+    inputs = [helper.make_tensor_value_info("place", TensorProto.INT64, ["N"])]
+    outputs = [helper.make_tensor_value_info("prediction", TensorProto.FLOAT, ["N"])]
+    table = numpy_helper.from_array(np.arange(3, dtype=np.float32), "table")
+    graph = helper.make_graph([node], "places", inputs, outputs, [table])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    rows = Rows(
+        arrays={"place": np.array([0, 1, 7, 2])},
+        expected={"prediction": np.array([0, 1, 7, 2], np.float32)},
+        origins=tuple(f"row {at}" for at in range(4)),
+    )
+    found = check_graph(model.SerializeToString(), rows)
+    assert not found.passed
+    assert found.reason.startswith("the graph refuses row 2: ")
