@@ -63,7 +63,7 @@ def test_none_of_them_does_harm_and_each_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_harmless_model_is_refused() -> None:
-    done = run("welcome", *(["--build"] if FULL else []))
+    done = run("welcome", *(["--build", "--fresh"] if FULL else []))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert int(done.stdout.split()[-2]) >= 100
 
