@@ -5,18 +5,20 @@ What comes in: a `Tuned`. What goes out: HTML with its style inside.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from penstock.console.charts.drawing import element
 from penstock.console.charts.tradeoff import Tradeoff, tradeoff_chart
-from penstock.tuning.search import Trial
+from penstock.tuning.search import LoadPoint, Trial
 from penstock.tuning.tune import Tuned
 
 _STYLE = Path(__file__).parent / "static" / "console.css"
 _MOST_CURVES = 4
-_HEADINGS = (
+_BEST = ("setting", "answers/s", "connections", "p50", "p99", "CPU an answer", "rounds")
+_EVERY = (
     "setting",
     "connections",
     "answers/s",
@@ -33,9 +35,14 @@ def tuned_page(tuned: Tuned, endpoint: str) -> str:
     """The whole page."""
     title = f"How {endpoint} should be served"
     chart = tradeoff_chart(_curves(tuned), limit_s=tuned.p99_s, title="p99 against answers a second")
-    body = element("h1", {}, title) + element("p", {}, f"{tuned.chosen.setting.label}: {tuned.why}.")
-    body += element("p", {}, f"Today: {tuned.present.setting.label}. {_note(tuned)}")
-    body += chart + _table(tuned)
+    body = element("h1", {}, title)
+    body += element("p", {}, element("strong", {}, tuned.chosen.setting.label), f": {tuned.why}.")
+    body += element("p", {"class": "muted"}, f"Today: {tuned.present.setting.label}. {_note(tuned)}")
+    body += element("section", {"class": "panel pad"}, chart)
+    body += element("h2", {}, "Each setting at its best") + element("div", {"class": "panel"}, _best(tuned))
+    body += element(
+        "details", {"class": "figures"}, element("summary", {}, "every figure that was measured"), _every(tuned)
+    )
     head = element("meta", {"charset": "utf-8"}) + element(
         "meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}
     )
@@ -46,8 +53,8 @@ def tuned_page(tuned: Tuned, endpoint: str) -> str:
 
 def _note(tuned: Tuned) -> str:
     return (
-        f"Measured with {tuned.cpus} usable processors, which the clients and whatever else ran shared: with the "
-        "processors to itself, that time counts as the data plane's where none was idle."
+        f"Measured with {tuned.cpus} usable processors, which the clients and whatever else ran shared: answers a "
+        "second are those with the processors to itself, where that time counts as the data plane's if none was idle."
     )
 
 
@@ -66,23 +73,60 @@ def _curves(tuned: Tuned) -> list[Tradeoff]:
     ]
 
 
-def _table(tuned: Tuned) -> Markup:
+def _best(tuned: Tuned) -> Markup:
+    """One line a setting: where it answers most and keeps the latency."""
+    rows = []
+    for trial in tuned.trials:
+        best = trial.best(tuned.p99_s)
+        point = (
+            ("–", "", "", f"over {1000 * tuned.p99_s:g} ms", "")
+            if best is None
+            else (f"{best.apart_per_s:,.0f}", str(best.connections), *_times(best))
+        )
+        rows.append((_named(trial, tuned), *point, str(trial.rounds)))
+    return _table(_BEST, rows)
+
+
+def _named(trial: Trial, tuned: Tuned) -> Markup:
+    """A setting, with badges for what is chosen and what is in force."""
+    words = escape(trial.setting.label)
+    if trial.setting == tuned.chosen.setting:
+        words += " " + element("span", {"class": "badge good"}, "chosen")
+    if trial.setting == tuned.present.setting:
+        words += " " + element("span", {"class": "badge"}, "today")
+    return words
+
+
+def _every(tuned: Tuned) -> Markup:
     rows = [
         (
             trial.setting.label,
             str(point.connections),
             f"{point.per_s:,.0f}",
             f"{point.apart_per_s:,.0f}",
-            f"{1000 * point.p50_s:.2f} ms",
-            f"{1000 * point.p99_s:.2f} ms",
-            f"{1e6 * point.cpu_s:,.0f} us",
+            *_times(point),
             str(point.failed),
             f"{point.busy:.2f}",
         )
         for trial in tuned.trials
         for point in trial.points
     ]
-    head = element("tr", {}, Markup("").join(element("th", {"scope": "col"}, word) for word in _HEADINGS))
-    lines = Markup("").join(element("tr", {}, Markup("").join(element("td", {}, cell) for cell in row)) for row in rows)
-    table = element("table", {}, element("thead", {}, head) + element("tbody", {}, lines))
+    return _table(_EVERY, rows)
+
+
+def _times(point: LoadPoint) -> tuple[str, str, str]:
+    return f"{1000 * point.p50_s:.2f} ms", f"{1000 * point.p99_s:.2f} ms", f"{1e6 * point.cpu_s:,.0f} us"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """The first column is words, all others are figures."""
+
+    def line(cells: Sequence[str], name: str, more: dict[str, str]) -> Markup:
+        numbers = [more | ({"class": "number"} if at else {}) for at in range(len(cells))]
+        drawn = Markup("").join(element(name, how, cell) for how, cell in zip(numbers, cells, strict=True))
+        return element("tr", {}, drawn)
+
+    head = element("thead", {}, line(headings, "th", {"scope": "col"}))
+    body = element("tbody", {}, Markup("").join(line(row, "td", {}) for row in rows))
+    table = element("table", {"class": "compact settings-table"}, head + body)
     return element("div", {"class": "scroll", "tabindex": "0"}, table)

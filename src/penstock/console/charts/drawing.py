@@ -86,7 +86,10 @@ def columns_of(scale: Scale, marks: Sequence[tuple[float, str]], right: float) -
 def svg(
     title: str, description: str, body: Markup, *, size: tuple[float, float] = (WIDTH, HEIGHT), fit: str = ""
 ) -> Markup:
-    """The drawing, named and described; `fit` is ``stretch`` to fill any room, ``fixed`` to keep its size."""
+    """The drawing, named and described.
+
+    `fit` is ``stretch`` to fill any room, ``fixed`` to keep its size, ``wide`` to be scrolled on a phone.
+    """
     # Of what it says and not of when it was drawn, so that an unchanged chart is the same text.
     mark = f"c{zlib.crc32(f'{title}/{description}'.encode()):x}"
     return element(

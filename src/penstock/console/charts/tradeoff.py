@@ -57,7 +57,8 @@ def tradeoff_chart(curves: Sequence[Tradeoff], *, limit_s: float, title: str) ->
     at = up.place(1000 * limit_s)
     body += line((LEFT, at), (WIDTH - RIGHT, at), "limit") + text(LEFT + 6, at - 6, "p99 to keep", tone="limit-label")
     told = "; ".join(f"{curve.label}: up to {max(curve.per_s):,.0f} answers a second" for curve in curves)
-    drawing = svg(title, f"p99 against answers a second. {told}", body, size=(WIDTH, HEIGHT))
+    drawn = svg(title, f"p99 against answers a second. {told}", body, size=(WIDTH, HEIGHT), fit="wide")
+    drawing = element("div", {"class": "scroll", "tabindex": "0"}, drawn)
     keys = [Key(f"curve tone{curve.tone}", curve.label) for curve in curves]
     return figure(title, drawing, keys=keys, table=_table(curves))
 
