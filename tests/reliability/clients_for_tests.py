@@ -141,10 +141,9 @@ class Load:
         self._reader = threading.Thread(target=self._read, name="load")
 
     def __enter__(self) -> Load:
-        paths = os.pathsep.join(str(path) for path in (TESTS.parent, TESTS, os.environ.get("PYTHONPATH", "")))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.reliability.clients_for_tests", msgspec.json.encode(self._order).decode()],
-            env={**os.environ, "PYTHONPATH": paths},
+            env=beside_us(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -410,6 +409,12 @@ def versions_counted(plane: DataPlane, *, code: str = "ok") -> Counter[str]:
 def difference(one: Counter[str], other: Counter[str]) -> int:
     """How far two counts are apart, summed over what they count."""
     return sum(abs(one[key] - other[key]) for key in one.keys() | other.keys())
+
+
+def beside_us() -> dict[str, str]:
+    """Variables with which another process finds what tests share."""
+    paths = os.pathsep.join(str(path) for path in (TESTS.parent, TESTS, os.environ.get("PYTHONPATH", "")))
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 @contextmanager

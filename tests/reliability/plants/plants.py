@@ -182,7 +182,7 @@ PLANTS = (
         "replaced after",
         "runtime/workers.py",
         "        self.deaths += 1\n        ended = current.end()",
-        "        self.deaths += 1\n        time.sleep(3.0)\n        ended = current.end()",
+        "        self.deaths += 1\n        __import__('time').sleep(3.0)\n        ended = current.end()",
         G + "test_g16_poison.py",
     ),
 )
