@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from mmap import mmap
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from penstock.build.folders import archive_folder
 from penstock.build.request import BuildRequest
 from penstock.errors import BadConfig, Corrupt, InvalidInput, PenstockError
 from penstock.runtime.encoder import TextEncoder, open_encoder
-from penstock.runtime.hubfolder import FILES
+from penstock.runtime.hubfolder import FILES, WEIGHTS, read_folder
 
 FOLDER = Path(__file__).parents[1] / "golden" / "encoder"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
@@ -84,6 +86,35 @@ def test_a_folder_becomes_the_same_archive_each_time(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes((tmp_path / "a").read_bytes()[:5000])
     with pytest.raises(PenstockError):
         open_encoder(tmp_path / "a")
+
+
+def test_weights_are_mapped_where_they_lie_and_read_from_archives_of_before(tmp_path: Path) -> None:
+    archive_folder(FOLDER, tmp_path / "mapped")
+    with ZipFile(tmp_path / "read", "w") as archive:
+        for name, content in CONTENTS.items():
+            archive.writestr(name, content)
+    files, mapped = read_folder(tmp_path / "mapped")
+    assert {name: bytes(content) for name, content in mapped.items()} == {WEIGHTS: CONTENTS[WEIGHTS]}
+    assert isinstance(mapped[WEIGHTS].obj, mmap)
+    assert files == {name: content for name, content in CONTENTS.items() if name != WEIGHTS}
+    assert read_folder(tmp_path / "read") == (CONTENTS, {})
+    texts = np.array([case["text"] for case in EXPECTED], object)
+    encoders = [open_encoder(tmp_path / name) for name in ("mapped", "read")]
+    weight = encoders[0].network.weights["embeddings.word_embeddings.weight"]
+    assert weight.flags.aligned
+    assert not weight.flags.owndata
+    assert encoders[0].predict(texts).tobytes() == encoders[1].predict(texts).tobytes()
+
+
+@pytest.mark.parametrize("where", [0.5, 0.99])
+def test_an_archive_whose_weights_were_changed_is_damaged(where: float, tmp_path: Path) -> None:
+    archive_folder(FOLDER, tmp_path / "archive")
+    data = bytearray((tmp_path / "archive").read_bytes())
+    begin = data.index(CONTENTS[WEIGHTS])
+    data[begin + int(len(CONTENTS[WEIGHTS]) * where)] ^= 1
+    (tmp_path / "archive").write_bytes(data)
+    with pytest.raises(Corrupt, match="damaged"):
+        open_encoder(tmp_path / "archive")
 
 
 def test_other_folders_and_links_are_refused(tmp_path: Path) -> None:

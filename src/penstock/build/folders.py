@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from pathlib import Path
 from typing import IO
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -11,7 +12,12 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 from penstock.errors import InvalidInput, Untrusted
 from penstock.packages.digests import CHUNK_BYTES
 from penstock.packages.tree import open_file
-from penstock.runtime.hubfolder import FILES, MAX_FILE_BYTES, is_read, lacking
+from penstock.runtime.hubfolder import FILES, MAX_FILE_BYTES, PAGE_BYTES, is_read, is_weights, lacking
+
+_HEADER_BYTES = 30
+_FIELD = struct.Struct("<2H")
+_NOTHING = 0xD935
+"""The field's number, by which zipalign of Android does the same."""
 
 
 def archive_folder(folder: Path, place: Path) -> None:
@@ -30,13 +36,22 @@ def archive_folder(folder: Path, place: Path) -> None:
             "known are folders that transformers and sentence-transformers save, with their weights as safetensors",
             code="build.unknown_format",
         )
-    with ZipFile(place, "w", ZIP_STORED) as archive:
+    with place.open("wb") as file, ZipFile(file, "w", ZIP_STORED) as archive:
         for name in there:
             if (folder / name).is_symlink():
                 raise InvalidInput("a file of the folder is a link", "copy the folder with what it points to")
-            with open_file(folder, name) as content, archive.open(ZipInfo(name), "w") as member:
+            with open_file(folder, name) as content, archive.open(_member(name, file.tell()), "w") as member:
                 _require_small(content, name)
                 shutil.copyfileobj(content, member, CHUNK_BYTES)
+
+
+def _member(name: str, at: int) -> ZipInfo:
+    """A member whose header is written here; weights begin at a page, behind a field that means nothing to anybody."""
+    member = ZipInfo(name)
+    if is_weights(name):
+        free = -(at + _HEADER_BYTES + len(name.encode()) + _FIELD.size) % PAGE_BYTES
+        member.extra = _FIELD.pack(_NOTHING, free) + bytes(free)
+    return member
 
 
 def _require_small(content: IO[bytes], name: str) -> None:

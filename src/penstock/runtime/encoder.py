@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.errors import InvalidInput
-from penstock.runtime.hubfolder import read_folder, read_weights
+from penstock.runtime.hubfolder import NONE_MAPPED, Weights, read_folder, read_weights
 from penstock.runtime.network import Floats32, Network, read_network
 from penstock.runtime.tokenizer import Tokenizer, Tree
 from penstock.runtime.vocabulary import SETTINGS, TOKENIZER, parsed, tokenizer_tree
@@ -30,6 +30,7 @@ class TextEncoder:
 
     Args:
         files: Contents by name.
+        mapped: Of files of weights that are not among them.
 
     Attributes:
         network: What is computed.
@@ -37,8 +38,8 @@ class TextEncoder:
         types: Whether the network is told of which text a token is.
     """
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.network = read_network(files, read_weights(files))
+    def __init__(self, files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED) -> None:
+        self.network = read_network(files, read_weights(files, mapped))
         self._weights = self.network.weights
         self.tree: Tree = tokenizer_tree(files)
         self.tokenizer = Tokenizer(self.tree, self.network.most)
@@ -143,7 +144,7 @@ def open_encoder(path: Path) -> TextEncoder:
         BadConfig: Its architecture is none that is computed here.
         Corrupt: It is not whole.
     """
-    return TextEncoder(read_folder(path))
+    return TextEncoder(*read_folder(path))
 
 
 def _tells_types(files: Mapping[str, bytes]) -> bool:

@@ -2,16 +2,21 @@
 
     archive -> configuration, tokenizer, weights in one file or several with an index -> contents by name
 
-What comes in: the archive that `penstock.build.folders` wrote. What goes out: contents by name. No name of a file is
-taken from the folder: the index may only name shards as transformers does.
+What comes in: the archive that `penstock.build.folders` wrote. What goes out: contents by name; weights are mapped
+where they lie, so that all processes together hold them once at most. No name of a file is taken from the folder: the
+index may only name shards as transformers does.
 """
 
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Collection, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from types import MappingProxyType
+from typing import IO
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from penstock.errors import Corrupt, InvalidInput
 from penstock.runtime.network import CONFIG, LIMITS, MODULES, POOLING
@@ -24,6 +29,12 @@ FILES = (CONFIG, WEIGHTS, TOKENIZER, MODULES, POOLING, LIMITS, SETTINGS, WORDS, 
 """All that is read of a folder, beside the shards."""
 MAX_FILE_BYTES = 2 << 30
 MAX_SHARDS = 1000
+PAGE_BYTES = 4096
+"""Weights begin at a multiple of this in an archive, so that they can be mapped and computed with as they lie."""
+Weights = Mapping[str, memoryview]
+NONE_MAPPED: Weights = MappingProxyType({})
+_CHUNK_BYTES = 1 << 20
+_LOCAL = struct.Struct("<26x2H")
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 
 
@@ -44,8 +55,13 @@ def lacking(names: Collection[str]) -> str:
     return "" if known else TOKENIZER
 
 
-def read_folder(path: Path) -> dict[str, bytes]:
-    """The files that are read, by name.
+def is_weights(name: str) -> bool:
+    """Whether a file of a folder is tensors."""
+    return name == WEIGHTS or _SHARD.fullmatch(name) is not None
+
+
+def read_folder(path: Path) -> tuple[dict[str, bytes], Weights]:
+    """The files that are read, by name, and apart from them those that were mapped.
 
     Raises:
         Corrupt: It is no archive, or lacks one.
@@ -58,27 +74,66 @@ def read_folder(path: Path) -> dict[str, bytes]:
                 raise Corrupt(f"the model's folder lacks {missing}", "save the model again", code="build.folder")
             if any(archive.getinfo(name).file_size > MAX_FILE_BYTES for name in names):
                 raise Corrupt("a file of the model's folder is too large", "two gibibytes are the most")
-            return {name: archive.read(name) for name in names}
+            with path.open("rb") as file:
+                mapped = _mapped(file, archive, [name for name in names if is_weights(name)])
+            return {name: archive.read(name) for name in names if name not in mapped}, mapped
     except BadZipFile:
         raise Corrupt("the model's archive is damaged", "package it again", code="build.folder") from None
 
 
-def read_weights(files: Mapping[str, bytes]) -> Tensors:
+def _mapped(file: IO[bytes], archive: ZipFile, names: list[str]) -> Weights:
+    """Members that lie as they are, from the start of a page on; each is read once, to see that it is whole.
+
+    Raises:
+        BadZipFile: One is not.
+    """
+    places = {name: _place(file, archive.getinfo(name)) for name in names}
+    fitting = {name: at for name, at in places.items() if at and at % PAGE_BYTES == 0}
+    if not fitting:
+        return NONE_MAPPED
+    whole = memoryview(mmap(file.fileno(), 0, access=ACCESS_READ))
+    found = {}
+    for name, at in fitting.items():
+        with archive.open(name) as member:
+            while member.read(_CHUNK_BYTES):
+                pass
+        found[name] = whole[at : at + archive.getinfo(name).file_size]
+    return found
+
+
+def _place(file: IO[bytes], member: ZipInfo) -> int:
+    """Where a stored member's bytes begin; 0 where they are packed."""
+    if member.compress_type != ZIP_STORED:
+        return 0
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL.size)
+    if len(header) < _LOCAL.size:
+        raise BadZipFile
+    name, extra = _LOCAL.unpack(header)
+    return member.header_offset + _LOCAL.size + int(name) + int(extra)
+
+
+def read_weights(files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED) -> Tensors:
     """All tensors, of one file or of as many as the index names.
+
+    Args:
+        files: Contents by name.
+        mapped: Of files of weights, where they are not among the others.
 
     Raises:
         Corrupt: A file is no safetensors, or a shard is not there.
         InvalidInput: The index is none, or places a tensor where it is not.
     """
-    if WEIGHTS in files:
-        return read_tensors(files[WEIGHTS])
+    given: dict[str, bytes | memoryview] = {**files, **mapped}
+    if WEIGHTS in given:
+        return read_tensors(given[WEIGHTS])
     places = parsed(files, INDEX).get("weight_map")
     names = shards(places)
     found: Tensors = {}
     for name in names:
-        if name not in files:
+        if name not in given:
             raise Corrupt("the model's folder lacks a shard of its weights", "save the model again", where=name)
-        for tensor, array in read_tensors(files[name]).items():
+        for tensor, array in read_tensors(given[name]).items():
             if tensor in found or not isinstance(places, dict) or places.get(tensor) != name:
                 raise InvalidInput("a tensor is in another shard than the index says", "save it again", where=INDEX)
             found[tensor] = array

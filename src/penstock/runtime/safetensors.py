@@ -2,8 +2,8 @@
 
     length of the header (u64) + header (name -> dtype, shape, offsets) + data, little-endian
 
-What comes in: the file's bytes. What goes out: arrays by name, FP16 and BF16 as FP32. The data must be covered whole,
-each byte by one tensor. Source: the safetensors format, huggingface/safetensors.
+What comes in: the file's bytes. What goes out: arrays by name, which lie in them; FP16 and BF16 as
+FP32. The data must be covered whole, each byte by one tensor. Source: the safetensors format, huggingface/safetensors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", 
 Tensors = dict[str, npt.NDArray[np.generic]]
 
 
-def read_tensors(data: bytes) -> Tensors:
+def read_tensors(data: bytes | memoryview) -> Tensors:
     """All tensors of a file.
 
     Raises:
@@ -36,7 +36,7 @@ def read_tensors(data: bytes) -> Tensors:
     if size > min(MAX_HEADER_BYTES, len(data) - 8):
         raise _wrong("its header is longer than it is")
     try:
-        header = json.loads(data[8 : 8 + size].decode(), object_pairs_hook=_once)
+        header = json.loads(bytes(data[8 : 8 + size]).decode(), object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise _wrong("its header is not JSON, or names a tensor twice") from None
     if not isinstance(header, dict):

@@ -16,6 +16,7 @@ import pandas as pd
 
 from penstock.build.encoders.graph import text_graph
 from penstock.build.format import Audit, Compiled, Original, Specs, head
+from penstock.build.graphs.mapped import let_go
 from penstock.errors import InvalidInput
 from penstock.runtime.encoder import TextEncoder, open_encoder
 from penstock.runtime.graphfile import TEXTS
@@ -51,18 +52,23 @@ class HuggingFaceFormat:
 
     def open(self, path: Path) -> Original:
         """The network."""
-        return TextModel(open_encoder(path))
+        return TextModel(open_encoder(path), path)
 
 
 class TextModel(Original):
     """A text network as an `Original`: a text in, or two that stand together.
 
+    Args:
+        encoder: It.
+        path: Of the archive in which its weights lie.
+
     Attributes:
         example: Made-up texts, where nobody gives any.
     """
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: TextEncoder, path: Path) -> None:
         self._encoder = encoder
+        self._path = path
         self.example = _texts(encoder)
 
     @property
@@ -87,7 +93,8 @@ class TextModel(Original):
 
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:
         """What it answers, a text at a time."""
-        return self._encoder.answer_arrays({spec.name: rows[spec.name] for spec in inputs})
+        with let_go(self._path):
+            return self._encoder.answer_arrays({spec.name: rows[spec.name] for spec in inputs})
 
     def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
         """One, with the tokenizer in its metadata."""
@@ -96,7 +103,8 @@ class TextModel(Original):
 
     def _graph(self, inputs: Specs) -> bytes:
         encoder = self._encoder
-        model = text_graph(encoder.network, types=encoder.types and len(inputs) > 1)
+        with let_go(self._path):
+            model = text_graph(encoder.network, types=encoder.types and len(inputs) > 1)
         described = Described(
             format=FORMAT,
             inputs=tuple(spec.name for spec in inputs),
