@@ -1,6 +1,7 @@
 """`make soak`: the full form of every figure of reliability, or of one (``G=g5``), and the table of what was reached.
 
 soak.py [g5 ...]          the full forms
+soak.py --short [g5 ...]  the forms that `make test` holds: counts alone
 soak.py --teeth [g5 ...]  the shortest forms, each with a fault planted that must turn its figure red
 """
 
@@ -80,19 +81,20 @@ def table(figures: list[dict[str, object]]) -> str:
     )
 
 
-def soak(goals: list[str]) -> int:
-    """The full forms; 0 where every figure was reached."""
+def soak(goals: list[str], *, short: bool = False) -> int:
+    """The full forms, or the short ones; 0 where every figure that such a form holds was reached."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    file = FOLDER / "soak.jsonl"
+    file = FOLDER / ("short.jsonl" if short else "soak.jsonl")
     file.unlink(missing_ok=True)
+    form = {} if short else {"PENSTOCK_FULL": "1"}
     outcomes = []
     for goal in goals:
         print(f"{goal} ...", flush=True)
-        outcome = run(goal, {"PENSTOCK_FULL": "1", "PENSTOCK_FIGURES": str(file)})
+        outcome = run(goal, {**form, "PENSTOCK_FIGURES": str(file)})
         outcomes.append(outcome)
         (FOLDER / f"{goal}.log").write_text(outcome.output)
         print(
-            f"{goal} {'ok' if outcome.code == 0 else 'NOT OK, see ' + str(FOLDER / goal)} {outcome.seconds:.0f} s",
+            f"{goal} {'ok' if outcome.code == 0 else f'NOT OK, see {FOLDER / goal}.log'} {outcome.seconds:.0f} s",
             flush=True,
         )
     text = table(lines(file))
@@ -105,7 +107,8 @@ def main() -> int:
     """Parse the words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("goals", nargs="*", help="g1 ... g16; all where none is named")
-    parser.add_argument("--teeth", action="store_true")
+    parser.add_argument("--short", action="store_true", help="the forms of make test")
+    parser.add_argument("--teeth", action="store_true", help="plant a fault for each")
     options = parser.parse_args()
     goals = [goal.lower() for goal in options.goals] or list(TESTS)
     unknown = sorted(set(goals) - TESTS.keys())
@@ -116,7 +119,7 @@ def main() -> int:
         from tests.reliability.plants import teeth
 
         return teeth.bite(goals)
-    return soak(goals)
+    return soak(goals, short=options.short)
 
 
 if __name__ == "__main__":

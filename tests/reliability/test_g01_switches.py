@@ -25,7 +25,7 @@ RESTARTS = 10 if FULL else 1
 LEAST = 20_000 if FULL else 4_000
 CALM_S = 5.0 if FULL else 0.5
 STEP_S = 1.0 if FULL else 0.05
-"""From one switch to the next: where it is timed, a second has one of them in it."""
+"""After a switch: where it is timed, its second has neither another in it nor workers that start."""
 PAUSE_S = 0.01 if FULL else 0.0
 """Clients that leave nothing of the machine would time how long they wait for a processor."""
 
@@ -105,10 +105,11 @@ def test_switches_rollbacks_and_rolling_restarts_fail_nobody(
         time.sleep(CALM_S)
         for step in range(steps):
             life.back() if step % 4 == 3 else life.forth()
+            time.sleep(STEP_S)
             if step * RESTARTS // steps != (step + 1) * RESTARTS // steps:
                 restart(plane)
                 restarts += 1
-            time.sleep(STEP_S)
+                time.sleep(STEP_S)
         load.wait(LEAST + 500)
     figures.count("requests", len(load.answers), at_least=LEAST)
     figures.count("failed requests", len(load.failures) + len(load.lost), at_most=0)
