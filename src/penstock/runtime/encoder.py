@@ -20,6 +20,7 @@ import numpy.typing as npt
 from penstock.errors import InvalidInput
 from penstock.runtime.hubfolder import NONE_MAPPED, Weights, read_folder, read_weights
 from penstock.runtime.network import Floats32, Network, read_network
+from penstock.runtime.safetensors import Widen, widened
 from penstock.runtime.tokenizer import Tokenizer, Tree
 from penstock.runtime.vocabulary import SETTINGS, TOKENIZER, parsed, tokenizer_tree
 from penstock.tensors import Array, Arrays
@@ -31,6 +32,7 @@ class TextEncoder:
     Args:
         files: Contents by name.
         mapped: Of files of weights that are not among them.
+        widen: As `penstock.runtime.safetensors.read_tensors` takes it.
 
     Attributes:
         network: What is computed.
@@ -38,8 +40,8 @@ class TextEncoder:
         types: Whether the network is told of which text a token is.
     """
 
-    def __init__(self, files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED) -> None:
-        self.network = read_network(files, read_weights(files, mapped))
+    def __init__(self, files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED, *, widen: Widen = widened) -> None:
+        self.network = read_network(files, read_weights(files, mapped, widen))
         self._weights = self.network.weights
         self.tree: Tree = tokenizer_tree(files)
         self.tokenizer = Tokenizer(self.tree, self.network.most)
@@ -137,14 +139,18 @@ class TextEncoder:
         return cast("Floats32", centred / spread * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"])
 
 
-def open_encoder(path: Path) -> TextEncoder:
+def open_encoder(path: Path, *, widen: Widen = widened) -> TextEncoder:
     """The network of an archive.
+
+    Args:
+        path: Its.
+        widen: As `penstock.runtime.safetensors.read_tensors` takes it.
 
     Raises:
         BadConfig: Its architecture is none that is computed here.
         Corrupt: It is not whole.
     """
-    return TextEncoder(*read_folder(path))
+    return TextEncoder(*read_folder(path), widen=widen)
 
 
 def _tells_types(files: Mapping[str, bytes]) -> bool:

@@ -20,7 +20,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from penstock.errors import Corrupt, InvalidInput
 from penstock.runtime.network import CONFIG, LIMITS, MODULES, POOLING
-from penstock.runtime.safetensors import Tensors, read_tensors
+from penstock.runtime.safetensors import Tensors, Widen, read_tensors, widened
 from penstock.runtime.vocabulary import MERGES, PARTS, SETTINGS, TOKENIZER, WORDS, parsed
 
 WEIGHTS = "model.safetensors"
@@ -113,12 +113,13 @@ def _place(file: IO[bytes], member: ZipInfo) -> int:
     return member.header_offset + _LOCAL.size + int(name) + int(extra)
 
 
-def read_weights(files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED) -> Tensors:
+def read_weights(files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED, widen: Widen = widened) -> Tensors:
     """All tensors, of one file or of as many as the index names.
 
     Args:
         files: Contents by name.
         mapped: Of files of weights, where they are not among the others.
+        widen: As `penstock.runtime.safetensors.read_tensors` takes it.
 
     Raises:
         Corrupt: A file is no safetensors, or a shard is not there.
@@ -126,14 +127,14 @@ def read_weights(files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED) -> T
     """
     given: dict[str, bytes | memoryview] = {**files, **mapped}
     if WEIGHTS in given:
-        return read_tensors(given[WEIGHTS])
+        return read_tensors(given[WEIGHTS], widen)
     places = parsed(files, INDEX).get("weight_map")
     names = shards(places)
     found: Tensors = {}
     for name in names:
         if name not in given:
             raise Corrupt("the model's folder lacks a shard of its weights", "save the model again", where=name)
-        for tensor, array in read_tensors(given[name]).items():
+        for tensor, array in read_tensors(given[name], widen).items():
             if tensor in found or not isinstance(places, dict) or places.get(tensor) != name:
                 raise InvalidInput("a tensor is in another shard than the index says", "save it again", where=INDEX)
             found[tensor] = array

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -20,12 +21,25 @@ from penstock.errors import Corrupt
 MAX_HEADER_BYTES = 16 << 20
 MAX_RANK = 32
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
-_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
+_TYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1"}
+_NARROW = ("F16", "BF16")
 Tensors = dict[str, npt.NDArray[np.generic]]
+Widen = Callable[[memoryview, str], npt.NDArray[np.float32]]
 
 
-def read_tensors(data: bytes | memoryview) -> Tensors:
+def widened(data: memoryview, kind: str) -> npt.NDArray[np.float32]:
+    """Numbers in FP16 or BF16 (``F16``, ``BF16``) as FP32, in memory."""
+    if kind == "F16":
+        return np.frombuffer(data, "<f2").astype(np.float32)
+    return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+
+
+def read_tensors(data: bytes | memoryview, widen: Widen = widened) -> Tensors:
     """All tensors of a file.
+
+    Args:
+        data: The file.
+        widen: Makes FP32 of numbers in FP16 or BF16, and keeps them where it will.
 
     Raises:
         Corrupt: It is no such file, or says of itself what is not so.
@@ -48,7 +62,8 @@ def read_tensors(data: bytes | memoryview) -> Tensors:
     for name, (start, stop, kind, shape) in sorted(_entries(header), key=lambda entry: entry[1][:2]):
         if start != end or stop > len(body) or stop - start != _SIZES[kind] * prod(shape):
             raise _wrong("its tensors overlap, leave a gap, or are of another size than they say")
-        found[name] = _array(body[start:stop], kind).reshape(shape)
+        part = body[start:stop]
+        found[name] = (widen(part, kind) if kind in _NARROW else _array(part, kind)).reshape(shape)
         end = stop
     if end != len(body):
         raise _wrong("it holds data of no tensor")
@@ -83,12 +98,9 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _array(data: memoryview, kind: str) -> npt.NDArray[np.generic]:
-    if kind == "BF16":
-        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     if kind == "BOOL":
         return np.frombuffer(data, np.uint8).astype(np.bool_)
-    array = np.frombuffer(data, _TYPES[kind])
-    return array.astype(np.float32) if kind == "F16" else array
+    return np.frombuffer(data, _TYPES[kind])
 
 
 def _wrong(why: str) -> Corrupt:

@@ -16,16 +16,18 @@ import pandas as pd
 
 from penstock.build.encoders.graph import text_graph
 from penstock.build.format import Audit, Compiled, Original, Specs, head
-from penstock.build.graphs.mapped import let_go
+from penstock.build.graphs.mapped import Widened, let_go
 from penstock.errors import InvalidInput
 from penstock.runtime.encoder import TextEncoder, open_encoder
 from penstock.runtime.graphfile import TEXTS
-from penstock.runtime.hubfolder import lacking
+from penstock.runtime.hubfolder import MAX_FILE_BYTES, PAGE_BYTES, lacking
 from penstock.runtime.textfront import FORMAT, Described, describe
 from penstock.tensors import Arrays, TensorSpec
 
 TEXT = "text"
 PAIR = "text_pair"
+WIDENED = "widened"
+"""The file in the working folder that has numbers of FP16 and BF16 as FP32."""
 EXAMPLES = 24
 _ODD = ("", " ", "ÀÉÎ õü ß", "水 東京タワー", "🌊 ... !?", "[SEP] <s> \u200b\ufeff", "Don't 1,234.5%")
 
@@ -52,7 +54,12 @@ class HuggingFaceFormat:
 
     def open(self, path: Path) -> Original:
         """The network."""
-        return TextModel(open_encoder(path), path)
+        place = Path.cwd() / WIDENED
+        # What is widened is twice as long at most, and no file of the sandbox may be longer.
+        widen = Widened(place, min(2 * path.stat().st_size, MAX_FILE_BYTES) // PAGE_BYTES * PAGE_BYTES)
+        with let_go(path, place):
+            encoder = open_encoder(path, widen=widen)
+        return TextModel(encoder, path, place)
 
 
 class TextModel(Original):
@@ -60,15 +67,15 @@ class TextModel(Original):
 
     Args:
         encoder: It.
-        path: Of the archive in which its weights lie.
+        mapped: Files in which its weights lie.
 
     Attributes:
         example: Made-up texts, where nobody gives any.
     """
 
-    def __init__(self, encoder: TextEncoder, path: Path) -> None:
+    def __init__(self, encoder: TextEncoder, *mapped: Path) -> None:
         self._encoder = encoder
-        self._path = path
+        self._mapped = mapped
         self.example = _texts(encoder)
 
     @property
@@ -93,7 +100,7 @@ class TextModel(Original):
 
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:
         """What it answers, a text at a time."""
-        with let_go(self._path):
+        with let_go(*self._mapped):
             return self._encoder.answer_arrays({spec.name: rows[spec.name] for spec in inputs})
 
     def graphs(self, inputs: Specs, outputs: Specs) -> Iterator[Compiled]:
@@ -103,7 +110,7 @@ class TextModel(Original):
 
     def _graph(self, inputs: Specs) -> bytes:
         encoder = self._encoder
-        with let_go(self._path):
+        with let_go(*self._mapped):
             model = text_graph(encoder.network, types=encoder.types and len(inputs) > 1)
         described = Described(
             format=FORMAT,
