@@ -56,7 +56,7 @@ class Slow(threading.Thread):
     async def _watch(self) -> None:
         """Which connections the server holds, for those who cannot see it."""
         while True:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
             self.held = held_by(self.port)
 
     async def _timed(self, kind: str, act, after_s: float) -> None:
@@ -114,7 +114,7 @@ class Slow(threading.Thread):
             asked = time.monotonic()
             await asyncio.sleep(1.0)
             while own in self.held:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
         except ConnectionError:
             return time.monotonic()
         else:
