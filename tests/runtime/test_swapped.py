@@ -16,7 +16,7 @@ from sklearn.dummy import DummyRegressor
 from penstock.errors import ModelFailed
 from penstock.packages.golden import Golden
 from penstock.packages.read import CHANGED, Package, open_package
-from penstock.runtime import workers
+from penstock.runtime import loading
 from penstock.tensors import TensorSpec
 
 NUMBER = (TensorSpec(name="X", datatype="FP64", shape=(-1, 1)),)
@@ -49,8 +49,8 @@ def swapped_while_loaded(
     monkeypatch: pytest.MonkeyPatch, before: Callable[[], None], after: Callable[[], None]
 ) -> None:
     """Between what was verified and what the process opens, and again once it has loaded."""
-    start_worker: Any = workers.start_worker
-    prove: Any = workers._prove
+    start_worker: Any = loading.start_worker
+    prove: Any = loading.prove
 
     def start(*args: object, **kwargs: object) -> object:
         before()
@@ -62,14 +62,14 @@ def swapped_while_loaded(
         finally:
             after()
 
-    monkeypatch.setattr(workers, "start_worker", start)
-    monkeypatch.setattr(workers, "_prove", proven)
+    monkeypatch.setattr(loading, "start_worker", start)
+    monkeypatch.setattr(loading, "prove", proven)
 
 
 def test_left_alone_it_answers_and_is_loaded_again(model: Package, opened: Callable[[Package], Any]) -> None:
     engine = opened(model)
     assert engine.run(ASKED)["prediction"].tolist() == [1.0]
-    workers.start(engine._workers.template.recipe).end()
+    loading.start(engine._workers.template.recipe).end()
 
 
 @pytest.mark.parametrize("put_back", [False, True], ids=["left there", "put back"])
@@ -127,7 +127,7 @@ def test_swapped_after_it_was_loaded_no_new_process_loads_it(
     shutil.copy(evil, model.folder / ENTRY)
     assert engine.run(ASKED)["prediction"].tolist() == [1.0], "what is loaded is what was verified"
     with pytest.raises(ModelFailed) as refusal:
-        workers.start(recipe)
+        loading.start(recipe)
     assert "manifest" in refusal.value.message
 
 
@@ -137,4 +137,4 @@ def test_a_new_signature_beside_the_same_files_changes_nothing(
     engine = opened(model)
     (tmp_path / "signature").write_bytes(b"{}")
     os.rename(tmp_path / "signature", model.folder / "signature.json")
-    workers.start(engine._workers.template.recipe).end()
+    loading.start(engine._workers.template.recipe).end()

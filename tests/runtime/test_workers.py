@@ -9,9 +9,12 @@ from typing import cast
 import pytest
 
 from penstock.errors import ModelFailed
-from penstock.runtime import workers
+from penstock.runtime import template
 from penstock.runtime.limits import Quota
-from penstock.runtime.workers import CannotFork, Recipe, SandboxedModel, Template, Workers
+from penstock.runtime.loading import Recipe
+from penstock.runtime.sandboxedmodel import SandboxedModel
+from penstock.runtime.template import CannotFork, Template
+from penstock.runtime.workers import Workers
 
 RECIPE = Recipe("m", None, Path(), None, Quota(), 10.0)
 
@@ -45,11 +48,11 @@ def starting(monkeypatch: pytest.MonkeyPatch, *codes: str) -> Workers:
             raise ModelFailed("it died while it was loaded", code=code)
         return cast("SandboxedModel", Loaded())
 
-    def fork(template: SandboxedModel, deadline: float) -> SandboxedModel:
+    def fork(loaded: SandboxedModel, deadline: float) -> SandboxedModel:
         raise CannotFork("it is none")
 
-    monkeypatch.setattr(workers, "start", start)
-    monkeypatch.setattr(workers, "fork", fork)
+    monkeypatch.setattr(template, "start", start)
+    monkeypatch.setattr(template, "fork", fork)
     one = Workers(Template(own))
     one.current(time.monotonic() + 5)
     one.discard()

@@ -20,7 +20,7 @@ from penstock.records import Sizing
 from penstock.tensors import Arrays
 
 if TYPE_CHECKING:
-    from penstock.runtime.workers import SandboxedModel
+    from penstock.runtime.sandboxedmodel import SandboxedModel
 
 
 class Engine(Protocol):

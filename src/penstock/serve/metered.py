@@ -15,7 +15,7 @@ from penstock.serve.enginelines import EngineSeries
 from penstock.tensors import Arrays
 
 if TYPE_CHECKING:
-    from penstock.runtime.workers import SandboxedModel
+    from penstock.runtime.sandboxedmodel import SandboxedModel
 
 
 class MeteredEngine:

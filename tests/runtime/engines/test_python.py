@@ -15,7 +15,7 @@ import pytest
 from penstock.errors import DeadlineExceeded, ModelFailed, NotReady
 from penstock.packages.golden import Golden
 from penstock.packages.read import Package
-from penstock.runtime import workers
+from penstock.runtime import template
 from penstock.runtime.engine import prove
 from penstock.tensors import TensorSpec
 
@@ -181,7 +181,7 @@ def test_a_model_that_cannot_be_forked_is_loaded_for_each_process(
 ) -> None:
     import cloudpickle
 
-    monkeypatch.setattr(workers, "_FORK_S", 3.0)
+    monkeypatch.setattr(template, "_FORK_S", 3.0)
     space: dict[str, type] = {"__name__": "__main__"}
     exec(STUBBORN.format(name=name), space)
     golden = Golden(inputs=ask(4), outputs={"prediction": np.array([8.0])})

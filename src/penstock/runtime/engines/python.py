@@ -25,8 +25,11 @@ from penstock.records import Sizing
 from penstock.runtime.environments import ENVIRONMENT, LOCK, environment, require_here
 from penstock.runtime.frames import Header, Load, pack
 from penstock.runtime.limits import Quota
+from penstock.runtime.loading import Recipe
+from penstock.runtime.sandboxedmodel import SandboxedModel
+from penstock.runtime.template import Template
 from penstock.runtime.transform import TRANSFORMS
-from penstock.runtime.workers import Recipe, SandboxedModel, Template, Workers
+from penstock.runtime.workers import Workers
 from penstock.tensors import DTYPES, Arrays, Signature
 
 _CRASHES_BEFORE_REST = 3

@@ -21,7 +21,7 @@ from typing import cast
 from penstock.errors import PenstockError
 from penstock.records import Batching
 from penstock.runtime.engine import Engine, RemoteEngine
-from penstock.runtime.workers import SandboxedModel
+from penstock.runtime.sandboxedmodel import SandboxedModel
 from penstock.serve.batcher import Runner, checked, split, stacked
 from penstock.serve.lane import Job, Result, gone, time_left
 from penstock.serve.pace import Pace
