@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from bench.places import ENVIRONMENTS, REQUIREMENTS, ROOT
 
 MARK = "made-from"
-OURS = ("penstock", "penstock_simd", "penstock_python")
+OURS = ("penstock", "penstock_simd", "penstock_python", "penstock_before")
 """Environments that get the wheel of a source tree on top."""
 
 

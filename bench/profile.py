@@ -1,10 +1,14 @@
-"""Where each microsecond of the request path goes: samples of our worker's stack under load, put into steps.
+"""Where each microsecond of the request path goes, before it was rebuilt and after: stacks of our worker under load.
 
-    server under wrk -> py-spy (stacks, native frames too) -> step of each stack -> share x CPU per request
+    a commit's wheel, today's wheel -> servers, in turn under wrk -> py-spy (stacks, native frames too)
+    -> step of each stack -> share x CPU per request -> profiles/before.json, profiles/after.json
+
+    python -m bench.profile
 
 A sample belongs to the innermost frame of ours, but for system calls and the engine, which have steps of their own.
 Sampling stops the process some hundred times a second, so shares are what it gives; the CPU per request that they
-are multiplied with is measured beside it, without it.
+are multiplied with is measured beside it, without it. Both servers are up at once and are measured in turn, so that
+one machine's pace is behind both columns.
 """
 
 from __future__ import annotations
@@ -14,9 +18,14 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from threading import Thread
 
@@ -27,8 +36,13 @@ from bench.points import Spot
 from bench.running import Running, setting_of
 from bench.server import free_port
 
+BEFORE = "3b45ded"
+"""The last commit before the request path was rebuilt."""
+SYSTEM = {"before": "penstock_before", "after": "penstock"}
 RATE = 250
 SECONDS = 12.0
+ROUNDS = 3
+ROUND_S = 4.0
 SPOTS = (Spot("penstock", "v2", 16), Spot("penstock", "v2", 1))
 WRITES = frozenset({"write", "writev", "send", "sendto", "sendmsg"})
 READS = frozenset({"read", "readv", "recv", "recvfrom", "recvmsg"})
@@ -85,21 +99,30 @@ def shares_of(stacks: str) -> dict[str, float]:
     return {step: count / total for step, count in counts.most_common()}
 
 
-def profile(running: Running, spot: Spot) -> dict[str, object]:
-    """CPU per request without the sampler, then what it divides into."""
-    figures = running.measure(spot, SECONDS / 2)
+def profiles(servers: dict[str, Running], spot: Spot) -> dict[str, dict[str, object]]:
+    """Of each server, its CPU per request without the sampler, then what it divides into."""
+    # In turn, so that whatever else runs slows them alike.
+    rounds = [{name: running.measure(spot, ROUND_S) for name, running in servers.items()} for _ in range(ROUNDS)]
+    found: dict[str, dict[str, object]] = {}
+    for name, running in servers.items():
+        cpu_us = median(one[name]["cpu_us"] for one in rounds)
+        found[name] = {
+            "spot": str(spot),
+            "per_s": round(median(one[name]["per_s"] for one in rounds)),
+            "cpu_us": round(cpu_us, 1),
+            "steps_us": {step: round(share * cpu_us, 2) for step, share in _shares(running, spot).items()},
+        }
+    return found
+
+
+def _shares(running: Running, spot: Spot) -> dict[str, float]:
     load = Thread(target=running.measure, args=(spot, SECONDS + 2))
     load.start()
     time.sleep(1)
-    shares = shares_of(_sampled(running.server.busiest()))
-    load.join()
-    steps = {step: round(share * figures["cpu_us"], 2) for step, share in shares.items()}
-    return {
-        "spot": str(spot),
-        "per_s": round(figures["per_s"]),
-        "cpu_us": round(figures["cpu_us"], 1),
-        "steps_us": steps,
-    }
+    try:
+        return shares_of(_sampled(running.server.busiest()))
+    finally:
+        load.join()
 
 
 def _sampled(pid: int) -> str:
@@ -111,29 +134,60 @@ def _sampled(pid: int) -> str:
         return raw.read_text()
 
 
-def main() -> int:
-    """Write one profile; `--name before` and `--name after` are what the documents show."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--name", required=True, help="of the file in profiles/")
-    parser.add_argument("--source", type=Path, default=ROOT, help="another checkout, to profile its wheel")
-    given = parser.parse_args()
-    source = given.source.resolve()
-    asked = ["git", "-C", str(source), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(asked, capture_output=True, text=True, check=False)
+@contextmanager
+def _started(sources: dict[str, Path]) -> Iterator[dict[str, Running]]:
+    """Servers of the wheels of some source trees, each right before it is measured."""
+    model = make_model("trees")
+    servers: dict[str, Running] = {}
     with TemporaryDirectory(prefix="profile-", dir=WORK) as folder:
-        model = make_model("trees")
-        setting = setting_of("penstock", model, scratch=Path(folder), port=free_port(), workers=1, source=source)
-        running = Running("penstock", setting)
-        running.start()
         try:
-            running.check("v2")
-            found = [profile(running, spot) for spot in SPOTS]
+            for name, source in sources.items():
+                scratch, port = Path(folder) / name, free_port()
+                setting = setting_of(SYSTEM[name], model, scratch=scratch, port=port, workers=1, source=source)
+                servers[name] = Running(SYSTEM[name], setting)
+                servers[name].start()
+                servers[name].check("v2")
+            yield servers
         finally:
-            running.stop()
+            for running in servers.values():
+                running.stop()
+
+
+def _checked_out(commit: str) -> Path:
+    """A commit's tree beside this one.
+
+    Raises:
+        CalledProcessError: The history here does not go back so far.
+    """
+    tree = WORK / f"source-{commit}"
+    if not tree.exists():
+        packed = subprocess.run(["git", "-C", str(ROOT), "archive", commit], capture_output=True, check=True).stdout
+        with TemporaryDirectory(prefix="source-", dir=WORK) as folder, tarfile.open(fileobj=BytesIO(packed)) as held:
+            held.extractall(Path(folder) / "tree", filter="data")
+            (Path(folder) / "tree").replace(tree)
+    return tree
+
+
+def _today() -> str:
+    asked = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def main() -> int:
+    """Write both profiles."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--before", default=BEFORE, help="the commit that today's tree is held against")
+    given = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    sources = {"before": _checked_out(given.before), "after": ROOT}
+    commits = {"before": given.before, "after": _today()}
+    with _started(sources) as servers:
+        spots = [profiles(servers, spot) for spot in SPOTS]
     PROFILES.mkdir(exist_ok=True)
-    text = json.dumps({"commit": commit.stdout.strip(), "profiles": found}, indent=1)
-    (PROFILES / f"{given.name}.json").write_text(text + "\n")
-    print(text)
+    for name in sources:
+        text = json.dumps({"commit": commits[name], "profiles": [one[name] for one in spots]}, indent=1)
+        (PROFILES / f"{name}.json").write_text(text + "\n")
+        print(name, text)
     return 0
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.places import DOCS, PROFILES, REQUIREMENTS, RESULTS
+from bench.choices import choices
+from bench.places import DOCS, PROFILES, REQUIREMENTS, RESULTS, TUNED
 from bench.plot import bars
 from bench.points import CLAIMS, STAGES, Claim
 from bench.ratios import Samples, judge
@@ -82,6 +83,10 @@ libraries take to import, memory of all its processes after a moment's load, and
 
 {earlier}
 
+## What `penstock tune` chooses
+
+{tuned}
+
 ## What this does not show
 
 - TLS, more than 64 connections, open-loop load, a GPU, a network between client and server.
@@ -116,7 +121,9 @@ def merged(runs: list[list[dict[str, object]]]) -> Samples:
     return Samples(lines)
 
 
-def page(runs: list[list[dict[str, object]]], profiles: Mapping[str, object]) -> str:
+def page(
+    runs: list[list[dict[str, object]]], profiles: Mapping[str, object], tuned: Sequence[Mapping[str, object]] = ()
+) -> str:
     """The whole document."""
     each, whole = [Samples(run) for run in runs], merged(runs)
     about = runs[-1][0]
@@ -127,7 +134,8 @@ def page(runs: list[list[dict[str, object]]], profiles: Mapping[str, object]) ->
         runs=len(runs), machine=about["machine"], python=about["python"], load=_load(runs),
         claims=table, verdict=_verdict(claims, each), sides=side_by_side(whole), cold=cold_starts(whole),
         limits=_limits(whole),
-        ahead=_ahead(claims, each, whole), profile=_profile(profiles), earlier=_earlier(each), versions=_versions(),
+        ahead=_ahead(claims, each, whole), profile=_profile(profiles), earlier=_earlier(each),
+        tuned=choices(tuned), versions=_versions(),
     )  # fmt: skip
 
 
@@ -188,22 +196,27 @@ def _better(samples: Samples, stage: str, theirs: str, connections: int) -> list
 
 
 def _profile(profiles: Mapping[str, object]) -> str:
-    """Before and after, step by step, at 16 connections."""
+    """Before and after, step by step, at 16 connections and at one."""
     steps: dict[str, dict[str, float]] = {}
     totals: dict[str, float] = {}
+    commits = []
     for name, profile in profiles.items():
-        first = profile["profiles"][0]  # type: ignore[index]
-        steps[name], totals[name] = first["steps_us"], first["cpu_us"]
+        commits.append(f"{name}: {profile['commit']}")  # type: ignore[index]
+        for one in profile["profiles"]:  # type: ignore[index]
+            column = f"c{one['spot'].rpartition(' ')[2]} {name}"
+            steps[column], totals[column] = one["steps_us"], one["cpu_us"]
     if not steps:
         return "Not measured."
-    last = list(steps)[-1]
+    columns = sorted(steps, key=lambda column: -int(column[1:].partition(" ")[0]))
+    last = next(column for column in reversed(columns) if column.startswith(columns[0].partition(" ")[0]))
     rows = sorted({step for one in steps.values() for step in one}, key=lambda step: -steps[last].get(step, 0.0))
-    lines = ["| step, CPU us a request at c16 | " + " | ".join(steps) + " |", "|---" * (1 + len(steps)) + "|"]
-    lines += ["| " + " | ".join([step, *(f"{one.get(step, 0):.1f}" for one in steps.values())]) + " |" for step in rows]
-    lines.append("| **all** | " + " | ".join(f"**{total:.1f}**" for total in totals.values()) + " |")
+    lines = ["| step, CPU us a request | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    lines += ["| " + " | ".join([step, *(f"{steps[one].get(step, 0):.1f}" for one in columns)]) + " |" for step in rows]
+    lines.append("| **all** | " + " | ".join(f"**{totals[one]:.1f}**" for one in columns) + " |")
     return (
         "\n".join(lines)
-        + "\n\nBy `python -m bench.profile`: stack samples of the worker under load, times CPU per request."
+        + "\n\nBy `python -m bench.profile`: stack samples of the worker under load, times CPU per request; both wheels"
+        + f" were up at once and measured in turn (commits: {', '.join(commits)})."
     )
 
 
@@ -245,7 +258,8 @@ def main() -> int:
     profiles = {
         path.stem: json.loads(path.read_text()) for path in map(_profile_file, ("before", "after")) if path.exists()
     }
-    DOCS.joinpath("performance.md").write_text(page(runs, profiles))
+    tuned = json.loads(TUNED.read_text()) if TUNED.exists() else []
+    DOCS.joinpath("performance.md").write_text(page(runs, profiles, tuned))
     DOCS.joinpath("performance.svg").write_text(picture(merged(runs)))
     print(claims_table(list(CLAIMS), [Samples(run) for run in runs]))
     return 0

@@ -79,6 +79,10 @@ SYSTEMS: dict[str, System] = {
     "penstock_simd": System(
         "Penstock with its extra simd", "penstock_simd", _OURS, headers=AUTHORIZED, prepare=layouts.token
     ),
+    "penstock_before": System(
+        "Penstock before its request path was rebuilt", "penstock_before", _OURS, headers=AUTHORIZED,
+        prepare=layouts.token,
+    ),
     "penstock_python": System(
         "Penstock, sandboxed Python model", "penstock_python", _OURS, headers=AUTHORIZED, prepare=layouts.token
     ),

@@ -9,6 +9,7 @@ found in it again. "By hand" is the best of them.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
+from bench.choices import choices
 from bench.models import make_model, models_folder
+from bench.places import TUNED
 from penstock.build.assemble import build
 from penstock.build.request import BuildRequest
+from penstock.console.tuned import tuned_page
 from penstock.packages.read import Package, open_package
-from penstock.records import encode
 from penstock.tuning.search import Trial
 from penstock.tuning.tune import Tuned, TuningGoal, tune
 
@@ -32,6 +35,7 @@ class Verdict(NamedTuple):
 
     model: str
     tuned: Tuned
+    present: Trial
     chosen: Trial
     by_hand: Trial
     search_s: float
@@ -70,41 +74,57 @@ def judge(model: str, goal: TuningGoal, whole_s: float) -> Verdict:
     whole = tune(package, TuningGoal(p99_s=goal.p99_s, seconds=whole_s, limits=goal.limits, whole=True))
     same = next(trial for trial in whole.trials if trial.setting == tuned.chosen.setting)
     best = max(whole.trials, key=lambda trial: trial.score(goal.p99_s))
-    return Verdict(model, tuned, same, best, search_s)
+    return Verdict(model, tuned, whole.present, same, best, search_s)
 
 
-def table(verdicts: list[Verdict]) -> str:
-    lines = [
-        "| model | today | chosen | answers/s | p99 ms | best by hand | answers/s | by hand / chosen | search s |",
-        "| --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: |",
-    ]
-    for one in verdicts:
-        p99_s = one.tuned.p99_s
-        best = one.chosen.best(p99_s)
-        lines.append(
-            f"| {one.model} | {one.tuned.present.score(p99_s):,.0f}/s | {one.chosen.setting.label} "
-            f"| {one.chosen.score(p99_s):,.0f} | {1000 * best.p99_s if best else 0:.2f} | {one.by_hand.setting.label} "
-            f"| {one.by_hand.score(p99_s):,.0f} | {one.ratio:.2f} | {one.search_s:.0f} |"
-        )
-    return "\n".join(lines)
+def told(verdict: Verdict) -> dict[str, object]:
+    """What the documents show of it."""
+    p99_s = verdict.tuned.p99_s
+    return {
+        "model": verdict.model,
+        "p99_s": p99_s,
+        "present": _setting(verdict.present, p99_s),
+        "chosen": _setting(verdict.chosen, p99_s),
+        "by_hand": _setting(verdict.by_hand, p99_s),
+        "ratio": round(verdict.ratio, 3),
+        "search_s": round(verdict.search_s, 1),
+    }
+
+
+def _setting(trial: Trial, p99_s: float) -> dict[str, object]:
+    """A setting, its best point within the latency, and its curve: connections, answers a second, p99 in ms."""
+    best = trial.best(p99_s)
+    return {
+        "label": trial.setting.label,
+        "per_s": round(trial.score(p99_s), 1),
+        "p99_ms": round(1000 * best.p99_s, 3) if best else 0.0,
+        "curve": [
+            [point.connections, round(point.apart_per_s, 1), round(1000 * point.p99_s, 3)] for point in trial.points
+        ],
+    }
 
 
 def main() -> None:
+    """Judge each model, and keep what the documents show."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--p99-ms", type=float, default=50.0)
     parser.add_argument("--seconds", type=float, default=25.0, help="of load, in each search")
     parser.add_argument("--whole-seconds", type=float, default=60.0, help="of load, for all settings to the end")
     parser.add_argument("--models", default=",".join(PACKAGES))
-    parser.add_argument("--json", default="", help="file for every point")
+    parser.add_argument("--json", type=Path, default=TUNED, help="where the figures go")
+    parser.add_argument("--pages", type=Path, default=None, help="folder for the pages that `penstock tune` writes")
     options = parser.parse_args()
     goal = TuningGoal(p99_s=options.p99_ms / 1000, seconds=options.seconds)
-    verdicts = []
+    found = []
     for model in options.models.split(","):
-        verdicts.append(judge(model, goal, options.whole_seconds))
-        print(f"{model}: {verdicts[-1].tuned.chosen.setting.label}: {verdicts[-1].tuned.why}", flush=True)
-    print(table(verdicts))
-    if options.json:
-        Path(options.json).write_bytes(encode([one._asdict() | {"by_hand_x": one.ratio} for one in verdicts]))
+        verdict = judge(model, goal, options.whole_seconds)
+        print(f"{model}: {verdict.tuned.chosen.setting.label}: {verdict.tuned.why}", flush=True)
+        found.append(told(verdict))
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        if options.pages is not None:
+            options.pages.mkdir(parents=True, exist_ok=True)
+            (options.pages / f"tune-{model}.html").write_text(tuned_page(verdict.tuned, model), encoding="utf-8")
+    print(choices(found))
 
 
 if __name__ == "__main__":

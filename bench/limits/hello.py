@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
+from penstock.serve.calls import Call, Reply
 from penstock.serve.express import Entry, Ticket
 from penstock.serve.listeners.door import Door
 from penstock.serve.listeners.http import HttpState
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.meters import Meters
-from penstock.serve.protocol import Call, Reply
 from penstock.serve.recorder import Recorder
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Answer

@@ -97,11 +97,35 @@ def test_the_picture_is_whole_and_marks_ours() -> None:
 
 def test_before_and_after_stand_side_by_side() -> None:
     def profile(cpu_us: float, steps: dict[str, float]) -> dict[str, object]:
-        return {"commit": "abc", "profiles": [{"spot": "penstock v2 16", "cpu_us": cpu_us, "steps_us": steps}]}
+        spots = [
+            {"spot": f"penstock v2 {connections}", "cpu_us": times * cpu_us, "steps_us": steps}
+            for connections, times in ((16, 1), (1, 3))
+        ]
+        return {"commit": f"abc{cpu_us}", "profiles": spots}
 
     text = page([run(20)], {"before": profile(40, {"decode": 8.0}), "after": profile(20, {"socket write": 6.0})})
-    assert "| decode | 8.0 | 0.0 |" in text
-    assert "| **all** | **40.0** | **20.0** |" in text
+    assert "| step, CPU us a request | c16 before | c16 after | c1 before | c1 after |" in text
+    rows = [line for line in text.splitlines() if line.startswith(("| decode", "| socket write", "| **all**"))]
+    assert rows == [
+        "| socket write | 0.0 | 6.0 | 0.0 | 6.0 |",
+        "| decode | 8.0 | 0.0 | 8.0 | 0.0 |",
+        "| **all** | **40.0** | **20.0** | **120.0** | **60.0** |",
+    ], "what is dearest now comes first"
+    assert "before: abc40, after: abc20" in text
+
+
+def test_what_tuning_chose_stands_beside_a_hand() -> None:
+    def setting(label: str, per_s: float) -> dict[str, object]:
+        return {"label": label, "per_s": per_s, "p99_ms": 9.0, "curve": [[1, per_s / 4, 1.0], [16, per_s, 9.0]]}
+
+    found = {
+        "model": "forest", "p99_s": 0.05, "ratio": 1.04, "search_s": 51.0, "present": setting("1 worker", 1000.0),
+        "chosen": setting("2 workers", 2000.0), "by_hand": setting("2 workers, inline", 2080.0),
+    }  # fmt: skip
+    text = page([run(20)], {}, [found]).partition("## What `penstock tune` chooses")[2].partition("\n## ")[0]
+    assert "| forest | 1 worker | 1,000 | 2 workers | 2,000 | 9.00 | 2 workers, inline | 2,080 | 1.04 | 51 |" in text
+    assert "| forest | 2 workers | 500 / 1.00 ms | 2,000 / 9.00 ms |" in text
+    assert "Not measured" in page([run(20)], {}).partition("## What `penstock tune` chooses")[2]
     assert json.dumps(text)
 
 
