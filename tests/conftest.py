@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+# Threads that have nothing to do sleep. They spin by default, and where several tests share the CPUs a fit of a few
+# hundred rows then takes ten times as long; libraries read this when they are loaded, and processes inherit it.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"
 
 import pytest
 from hypothesis import settings

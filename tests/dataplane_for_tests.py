@@ -83,7 +83,7 @@ class DataPlane:
         until(lambda: sum(digest in one.ready for one in self.statuses()) >= workers)
 
     def ask(self, method: str, path: str, body: bytes | str = b"", headers: dict[str, str] | None = None) -> Answered:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body or None, headers or {})
             answer = connection.getresponse()
@@ -114,7 +114,7 @@ class DataPlane:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         finally:
             if self.process.poll() is None:
                 self.process.kill()
@@ -133,8 +133,8 @@ def v2(rows: list[list[float]], **more: object) -> str:
     return json.dumps({"inputs": [tensor], **more})
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
-    """Wait for something that must come."""
+def until(condition: Callable[[], bool], *, seconds: float = 90.0) -> None:
+    """Wait for something that must come; the time is a busy machine's."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come"

@@ -136,8 +136,8 @@ def snapshot_number(home: Path) -> int:
     return int(note(home, FILE)["number"])
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
-    """Wait for something that must come."""
+def until(condition: Callable[[], bool], *, seconds: float = 90.0) -> None:
+    """Wait for something that must come; the time is a busy machine's."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come"
