@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def forest() -> Package:
     return open_package(next(out.iterdir()))
 
 
-PACKAGES = {
+PACKAGES: dict[str, Callable[[], Package]] = {
     "forest": forest,
     "images": lambda: make_model("images").package,
     "python": lambda: make_model("python").package,

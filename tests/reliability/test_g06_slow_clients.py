@@ -159,6 +159,7 @@ def test_good_clients_do_not_notice_slow_ones(plane_of: DataPlane, tmp_path: Pat
     with loaded(plane, CLIENTS, pause_s=0.005) as load:
         slow.start()
         slow.join()
+        load.wait(500, seconds=60)
     with suppress(AssertionError):
         until(lambda: sum(descriptors(pid) for pid in pids) <= before + 2, seconds=5)
     usual = percentile([one.ended - one.begun for one in calm.answers], 0.99)

@@ -66,6 +66,7 @@ def test_others_do_not_notice(plane_of: DataPlane, tmp_path: Path, figures: Figu
             time.sleep(2.0)
             plane.write(*routes)
         plane.settled(workers=1)
+        load.wait(200, seconds=60)
     figures.count("poison models", len(BROKEN) + len(LOADING), at_least=len(BROKEN) + len(LOADING))
     figures.count("others' requests", len(load.answers), at_least=200)
     figures.count("others' failed requests", len(load.failures) + len(load.lost), at_most=0)
