@@ -10,6 +10,7 @@ import json
 import random
 import struct
 import zlib
+from functools import cache
 from typing import NamedTuple
 
 from tests.reliability.clients_for_tests import BODY, PATH, post
@@ -154,8 +155,9 @@ def tensor(**changes: object) -> dict[str, object]:
     return {"inputs": [{name: value for name, value in one.items() if value is not None or name == "shape"}]}
 
 
+@cache
 def bomb(mebibytes: int) -> bytes:
-    """So much of nothing, compressed a thousand times smaller."""
+    """So much of nothing, compressed a thousand times smaller; made once, for who makes it keeps others waiting."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return b"".join((*(packer.compress(bytes(1 << 20)) for _ in range(mebibytes)), packer.flush()))
 
