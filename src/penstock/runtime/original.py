@@ -22,6 +22,7 @@ import numpy as np
 from penstock.errors import BadConfig
 from penstock.runtime.boosters import SUFFIXES, load_booster
 from penstock.runtime.catboosters import is_catboost, named_catboost
+from penstock.runtime.pickles import load_pickle
 from penstock.tensors import Array, Arrays, TensorSpec
 
 MATRIX = "X"
@@ -106,7 +107,7 @@ def load_original(path: Path, kind: str) -> object:
     elif path.suffix in SUFFIXES.get(kind, ()):
         model = load_booster(path, kind)
     else:
-        model = import_module("joblib").load(path)
+        model = load_pickle(path)
     if not hasattr(model, "predict"):
         raise BadConfig(
             f"the file holds a {type(model).__name__}, which cannot predict",
