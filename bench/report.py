@@ -64,8 +64,9 @@ object itself, as their users do; all others serve the ONNX file.
 
 ## Cold start
 
-What a container or a function pays each time: a server from its start to its first right answer, how long its
-libraries take to import, memory of all its processes after a moment's load, and what its environment takes on disk.
+What a container or a function pays each time: a server (ours: what `penstock serve PACKAGE` runs, on the base wheel
+alone) from its start to its first right answer, how long its libraries take to import, memory of all its processes
+after a moment's load, and what its environment takes on disk.
 
 {cold}
 
