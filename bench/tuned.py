@@ -44,7 +44,8 @@ class Verdict(NamedTuple):
     @property
     def ratio(self) -> float:
         """The best setting by hand over the chosen one; above 1 the hand was better."""
-        return self.by_hand.score(self.tuned.p99_s) / self.chosen.score(self.tuned.p99_s)
+        chosen = self.chosen.score(self.tuned.p99_s)
+        return self.by_hand.score(self.tuned.p99_s) / chosen if chosen > 0 else float("inf")
 
 
 def forest() -> Package:
