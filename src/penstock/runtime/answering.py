@@ -18,6 +18,7 @@ import msgspec
 
 from penstock.errors import PenstockError
 from penstock.runtime.frames import Buffer, Header, Inbox, Load, buffers
+from penstock.runtime.joinedtrees import join_trees
 from penstock.runtime.orders import Orders
 from penstock.runtime.original import answer
 from penstock.runtime.transformed import load_transformed
@@ -83,7 +84,9 @@ def serve(arguments: object, scratch: str, descriptor: int, orders: Orders | Non
     channel = socket.socket(fileno=descriptor)
     inbox = Inbox()
     try:
-        worker = LoadedModel(load_transformed(Path(load.path), load.kind, load.transforms), load.signature)
+        model = load_transformed(Path(load.path), load.kind, load.transforms)
+        join_trees(model)
+        worker = LoadedModel(model, load.signature)
     except MemoryError:
         raise
     except PenstockError as error:
