@@ -40,14 +40,16 @@ setup: .venv/dev ## install everything the other verbs need
 demo: .venv/demo ## the whole journey of a model, on real flights, in minutes
 	$(BIN)/penstock demo
 
+# What the tests of a file share is made once. They wait for processes a part of the time: three keep two CPUs busy.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 # A busy machine breaks a test of time now and then; a fault breaks it twice.
 AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 # Tests start hundreds of processes: none of them should compile everything again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev .venv/frameworks/penstock $(FOREIGN:%=.venv/%/ready) ## every test; what failed beside others is asked once more, alone
-	$(BIN)/pytest -n 2 -m "not serial" --junit-xml build/tests.xml || $(AGAIN)
-	.venv/frameworks/bin/pytest -n 2 --junit-xml build/tests-frameworks.xml tests/frameworks tests/contracts/test_format.py || \
+	$(BIN)/pytest -n 3 $(BY_FILE) -m "not serial" --junit-xml build/tests.xml || $(AGAIN)
+	.venv/frameworks/bin/pytest -n 2 $(BY_FILE) --junit-xml build/tests-frameworks.xml tests/frameworks tests/contracts/test_format.py || \
 	  .venv/frameworks/bin/pytest --last-failed --last-failed-no-failures none tests/frameworks tests/contracts/test_format.py
 	$(BIN)/pytest -m serial --durations 15 --junit-xml build/tests-serial.xml || $(AGAIN)
 

@@ -160,7 +160,6 @@ def logged(folder: Path) -> tuple[Path, LogisticRegression, pd.DataFrame]:
     return folder, model, frame[300:].assign(y=truth[300:])
 
 
-@pytest.mark.serial
 @pytest.mark.timeout(900)  # each of its commands loads MLflow, and most of them Penstock's platform, too
 def test_the_deployments_command_packages_checks_and_releases(tmp_path: Path, plugin: dict[str, str]) -> None:
     folder, model, rows = logged(tmp_path / "logged")

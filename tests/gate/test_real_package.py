@@ -17,7 +17,6 @@ from penstock.gate.run import run
 from penstock.runtime.engine import open_engine, prove
 
 
-@pytest.mark.serial
 @pytest.mark.parametrize("split", ["by_day", "by_row"])
 def test_it_passes_or_is_refused_for_its_holdout(split: str, tmp_path: Path) -> None:
     train, validation = getattr(make, split)(make.baskets(4000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -39,7 +40,7 @@ class Typist:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env=environment,
         )
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -97,8 +98,25 @@ def model_files(typist: Typist) -> tuple[Path, Path, Pipeline]:
 
 @pytest.fixture(scope="session")
 def passed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose home holds churn@1 and churn@2, both past the gate and neither released; copy it."""
-    folder = tmp_path_factory.mktemp("passed")
+    """A folder whose home holds churn@1 and churn@2, both past the gate and neither released; copy it.
+
+    Processes that share a run's tests share it: the first that asks makes it.
+    """
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+    folder = place / "passed"
+    with (place / "passed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            making = place / "passing"
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir()
+            _pass(making)
+            making.rename(folder)
+    return folder
+
+
+def _pass(folder: Path) -> None:
     (folder / "penstock.yaml").write_text(SETTINGS)
     customers(2000, seed=1).to_parquet(folder / "validation.parquet")
     typist = Typist(folder)
@@ -106,7 +124,6 @@ def passed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         joblib.dump(trained(customers(2000), strength), folder / "model.joblib")
         typist.run("package", "model.joblib", "--name", "churn", "--data", "validation.parquet", "--label", "churned")
         typist.run("check", f"churn@{version}")
-    return folder
 
 
 @pytest.fixture

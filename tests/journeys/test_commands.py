@@ -16,7 +16,7 @@ import pytest
 from tests.journeys.conftest import Typist, customers, trained
 from tests.journeys.load_for_tests import ROW, body_of, until
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 
 def ask(url: str, name: str) -> dict:

@@ -17,7 +17,7 @@ from tests.journeys.conftest import Typist
 FOLDER = Path(__file__).parents[1] / "golden" / "encoder"
 WORDS = ("river", "water", "gate", "cafe", "naive")
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_an_encoder_is_released_past_the_gate(typist: Typist) -> None:

@@ -13,7 +13,7 @@ from sink_for_tests import Sink
 from tests.journeys.conftest import SETTINGS, Typist
 from tests.journeys.load_for_tests import is_running, note, traffic, until
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 
 def metric(typist: Typist, name: str) -> float:

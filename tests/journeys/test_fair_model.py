@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tests.journeys.conftest import Typist
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 POLICY = {
     "version": 1,
     "name": "fair",

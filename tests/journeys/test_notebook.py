@@ -11,7 +11,7 @@ import pytest
 
 from tests.journeys.conftest import SETTINGS, Typist
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 CELLS = """
@@ -72,7 +72,7 @@ def test_one_line_and_release(tmp_path: Path) -> None:
     environment = os.environ | {"PENSTOCK_HOME": str(home), "PYTHONPATH": str(ROOT)}
     try:
         done = subprocess.run(
-            [sys.executable, "-c", CELLS], cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment
+            [sys.executable, "-c", CELLS], cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment
         )
         assert done.returncode == 0, done.stdout + done.stderr
         told = done.stdout.split("told: ")[1].strip()

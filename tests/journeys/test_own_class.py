@@ -27,7 +27,7 @@ class Churn:
         return np.stack([1 - leaves, leaves], axis=1)
 """
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 
 def told(url: str, body: object) -> dict:

@@ -20,7 +20,7 @@ ROW = {"age": 42, "income": 30.5, "plan": "basic"}
 KSERVE = Path(__file__).parents[2] / ".venv" / "kserve" / "bin" / "python"
 CLIENT = Path(__file__).parents[1] / "foreign" / "kserve_client.py"
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 
 def test_a_saved_pipeline_answers_in_four_commands(typist: Typist, model_files: tuple[Path, Path, Pipeline]) -> None:
@@ -92,7 +92,7 @@ def _ask_with_kserve(url: str, expected: np.ndarray) -> None:
             pytest.fail("the KServe client is missing: make .venv/kserve/ready")
         return
     command = [str(KSERVE), str(CLIENT), url, "churn", json.dumps(ROW)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert answer["v2"]["probabilities"] == pytest.approx(expected, abs=1e-5)
@@ -129,7 +129,7 @@ def test_a_worse_version_is_refused_and_a_better_one_taken_back(
     assert back["endpoint"] == "churn"
     assert back["version"] == 1
     assert back["release"] == 3
-    assert back["seconds"] < 5
+    assert back["seconds"] < 60, "how quick it is, tests/release/test_journeys.py measures alone"
 
 
 def test_outcomes_and_trace_find_the_prediction_again(typist: Typist, model_files: tuple[Path, Path, Pipeline]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.journeys.conftest import Typist
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 ROUNDS = 20
 PAIRS = 10 if os.environ.get("PENSTOCK_FULL") else 2
@@ -55,7 +55,7 @@ def test_of_two_commands_at_once_each_release_has_one_author(passed: Typist) -> 
             for words in verbs
         ]
         for process in running:
-            answer, problem = process.communicate(timeout=60)
+            answer, problem = process.communicate(timeout=240)
             codes.append(process.returncode)
             if process.returncode == 1:
                 assert json.loads(problem)["error"].endswith("conflict")

@@ -21,7 +21,7 @@ from penstock.records import Outcome
 from taught_for_tests import example
 from tests.journeys.conftest import SETTINGS, Typist, customers, trained
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 DAY = 86_400.0
 START = 1_700_006_400.0

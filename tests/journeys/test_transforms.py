@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 import penstock as ps
 from tests.journeys.conftest import Typist
 
-pytestmark = pytest.mark.serial
+pytestmark = pytest.mark.timeout(900)
 
 
 def raw(rows: int, seed: int) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from penstock.packages.read import Package
 from penstock.runtime.environments import environment
 from tests.dataplane_for_tests import DataPlane, route, until
 
-pytestmark = [pytest.mark.serial, pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.timeout(1500)
 
 # Kept between runs: an environment is built once for its lock.
 CACHE = Path(__file__).parents[2] / "build" / "environments"

@@ -21,7 +21,6 @@ import pytest
 from penstock.registry.registry import Registry
 from penstock.registry.verify import verify
 
-pytestmark = pytest.mark.serial
 HERE = Path(__file__).parent
 MODES = {"k": "killed before", "t": "torn", "28": "no space", "5": "failing disk"}
 FILES = {"manifest.json": b'{"a":1}' * 40, "model/model.onnx": b"\x00\x01" * 3000}

@@ -22,7 +22,6 @@ from tests.security.teeth import HARMS, HOLES
 ROOT = Path(__file__).parents[2]
 EVERY = 1 if FULL else 23
 pytestmark = [
-    pytest.mark.serial,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(sys.platform != "linux", reason="walls are built for Linux only"),
 ]
