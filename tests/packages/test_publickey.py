@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from figures_for_tests import FULL
 from penstock.errors import BadConfig
 from penstock.packages.publickey import (
     CURVES,
@@ -35,7 +36,7 @@ THEIRS: dict[str, tuple[ec.EllipticCurve, hashes.HashAlgorithm]] = {
 DATA = b"DSSEv1 28 application/vnd.in-toto+json 2 {}"
 PEM, SPKI = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
 curves = pytest.mark.parametrize("curve", CURVES, ids=lambda one: one.name)
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=60 if FULL else 25, deadline=None)
 
 
 @cache
@@ -167,7 +168,7 @@ def test_no_other_key_or_form_is_read(pem: bytes, tmp_path: Path) -> None:
 
 @curves
 @given(data=st.binary(max_size=200), secret=st.integers(1, 2**200))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25 if FULL else 10, deadline=None)
 def test_what_somebody_signed_is_accepted_of_nobody_else(curve: NistCurve, data: bytes, secret: int) -> None:
     signature = sign(curve, data)
     assert both(curve, signature, data)
