@@ -1,13 +1,14 @@
 """LabelledRows a little, or a lot, unlike those the model knows (part of ``gate``).
 
-What comes in: conformed inputs and their signature. What goes out: the same rows with noise, with one column
-missing, with numbers out of range, with text never seen. Types, ranks and row counts never change, so an engine
-may be asked right away; whatever the signature forbids (a missing value where none may be) is never made.
+What comes in: conformed inputs and their signature. What goes out: the same rows with noise, with one column missing,
+with numbers out of range, with text never seen, spaced otherwise or with a slip of the pen. Types, ranks and row counts
+never change (odd texts come four at a time), so an engine may be asked right away; whatever the signature forbids (a
+missing value where none may be) is never made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +16,18 @@ from penstock.tensors import FLOATS, Array, Arrays, Signature, TensorSpec
 
 UNSEEN = "penstock-never-seen"
 FAR = 10.0
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_ODD = {
+    "empty text": "",
+    "spaces alone": " \t\n ",
+    "a very long text": "water " * 20_000,
+    "one word without end": "w" * 100_000,
+    "emoji and marks": "\U0001f30a\u0301\u200d\U0001f6b0",
+    "control characters": "a\x00b\x07\x1bc",
+    "several scripts": "水 вода ماء νερό",
+}
+_WORDLESS = 8
+"""Letters of a script without spaces from which on they count as several words."""
 
 
 def noisy(inputs: Arrays, signature: Signature, *, share: float, seed: int) -> Arrays:
@@ -53,6 +66,63 @@ def unseen(inputs: Arrays, signature: Signature) -> Iterator[tuple[str, Arrays]]
         if spec.datatype == "BYTES":
             changed = np.full_like(inputs[spec.name], UNSEEN)
             yield spec.name, {**inputs, spec.name: changed}
+
+
+def number_inputs(signature: Signature) -> tuple[str, ...]:
+    """Inputs that noise can move."""
+    return tuple(spec.name for spec in signature.inputs if _is_number(spec))
+
+
+def prose_inputs(inputs: Arrays, signature: Signature) -> tuple[str, ...]:
+    """Inputs that hold what people write, and no categories: most texts have several words, and most differ."""
+    found = []
+    for spec in signature.inputs:
+        if spec.datatype == "BYTES":
+            texts = [str(text) for text in inputs[spec.name].reshape(-1).tolist()]
+            if sum(map(_worded, texts)) * 2 > len(texts) < len(set(texts)) * 2:
+                found.append(spec.name)
+    return tuple(found)
+
+
+def respaced(inputs: Arrays, names: Sequence[str]) -> Arrays:
+    """Texts with more spaces where there were some, before them and behind them."""
+    return _rewritten(inputs, names, lambda text: f"  {text.replace(' ', '   ')} ")
+
+
+def slipped(inputs: Arrays, names: Sequence[str], *, seed: int) -> Arrays:
+    """Texts of which one letter is another."""
+    random = np.random.default_rng(seed)
+
+    def slip(text: str) -> str:
+        if not text:
+            return text
+        at = int(random.integers(len(text)))
+        return text[:at] + _LETTERS[int(random.integers(len(_LETTERS)))] + text[at + 1 :]
+
+    return _rewritten(inputs, names, slip)
+
+
+def odd_texts(inputs: Arrays, names: Sequence[str]) -> Iterator[tuple[str, Arrays]]:
+    """For each kind of odd text its name, and rows that hold it; none without a name of an input of text."""
+    for kind, text in _ODD.items() if names else ():
+        few = {name: array[:4].copy() for name, array in inputs.items()}
+        for name in names:
+            few[name][...] = text
+        yield kind, few
+
+
+def _worded(text: str) -> bool:
+    return " " in text.strip() or (not text.isascii() and len(text) > _WORDLESS)
+
+
+def _rewritten(inputs: Arrays, names: Sequence[str], how: Callable[[str], str]) -> Arrays:
+    return {name: _each(array, how) if name in names else array for name, array in inputs.items()}
+
+
+def _each(array: Array, how: Callable[[str], str]) -> Array:
+    made = np.empty(array.size, object)
+    made[:] = [how(str(text)) for text in array.reshape(-1).tolist()]
+    return made.reshape(array.shape)
 
 
 def _is_number(spec: TensorSpec) -> bool:

@@ -22,10 +22,10 @@ import msgspec
 import yaml
 
 from penstock import adapters
-from penstock.config import require_known
 from penstock.errors import BadConfig
 from penstock.gate.check import Check, CheckLimits
 from penstock.statistics.intervals import Precision
+from penstock.yamlfile import read_yaml, require_known
 
 VERSION = 1
 T = TypeVar("T")
@@ -77,11 +77,7 @@ def read_policy(path: Path) -> Policy:
     Raises:
         BadConfig: It cannot be read, or holds an unknown key, an unknown check or a value of the wrong type.
     """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadConfig("the policy cannot be read", "it is a YAML file", where=path.name) from error
-    return parse_policy(found)
+    return parse_policy(read_yaml(path, "the policy", "it is a YAML file"))
 
 
 def parse_policy(found: object) -> Policy:

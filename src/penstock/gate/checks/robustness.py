@@ -1,29 +1,39 @@
 """Stage 2, gate: does it stay sane on rows a little, or a lot, unlike those it knows?
 
 What comes in: up to 2,000 validation rows. What goes out: findings on noise, missing values, numbers out of range
-and unseen text: answers stay valid, labels hardly flip, the metric hardly falls.
+and unseen text, and on what people write with other spaces and slips of the pen: answers stay valid, labels hardly
+flip, the metric hardly falls.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
-from penstock.errors import PenstockError
-from penstock.gate.answers import answer, answers_of, fault, scores_of
+from penstock.gate.answers import answer, answers_of
 from penstock.gate.check import Candidate, CheckLimits, LabelledRows, Question, Shown
 from penstock.gate.evidence import bars, counted, evidence, table
 from penstock.gate.freeform import answers_bodies, is_freeform
 from penstock.gate.handlers import handler_findings
-from penstock.gate.perturbations import beyond, noisy, unseen, without
-from penstock.gate.vectorrobustness import odd_texts, steady_findings
+from penstock.gate.perturbations import (
+    beyond,
+    noisy,
+    number_inputs,
+    odd_texts,
+    prose_inputs,
+    respaced,
+    slipped,
+    unseen,
+    without,
+)
+from penstock.gate.replies import Reply, cost_of, replies_of, reply_of, share_moved, unjudged_reply
+from penstock.gate.vectorrobustness import SLIPS, SPACES, steady_findings
 from penstock.gate.vectors import answers_vectors
 from penstock.records import Finding, Scalar
-from penstock.statistics.metrics import Answers, Metric, fitting, value
-from penstock.tensors import Arrays, Signature
+from penstock.statistics.metrics import Answers, Metric, fitting
+from penstock.tensors import Signature
 
 
 class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,8 +41,8 @@ class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         noise: Noise as a share of each column's standard deviation.
-        flips: Largest share of rows whose label changes under that noise; of a regression, the largest move of
-            an answer as a share of the answers' standard deviation.
+        flips: Largest share of rows whose label changes under that noise, or other spaces; of a regression, the
+            largest move of an answer as a share of the answers' standard deviation.
         drop: How much of the leading metric the noise may cost.
         missing_drop: How much of it one missing column may cost.
         rows: Validation rows taken, at most.
@@ -51,13 +61,7 @@ class RobustnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fi
     near: float = 0.95
 
 
-class PerturbedReply(NamedTuple):
-    """What the model did with changed rows: valid answers, or what was wrong, or that it raised."""
-
-    column: str
-    answers: Answers | None
-    fault: str
-    raised: bool
+_NOISE = "Regularise it, or train it with noise: it hangs on digits that the world does not hold still."
 
 
 class RobustnessCheck:
@@ -92,23 +96,26 @@ class RobustnessCheck:
             rows = dataclasses.replace(rows, labels=outputs.get("label", outputs.get("prediction", rows.labels)))
         plain = answers_of(candidate.package.manifest, rows.labels, outputs)
         metric = fitting(plain)[0]
-        gone = list(_replies(candidate, rows, without(rows.inputs, signature)))
-        far = list(_replies(candidate, rows, beyond(rows.inputs, signature)))
-        strange = list(_replies(candidate, rows, unseen(rows.inputs, signature)))
+        gone = list(replies_of(candidate, rows, without(rows.inputs, signature)))
+        far = list(replies_of(candidate, rows, beyond(rows.inputs, signature)))
+        strange = list(replies_of(candidate, rows, unseen(rows.inputs, signature)))
+        prose = prose_inputs(rows.inputs, signature)
+        strange += [unjudged_reply(candidate, kind, inputs) for kind, inputs in odd_texts(rows.inputs, prose)]
+        kind = "text of every odd kind" if prose else "text it has never seen"
         return [
-            self._noise(candidate, rows, plain, metric),
+            *self._noise(candidate, rows, plain, metric, prose),
             *self._missing(plain, metric, gone),
             self._valid("range", "Does it stay valid on numbers out of range?", far),
-            self._valid("unseen", "Does it stay valid on text it has never seen?", strange),
+            self._valid("unseen", f"Does it stay valid on {kind}?", strange),
             *self._refusals([*far, *strange]),
         ]
 
     def _of_vectors(self, candidate: Candidate, rows: LabelledRows, signature: Signature) -> list[Finding]:
         """They have no label that flips; they lie near each other, or apart."""
         texts = tuple(spec.name for spec in signature.inputs if spec.datatype == "BYTES")
-        odd = [_unjudged_reply(candidate, kind, inputs) for kind, inputs in odd_texts(rows.inputs, texts)]
-        far = [_unjudged_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
-        gone = [_unjudged_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
+        odd = [unjudged_reply(candidate, kind, inputs) for kind, inputs in odd_texts(rows.inputs, texts)]
+        far = [unjudged_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
+        gone = [unjudged_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
         return [
             *steady_findings(candidate, self._question, rows, near=self.limits.near),
             self._valid("missing", "Does it stay valid when a value is missing?", gone),
@@ -120,12 +127,12 @@ class RobustnessCheck:
     def _of_freeform(self, candidate: Candidate, rows: LabelledRows, signature: Signature) -> list[Finding]:
         """No label flips and no metric falls; what is left to ask is whether an answer comes."""
         noise = noisy(rows.inputs, signature, share=self.limits.noise, seed=candidate.precision.seed)
-        far = [_unjudged_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
-        gone = [_unjudged_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
-        strange = [_unjudged_reply(candidate, name, inputs) for name, inputs in unseen(rows.inputs, signature)]
+        far = [unjudged_reply(candidate, name, inputs) for name, inputs in beyond(rows.inputs, signature)]
+        gone = [unjudged_reply(candidate, name, inputs) for name, inputs in without(rows.inputs, signature)]
+        strange = [unjudged_reply(candidate, name, inputs) for name, inputs in unseen(rows.inputs, signature)]
         return [
             self._valid(
-                "noise", "Does it stay valid under a little noise?", [_unjudged_reply(candidate, "every column", noise)]
+                "noise", "Does it stay valid under a little noise?", [unjudged_reply(candidate, "every column", noise)]
             ),
             self._valid("missing", "Does it stay valid when a value is missing?", gone),
             self._valid("range", "Does it stay valid on numbers out of range?", far),
@@ -133,39 +140,59 @@ class RobustnessCheck:
             *self._refusals([*far, *strange]),
         ]
 
-    def _noise(self, candidate: Candidate, rows: LabelledRows, plain: Answers, metric: Metric) -> Finding:
-        question = self._question("noise", "Does a little noise leave its answers alone?")
+    def _noise(
+        self, candidate: Candidate, rows: LabelledRows, plain: Answers, metric: Metric, prose: tuple[str, ...]
+    ) -> list[Finding]:
+        """Numbers get noise, texts other spaces and slips of the pen; where there is neither, that is said."""
+        share, seed = self.limits.noise, candidate.precision.seed
+        signature, inputs = candidate.package.manifest.signature, rows.inputs
+        noise = self._question("noise", "Does a little noise leave its answers alone?")
+        found = []
+        if number_inputs(signature):
+            reply = reply_of(candidate, rows, "every column", noisy(inputs, signature, share=share, seed=seed))
+            how = f"with noise of {share:.0%} of each column's spread"
+            found += [self._steady(noise, how, reply, plain, metric, _NOISE, {"noise": share})]
+        elif not prose:
+            found += [noise.passed("There is no column of numbers to which this can happen.")]
+        if prose:
+            spacing = self._question("spacing", "Do other spaces leave its answers alone?")
+            reply = reply_of(candidate, rows, "texts", respaced(inputs, prose))
+            found += [self._steady(spacing, "with other spaces between words", reply, plain, metric, SPACES)]
+            slip = self._question("slip", "Does a slip of the pen leave its answers alone?")
+            reply = reply_of(candidate, rows, "texts", slipped(inputs, prose, seed=seed))
+            found += [self._steady(slip, "with one letter of each text another", reply, plain, metric, SLIPS)]
+        return found
+
+    def _steady(
+        self,
+        question: Question,
+        how: str,
+        reply: Reply,
+        plain: Answers,
+        metric: Metric,
+        remedy: str,
+        under: dict[str, Scalar] | None = None,
+    ) -> Finding:
+        """Hold what changed rows are answered to what the rows themselves are."""
         limits = self.limits
-        changed = noisy(
-            rows.inputs, candidate.package.manifest.signature, share=limits.noise, seed=candidate.precision.seed
-        )
-        reply = _reply(candidate, rows, "every column", changed)
         if reply.answers is None:
-            return question.refused(
-                f"No: with noise of {limits.noise:.0%} of each column's spread, {reply.fault}.",
-                "Mend the model; such rows will come.",
-            )
-        moved, cost = _moved(plain, reply.answers), _cost(metric, plain, reply.answers)
+            return question.refused(f"No: {how}, {reply.fault}.", "Mend the model; such rows will come.")
+        share, fall = share_moved(plain, reply.answers), cost_of(metric, plain, reply.answers)
         shown = Shown(
-            measured={"moved": moved, "drop": cost, "rows": len(rows)},
-            limits={"noise": limits.noise, "flips": limits.flips, "drop": limits.drop},
-            evidence=evidence(notes=[f"On {len(rows):,} rows drawn from the validation file."]),
+            measured={"moved": share, "drop": fall, "rows": len(plain.answer)},
+            limits={**(under or {}), "flips": limits.flips, "drop": limits.drop},
+            evidence=evidence(notes=[f"On {len(plain.answer):,} rows drawn from the validation file."]),
         )
         kind = "of its labels change" if plain.classes else "of their spread its answers move"
-        said = f"with noise of {limits.noise:.0%} of each column's spread, {moved:.1%} {kind}"
-        said += f" and the {metric.title} falls by {cost:.4f}"
-        if moved <= limits.flips and cost <= limits.drop:
+        said = f"{how}, {share:.1%} {kind} and the {metric.title} falls by {fall:.4f}"
+        if share <= limits.flips and fall <= limits.drop:
             return question.passed(f"Yes: {said}.", shown)
-        return question.refused(
-            f"No: {said}; the limits are {limits.flips:.1%} and {limits.drop:g}.",
-            "Regularise it, or train it with noise: it hangs on digits that the world does not hold still.",
-            shown,
-        )
+        return question.refused(f"No: {said}; the limits are {limits.flips:.1%} and {limits.drop:g}.", remedy, shown)
 
-    def _missing(self, plain: Answers, metric: Metric, replies: list[PerturbedReply]) -> list[Finding]:
+    def _missing(self, plain: Answers, metric: Metric, replies: list[Reply]) -> list[Finding]:
         """Validity, and what the worst missing column costs; nothing where no column may be missing."""
         found = [self._valid("missing", "Does it stay valid when a value is missing?", replies)]
-        costs = [(one.column, _cost(metric, plain, one.answers)) for one in replies if one.answers is not None]
+        costs = [(one.column, cost_of(metric, plain, one.answers)) for one in replies if one.answers is not None]
         if not costs:
             return found
         costs.sort(key=lambda one: -one[1])
@@ -185,7 +212,7 @@ class RobustnessCheck:
         remedy = f"Watch {worst} for missing values: the schema monitor pages on it."
         return [*found, question.refused(f"No: {said}; the limit is {self.limits.missing_drop:g}.", remedy, shown)]
 
-    def _valid(self, key: str, title: str, replies: list[PerturbedReply]) -> Finding:
+    def _valid(self, key: str, title: str, replies: list[Reply]) -> Finding:
         """Every row still gets a finite answer in its range; raising is refusing, which `_refusals` tells."""
         question = self._question(key, title)
         if not replies:
@@ -209,7 +236,7 @@ class RobustnessCheck:
             shown,
         )
 
-    def _refusals(self, replies: list[PerturbedReply]) -> list[Finding]:
+    def _refusals(self, replies: list[Reply]) -> list[Finding]:
         """A visible error is better than a wrong answer, yet nobody gets an answer."""
         raising = [one.column for one in replies if one.raised]
         if not raising:
@@ -233,50 +260,3 @@ def _sample(candidate: Candidate, most: int) -> LabelledRows:
         return rows
     drawn = np.random.default_rng(candidate.precision.seed).choice(len(rows), size=most, replace=False)
     return rows.take(np.sort(drawn))
-
-
-def _replies(
-    candidate: Candidate, rows: LabelledRows, changed: Iterator[tuple[str, Arrays]]
-) -> Iterator[PerturbedReply]:
-    for column, inputs in changed:
-        yield _reply(candidate, rows, column, inputs)
-
-
-def _reply(candidate: Candidate, rows: LabelledRows, column: str, inputs: Arrays) -> PerturbedReply:
-    """Ask the engine; that it raises is an answer too."""
-    try:
-        outputs = answer(candidate.engine, inputs)
-    except PenstockError:
-        return PerturbedReply(column, None, "the model raises", True)
-    wrong = fault(candidate.package.manifest, outputs, len(rows))
-    if wrong:
-        return PerturbedReply(column, None, wrong, False)
-    if not np.isfinite(scores_of(outputs)).all():
-        return PerturbedReply(column, None, "some scores are not finite", False)
-    return PerturbedReply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
-
-
-def _unjudged_reply(candidate: Candidate, column: str, inputs: Arrays) -> PerturbedReply:
-    """As `_reply`, of what has no truth."""
-    try:
-        outputs = answer(candidate.engine, inputs)
-    except PenstockError:
-        return PerturbedReply(column, None, "the model raises", True)
-    wrong = fault(candidate.package.manifest, outputs, len(next(iter(inputs.values()))))
-    return PerturbedReply(column, None, wrong, False)
-
-
-def _moved(plain: Answers, changed: Answers) -> float:
-    """Share of labels that flipped; of a regression, the mean move in standard deviations of the answers."""
-    if plain.classes:
-        return float((plain.answer != changed.answer).mean())
-    spread = float(plain.answer.std())
-    return float(np.abs(plain.answer - changed.answer).mean()) / spread if spread > 0 else 0.0
-
-
-def _cost(metric: Metric, plain: Answers, changed: Answers) -> float:
-    """How much worse the metric is; never below 0."""
-    before, after = value(metric.name, plain), value(metric.name, changed)
-    if before is None or after is None:
-        return 0.0
-    return max((before - after) * (1 if metric.higher else -1), 0.0)
