@@ -49,7 +49,7 @@ AGAIN := $(BIN)/pytest --last-failed --last-failed-no-failures none
 test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev .venv/frameworks/penstock $(FOREIGN:%=.venv/%/ready) ## every test; what failed beside others is asked once more, alone
 	$(BIN)/pytest -n 3 $(BY_FILE) -m "not serial" --junit-xml build/tests.xml || $(AGAIN)
-	.venv/frameworks/bin/pytest -n 2 $(BY_FILE) --junit-xml build/tests-frameworks.xml tests/frameworks tests/contracts/test_format.py || \
+	.venv/frameworks/bin/pytest -n 2 $(BY_FILE) --junit-xml build/tests-frameworks.xml tests/contracts/test_format.py tests/frameworks || \
 	  .venv/frameworks/bin/pytest --last-failed --last-failed-no-failures none tests/frameworks tests/contracts/test_format.py
 	$(BIN)/pytest -m serial --durations 15 --junit-xml build/tests-serial.xml || $(AGAIN)
 
