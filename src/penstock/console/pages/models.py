@@ -48,7 +48,7 @@ def show_version(request: Request, model: str, version: int) -> Response:
     state = caller.app.state()
     known = state.version(model, version)
     manifest = caller.app.open_package(known.version.digest).manifest
-    findings = known.verdict.findings if known.verdict else ()
+    findings = sorted(known.verdict.findings if known.verdict else (), key=lambda one: not one.blocking)
     context = {
         "known": known,
         "manifest": manifest,

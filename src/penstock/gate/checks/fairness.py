@@ -78,8 +78,8 @@ class FairnessLimits(CheckLimits, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 _MEND = (
-    "Look for what stands in for {column} among the inputs, and for groups that the training rows hardly hold or label"
-    " otherwise; reweigh or resample them, and check again."
+    "Look for {column} among the inputs, or for what stands in for it there, and for groups that the training rows"
+    " hardly hold or label otherwise; reweigh or resample them, and check again."
 )
 
 
