@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from pathlib import Path
 
@@ -178,6 +179,49 @@ def test_numbers_that_are_changed_after_they_were_verified_are_refused(package: 
     with pytest.raises(Untrusted) as refusal:
         open_engine(package)
     assert refusal.value.code == CHANGED
+
+
+def table() -> ModelProto:
+    """A row of a table by the first of four numbers: nothing that the runtime could pack anew and let go of."""
+    nodes = [
+        helper.make_node("Gather", ["x", "zero"], ["first"], axis=1),
+        helper.make_node("Cast", ["first"], ["at"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "at"], ["row"]),
+        helper.make_node("ReduceMax", ["row"], ["y"], axes=[1], keepdims=1),
+    ]
+    body = helper.make_graph(
+        nodes,
+        "table",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(np.array(0), "zero"), numpy_helper.from_array(SECOND, "table")],
+    )
+    return helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize("how", ["written", "cut", "replaced"])
+def test_numbers_that_are_changed_while_they_are_served_are_not_those_that_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The kernel reads a mapped page again from whatever its file holds by then."""
+    onnx.save(table(), tmp_path / "model.onnx")
+    package = packaged(tmp_path, monkeypatch, tmp_path / "model.onnx")
+    numbers = package.folder / "model" / "model.data"
+    engine = open_engine(package)
+    if how == "written":
+        with numbers.open("r+b") as file:
+            file.seek(PAGE_BYTES)
+            file.write(b"\x41" * (numbers.stat().st_size - PAGE_BYTES))
+    elif how == "cut":
+        os.truncate(numbers, 10)
+    else:
+        numbers.unlink()
+        numbers.write_bytes(b"")
+    given = engine.run({"x": np.full((WIDTH, 4), 1.0, np.float32) * np.arange(WIDTH, dtype=np.float32)[:, None]})
+    np.testing.assert_array_equal(given["prediction"], SECOND.max(axis=1))
+    engine.close()
+    with pytest.raises(Untrusted):
+        open_package(package.folder, digest=package.digest)
 
 
 def test_a_graph_whose_files_are_several_keeps_one_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

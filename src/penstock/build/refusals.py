@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from penstock.build.schema import row_count, stack, take
 from penstock.errors import PenstockError
+from penstock.runtime.memory import NO_MEMORY
 from penstock.tensors import Arrays
 
 Ask = Callable[[Arrays], Arrays]
@@ -74,6 +75,8 @@ def answer_those(ask: Ask, rows: Arrays) -> Answered:
 
 def in_words(error: BaseException) -> str:
     """An exception's kind and its first sentence, without what it quotes."""
+    if NO_MEMORY.search(str(error)):
+        return f"{type(error).__name__}: it asks for more memory than it may have"
     text = told_without_values(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -9,18 +9,19 @@ beyond JSON.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence, Set
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from penstock.errors import NotFound, Untrusted
-from penstock.packages.digests import hex_of, named, sha256_bytes
+from penstock.packages.digests import CHUNK_BYTES, hex_of, named, sha256_bytes
 from penstock.packages.golden import GOLDEN, Golden, decode_golden
 from penstock.packages.manifest import MANIFEST, MAX_MANIFEST_BYTES, SIGNATURE, parse_manifest
 from penstock.packages.publickey import VerifyingKey
 from penstock.packages.signature import MAX_SIGNATURE_BYTES, signed_digests
-from penstock.packages.tree import Stamps, read_bytes, scan, sha256_of, stamps
+from penstock.packages.tree import Stamps, open_file, read_bytes, scan, sha256_of, stamps
 from penstock.records import Manifest
 
 MAX_GOLDEN_BYTES = 64 << 20
@@ -66,6 +67,28 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
         if sha256_bytes(data) != entry.sha256:
             raise _changed(name)
         return data
+
+    def copy(self, name: str, place: Path) -> None:
+        """Copy one of its files: read once, and what was written is what its manifest names whatever lies there by now.
+
+        Args:
+            name: The file's.
+            place: Where there is nothing yet.
+
+        Raises:
+            NotFound: The manifest lists no such file.
+            Untrusted: The file was changed after the package was verified.
+            OSError: It cannot be written there.
+        """
+        self.path(name)
+        entry, digest = self.manifest.files[name], hashlib.sha256()
+        left = entry.size
+        with open_file(self.folder, name) as source, place.open("xb") as copy:
+            while left >= 0 and (chunk := source.read(CHUNK_BYTES)):
+                digest.update(chunk)
+                left -= copy.write(chunk)
+        if digest.hexdigest() != entry.sha256:
+            raise _changed(name)
 
     def require_unchanged(self) -> None:
         """See that what was read by path since the package was verified is what was verified.

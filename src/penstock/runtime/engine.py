@@ -8,7 +8,9 @@ whether it is quick and safe enough to be called from an event loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
@@ -21,6 +23,12 @@ from penstock.tensors import Arrays
 
 if TYPE_CHECKING:
     from penstock.runtime.sandboxedmodel import SandboxedModel
+
+
+PROVE_S = 120.0
+"""How long a graph may take to answer its golden examples, which are few, when it is loaded."""
+ABANDONED = "runtime.abandoned"
+"""Of the failure of a run that was ended because nobody waited for it."""
 
 
 class Engine(Protocol):
@@ -48,6 +56,14 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Let go of processes, memory and files; more than once is harmless."""
+
+
+@runtime_checkable
+class Interruptible(Engine, Protocol):
+    """An engine whose run another thread can end."""
+
+    def abandon(self) -> None:
+        """End the run that goes on, which then raises; with none going on, nothing happens."""
 
 
 @runtime_checkable
@@ -123,18 +139,49 @@ def open_engine(package: Package, *, environments: Path | None = None, sizing: S
     return kind.open(package, environments, sizing=sizing)
 
 
-def prove(engine: Engine, package: Package) -> None:
+def prove(engine: Engine, package: Package, *, within_s: float = PROVE_S) -> None:
     """Have the engine answer the package's golden examples.
 
+    Args:
+        engine: Just opened.
+        package: What it opened.
+        within_s: How long a run in this process may take; others have limits of their own.
+
     Raises:
-        ModelFailed: It answers something else than the model did where it was trained.
+        ModelFailed: It answers something else than the model did where it was trained, or does not come to an end.
         NotFound: The package has no golden examples.
     """
     golden = package.golden()
-    difference = check_golden(golden, engine.run(golden.inputs))
+    try:
+        with ended_after(engine, within_s):
+            outputs = engine.run(golden.inputs)
+    except ModelFailed as error:
+        if error.code != ABANDONED:
+            raise
+        raise ModelFailed(
+            f"{package.manifest.name} did not answer its golden examples within {within_s:g} s",
+            "a graph that never ends does so for some rows at least: ask who made it",
+            code="runtime.timeout",
+        ) from error
+    difference = check_golden(golden, outputs)
     if difference:
         raise ModelFailed(
             f"{package.manifest.name} does not answer its golden examples: {difference}",
             "package the model again on this platform, or report a difference between machines",
             code="runtime.wrong_answer",
         )
+
+
+@contextmanager
+def ended_after(engine: Engine, within_s: float) -> Iterator[None]:
+    """A run inside ends after so long, where the engine can be told to."""
+    if not isinstance(engine, Interruptible):
+        yield
+        return
+    timer = threading.Timer(within_s, engine.abandon)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()

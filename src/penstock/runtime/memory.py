@@ -9,6 +9,7 @@ Source: the kernel's Documentation/admin-guide/cgroup-v2.rst ("Memory"), cgroup-
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from penstock.errors import NotReady
 MEBIBYTE = 1 << 20
 RESERVE_BYTES = 64 * MEBIBYTE
 """What has to stay free for everything else."""
+NO_MEMORY = re.compile(r"[Ff]ailed to allocate memory|bad_alloc|bad allocation|would require more than \d+ bytes")
+"""How ONNX Runtime says that there is too little, deep in messages that begin with its own source."""
 
 _CONTROLLERS = Path("sys/fs/cgroup")
 _NO_LIMIT = 1 << 60

@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from penstock.errors import DeadlineExceeded, ModelFailed, PenstockError
-from penstock.runtime.engine import Engine, RemoteEngine
+from penstock.runtime.engine import Engine, Interruptible, RemoteEngine
 from penstock.serve.enginelines import EngineSeries
 from penstock.tensors import Arrays
 
@@ -44,6 +44,11 @@ class MeteredEngine:
             self.last_ns = perf_counter_ns() - start
             if self.series is not None:
                 self.series.ran(len(next(iter(inputs.values()))), self.last_ns)
+
+    def abandon(self) -> None:
+        """End the run that goes on, where the engine can."""
+        if isinstance(self.engine, Interruptible):
+            self.engine.abandon()
 
     def close(self) -> None:
         """Close the engine."""

@@ -19,10 +19,12 @@ import msgspec
 import numpy as np
 
 from penstock.errors import PenstockError
+from penstock.packages.manifest import numbers_beside
 from penstock.packages.read import Package, open_package
 from penstock.packages.signature import REVOKED_SIGNER, UNKNOWN_SIGNER
 from penstock.records import Batching, Limits, Manifest, Sizing, Snapshot
-from penstock.runtime.engine import Engine, open_engine, prove
+from penstock.runtime.ceiling import Ceiling
+from penstock.runtime.engine import PROVE_S, Engine, ended_after, open_engine, prove
 from penstock.runtime.memory import MEBIBYTE, require, resident_bytes
 from penstock.serve.lane import Lane, open_lane, resettled
 from penstock.serve.metered import MeteredEngine, metered
@@ -95,10 +97,15 @@ class Shelf:
         keys: Who may have signed a package; None takes unsigned ones.
         environments: Where environments of sandboxed models are kept.
         needs: Where measured needs of memory are kept.
+        ceiling: Of this process's memory, where somebody settles it again and again.
     """
 
     def __init__(
-        self, keys: Sequence[VerifyingKey] | None, environments: Path | None, needs: Path | None = None
+        self,
+        keys: Sequence[VerifyingKey] | None,
+        environments: Path | None,
+        needs: Path | None = None,
+        ceiling: Ceiling | None = None,
     ) -> None:
         self._needs = Needs(needs)
         self.models: dict[str, Model] = {}
@@ -109,6 +116,7 @@ class Shelf:
         self._environments = environments
         self._coming: dict[str, asyncio.Task[None]] = {}
         self._replaced: list[Model] = []
+        self._ceiling = ceiling
         # Two: what is loaded to be warm, and may hang, holds up nothing that is needed.
         self._loader = ThreadPoolExecutor(2, "loader")
 
@@ -204,11 +212,19 @@ class Shelf:
         """On the loader's thread."""
         package = open_package(folder, keys=self._keys, digest=digest)
         self._needs.admit(package, digest)
+        if self._ceiling is None:
+            return self._opened(package, digest, sizing)
+        with self._ceiling.while_loading(sum(numbers_beside(package.manifest).values())):
+            return self._opened(package, digest, sizing)
+
+    def _opened(self, package: Package, digest: str, sizing: Sizing) -> tuple[Package, Engine, Pace, int, Arrays]:
+        """Open, prove and measure what is verified."""
         before = resident_bytes(os.getpid())
         engine = open_engine(package, environments=self._environments, sizing=sizing)
         try:
-            prove(engine, package)
-            pace = _measured(engine, package)
+            prove(engine, package, within_s=PROVE_S)
+            with ended_after(engine, PROVE_S):
+                pace = _measured(engine, package)
             need = measured(engine, resident_bytes(os.getpid()) - before)
             self._needs.keep(digest, need)
             require(0, f"{package.manifest.name} ({need / MEBIBYTE:.0f} MiB)", known=True)

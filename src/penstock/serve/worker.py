@@ -26,6 +26,7 @@ from penstock.errors import PenstockError
 from penstock.log.journal import Journal
 from penstock.packages.keyring import KeyRing
 from penstock.records import Limits, Snapshot, WorkerStatus, encode
+from penstock.runtime.ceiling import Ceiling
 from penstock.runtime.processors import cpu_quota
 from penstock.serve.board import Board
 from penstock.serve.busypoll import BusyPoll
@@ -106,7 +107,8 @@ class Worker:
         self._file = SnapshotFile(self._run)
         keys = self._keys = KeyRing(Path(options.key)) if options.key else None
         environments = Path(options.environments) if options.environments else None
-        self._shelf = Shelf(keys, environments, self._run / "needs")
+        self._ceiling = Ceiling()
+        self._shelf = Shelf(keys, environments, self._run / "needs", self._ceiling)
         allow = frozenset(filter(None, options.allow.split(",")))
         rates = Rates(self._run / "rates")
         self._board = Board(loopback=options.loopback, allow=allow, strict=options.strict_readiness, rates=rates)
@@ -203,6 +205,7 @@ class Worker:
         while True:
             self._look()
             say(self._control, Message("alive"))
+            self._ceiling.settle()
             self._try_again()
             if self._desk is not None:
                 waiting = sum(model.lane.depth() for model in self._shelf.models.values())

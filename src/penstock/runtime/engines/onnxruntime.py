@@ -6,9 +6,10 @@ What comes in: conformed arrays. What goes out: the signature's outputs. Input g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,10 @@ from penstock.errors import ModelFailed
 from penstock.packages.manifest import numbers_beside
 from penstock.packages.read import Package
 from penstock.records import Sizing
+from penstock.runtime.engine import ABANDONED
 from penstock.runtime.graphfile import FOLDER_OF_NUMBERS, TEXTS, require_whole
+from penstock.runtime.memory import NO_MEMORY
+from penstock.runtime.nameless import nameless
 from penstock.runtime.providers import declared_providers, require_first, sizing_for
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
 
@@ -54,7 +58,9 @@ _ERRORS = (
     ValueError,
 )
 
-_Run = Callable[[list[str], Mapping[str, Array], None], Sequence[Array]]
+TOO_LARGE = "give it fewer rows or more memory; a graph that always asks for so much is not to be trusted"
+
+_Run = Callable[[list[str], Mapping[str, Array], onnxruntime.RunOptions | None], Sequence[Array]]
 
 
 class _Input(NamedTuple):
@@ -85,6 +91,8 @@ class OnnxRuntimeEngine:
         )
         self._outputs = tuple((spec.name, DTYPES[spec.datatype], len(spec.shape)) for spec in outputs)
         self._names = [spec.name for spec in outputs]
+        self._word = onnxruntime.RunOptions()  # by which a run can be told to end
+        self._abandoned = False
 
     @classmethod
     def open(cls, package: Package, environments: Path | None, *, sizing: Sizing | None = None) -> OnnxRuntimeEngine:
@@ -93,6 +101,7 @@ class OnnxRuntimeEngine:
         Raises:
             Untrusted: It keeps numbers elsewhere than in the package, or was changed since it was verified.
             BadConfig: A provider that was declared is not here.
+            NotReady: There is no room for a copy of its numbers.
             ModelFailed: It is no graph that this runtime reads, or lacks an input or output of the signature.
         """
         del environments  # a compiled graph has no dependencies of its own
@@ -106,17 +115,14 @@ class OnnxRuntimeEngine:
         name = package.manifest.name
         providers = declared_providers(sizing, options)
         graph = package.read(package.manifest.entry)
-        apart = require_whole(graph, numbers_beside(package.manifest))
-        if apart:
-            # The runtime maps them: several workers share the pages, and what it packs anew it lets go of.
-            options.add_session_config_entry(FOLDER_OF_NUMBERS, str(package.entry.parent.resolve()))
-        try:
-            session = onnxruntime.InferenceSession(graph, options, providers=providers)
-        except _ERRORS as error:
-            first = "".join(one for one in str(error).partition("\n")[0][:300] if one.isprintable())
-            raise ModelFailed(f"{name}: ONNX Runtime cannot load its graph: {first}", "package it again") from error
-        if apart:
-            package.require_unchanged()
+        with _numbers(package, graph, options):
+            try:
+                session = onnxruntime.InferenceSession(graph, options, providers=providers)
+            except _ERRORS as error:
+                first = "".join(one for one in str(error).partition("\n")[0][:300] if one.isprintable())
+                raise _failure(
+                    error, f"{name}: ONNX Runtime cannot load its graph", first, "package it again"
+                ) from error
         require_first(session, sizing)
         signature = package.manifest.signature
         nodes = {node.name: (node.type, len(node.shape)) for node in session.get_inputs()}
@@ -139,20 +145,55 @@ class OnnxRuntimeEngine:
         """Answer rows; see `penstock.runtime.engine.Engine.run`."""
         if self._run is None:
             raise ModelFailed("the engine is closed", code="runtime.closed")
+        if self._abandoned:  # that was the run before
+            self._word, self._abandoned = onnxruntime.RunOptions(), False
         feeds = {name: _fed(inputs[name], dtype, rank) for name, dtype, rank in self._inputs} if self._other else inputs
         try:
-            answers = self._run(self._names, feeds, None)
+            answers = self._run(self._names, feeds, self._word)
         except _ERRORS as error:
-            raise ModelFailed(f"ONNX Runtime failed: {error}") from error
+            if self._abandoned:
+                raise ModelFailed("the run was ended: nobody waits for it any more", code=ABANDONED) from error
+            raise _failure(error, "ONNX Runtime failed", str(error)) from error
         outputs: Arrays = {}
         for (name, dtype, rank), array in zip(self._outputs, answers, strict=True):
             usual = array.dtype is dtype and array.ndim == rank
             outputs[name] = array if usual else _answered(array, dtype, rank)
         return outputs
 
+    def abandon(self) -> None:
+        """End the run that goes on, from another thread, between two of the graph's nodes."""
+        self._abandoned = True
+        self._word.terminate = True
+
     def close(self) -> None:
         """Let go of the session."""
         self._run = None
+
+
+@contextmanager
+def _numbers(package: Package, graph: bytes, options: onnxruntime.SessionOptions) -> Iterator[None]:
+    """Give a session the numbers beside its graph; it maps them, and lets go of what it packs anew.
+
+    Raises:
+        Untrusted: The graph keeps numbers elsewhere than there, or they were changed since they were verified.
+        NotReady: There is no room for a copy.
+    """
+    beside = numbers_beside(package.manifest)
+    if not require_whole(graph, beside):
+        yield
+        return
+    with nameless(sum(beside.values())) as folder:
+        for one in beside:
+            package.copy(str(PurePosixPath(package.manifest.entry).with_name(one)), folder / one)
+        options.add_session_config_entry(FOLDER_OF_NUMBERS, str(folder.resolve()))
+        yield
+
+
+def _failure(error: Exception, what: str, why: str, hint: str = "") -> ModelFailed:
+    """What an exception of the runtime's says."""
+    if NO_MEMORY.search(str(error)):
+        return ModelFailed(f"{what}: the graph asks for more memory than there is", TOO_LARGE, code="runtime.memory")
+    return ModelFailed(f"{what}: {why}", hint)
 
 
 def _input(spec: TensorSpec, kind: str, rank: int) -> _Input:

@@ -19,6 +19,7 @@ def apply(limits: Mapping[str, int], *, own_user: bool) -> None:
     """
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_AS, limits["memory_bytes"])
+    _lower(resource.RLIMIT_DATA, limits["memory_bytes"])  # that of who started it is of his own moment
     _lower(resource.RLIMIT_NOFILE, limits["files"])
     _lower(resource.RLIMIT_FSIZE, limits["file_bytes"])
     if limits["cpu_s"]:

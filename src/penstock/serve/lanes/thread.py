@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from penstock.runtime.engine import Engine
+from penstock.runtime.engine import Engine, Interruptible
 from penstock.serve.lane import Result
 from penstock.serve.pace import Pace
 from penstock.serve.queued import BatchRun, QueuedLane
@@ -25,6 +25,11 @@ class ThreadLane(QueuedLane):
             self._ended(run, done.result())
 
         future.add_done_callback(ended)
+
+    def _abandon(self, run: BatchRun) -> None:
+        """Nobody waits for this run any more: who waits for the thread need not wait for its end."""
+        if isinstance(self.engine, Interruptible):
+            self.engine.abandon()
 
     def _stop(self) -> None:
         if self._close_engine:
