@@ -43,9 +43,13 @@ from penstock.records import Exchange, Route, Snapshot, Variant, decode, encode
 from penstock.runtime.frames import Header, Inbox
 from penstock.runtime.frames import pack as pack_frame
 from penstock.serve.encodings import decompressed
+from penstock.serve.infermessage import read_request as read_infer
 from penstock.serve.meters import Label, Meters, totals
+from penstock.serve.predictmessage import read_predict
 from penstock.serve.snapshots import FILE, SnapshotFile
+from penstock.tensors import Signature, TensorSpec
 from tests.reliability.clients_for_tests import BODY, PATH, post
+from tests.reliability.dialects_for_tests import DIALECTS, INFER_MESSAGES, Dialect, predict_message
 from tests.reliability.hostile_for_tests import Hostile, hostile_frames, tensor
 
 SLOW_S = 1.0
@@ -68,6 +72,7 @@ def parsers(folder: Path) -> tuple[list[Parser], Callable[[], None]]:
     """All of them, and what to call at the end."""
     loop = asyncio.new_event_loop()
     listener = loop.run_until_complete(_listener(folder))
+    alone = {name: loop.run_until_complete(_listener(folder / "alone", (name,))) for name in BUILDERS}
     hostile = Hostile(3)
     heads = tuple(case.data for case in (hostile.case() for _ in range(60)))
     found = [
@@ -77,6 +82,9 @@ def parsers(folder: Path) -> tuple[list[Parser], Callable[[], None]]:
         ),
         Parser("V1", (b'{"instances":[[1,2,3,4]]}', ROWS), lambda data: _ask(loop, listener, V1, data)),
         Parser("V2 raw", (_raw_body(), bytes(32)), lambda data: _ask_raw(loop, listener, data)),
+        *(_dialect(loop, alone.get(one.alone, listener), one) for one in DIALECTS),
+        Parser("messages of V2", INFER_MESSAGES, _read_infer),
+        Parser("messages of TensorFlow Serving", (predict_message(),), _read_predict),
         Parser("content codings", (gzip.compress(BODY), gzip.compress(bytes(100))), _decompress),
         Parser("sandbox frames", _frames(), _read_frame),
         Parser("journal", _segments(), lambda data: _read_journal(folder / "fuzzed", data)),
@@ -90,7 +98,8 @@ def parsers(folder: Path) -> tuple[list[Parser], Callable[[], None]]:
         found.append(_http2(loop, listener))
 
     def close() -> None:
-        listener.shelf.close()
+        for one in (listener, *alone.values()):
+            one.shelf.close()
         loop.close()
 
     return found, close
@@ -111,10 +120,13 @@ FLIGHTS = json.dumps(
 ).encode()
 
 
-async def _listener(folder: Path) -> Listener:
-    digests = (linear_package(folder / "linear"), flights_like(folder / "flights"))
-    made = Listener(folder)
-    names = ("linear", "flights")
+BUILDERS = {"linear": linear_package, "flights": flights_like}
+
+
+async def _listener(folder: Path, names: tuple[str, ...] = tuple(BUILDERS)) -> Listener:
+    folder.mkdir(exist_ok=True)
+    digests = [BUILDERS[name](folder / name) for name in names]
+    made = Listener(folder / f"{len(names)}-{names[0]}")
     routes = tuple(
         Route(endpoint=name, release=1, variants=(Variant(name="stable", model=name, version=1, digest=digest),))
         for name, digest in zip(names, digests, strict=True)
@@ -167,6 +179,26 @@ def _ask_raw(loop: asyncio.AbstractEventLoop, listener: Listener, data: bytes) -
     """The first two bytes are the length that the header declares."""
     length = int.from_bytes(data[:2], "little")
     _ask(loop, listener, PATH, data[2:], f"Inference-Header-Content-Length: {length}\r\n")
+
+
+def _dialect(loop: asyncio.AbstractEventLoop, listener: Listener, one: Dialect) -> Parser:
+    return Parser(one.name, one.seeds, lambda data: _ask(loop, listener, one.path, data, one.lines))
+
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="X", datatype="FP32", shape=(-1, 4)),),
+    outputs=(TensorSpec(name="y", datatype="FP32", shape=(-1, 1)),),
+)
+
+
+def _read_infer(data: bytes) -> None:
+    with suppress(PenstockError):
+        read_infer(data, ("linear", ""), SIGNATURE)
+
+
+def _read_predict(data: bytes) -> None:
+    with suppress(PenstockError):
+        read_predict(data, SIGNATURE)
 
 
 def _judge(written: bytes) -> None:

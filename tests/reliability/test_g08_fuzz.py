@@ -17,7 +17,7 @@ from tests.reliability.fuzz_for_tests import fuzz, parsers
 
 pytestmark = [pytest.mark.serial, pytest.mark.timeout(1800)]
 
-SECONDS = 600.0 if FULL else 12.0
+SECONDS = 600.0 if FULL else 16.0
 ATHERIS = importlib.util.find_spec("atheris") is not None
 NEVER = 20
 

@@ -166,6 +166,15 @@ def test_a_header_that_claims_texts_of_no_length_makes_no_rows() -> None:
         read_npy(file.getvalue(), one)
 
 
+@pytest.mark.parametrize(
+    "header", [b"{'descr': '<i8', 'shape': (4,", b"{'descr': '<i8\0", b"(" * 500, b"{'descr': '<i8', 'shape': [}"]
+)
+def test_a_header_that_is_no_python_is_refused(header: bytes) -> None:
+    file = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with pytest.raises(InvalidInput):
+        read_npy(file, Signature(inputs=(TensorSpec(name="t", datatype="INT64", shape=(-1, 4)),), outputs=()))
+
+
 @pytest.mark.parametrize("form", ["instances", "dataframe_split"])
 def test_json_rows_that_are_looked_at_one_by_one_are_not_without_end(form: str) -> None:
     rows = "[1]," * MOST_ROWS + "[1.0]"

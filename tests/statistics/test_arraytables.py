@@ -86,3 +86,11 @@ def test_objects_and_other_numbers_of_rows_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         with pytest.raises(InvalidInput):
             read_arrays(tmp_path / f"{name}.npz")
+
+
+def test_a_damaged_header_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npy"
+    np.save(path, np.ones((2, 4)))
+    path.write_bytes(path.read_bytes().replace(b"(2, 4)", b"(2, 4 "))
+    with pytest.raises(InvalidInput):
+        read_arrays(path)

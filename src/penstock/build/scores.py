@@ -8,6 +8,7 @@ What comes in: bytes that the model's own code may have written. What goes out: 
 from __future__ import annotations
 
 from io import BytesIO
+from tokenize import TokenError
 from typing import NamedTuple
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
@@ -54,6 +55,7 @@ def read_scores(data: bytes, rows: int, examined: Examined) -> Scores:
         MemoryError,
         RuntimeError,
         NotImplementedError,
+        TokenError,
     ) as error:
         raise _none() from error
     texts = {spec.name for spec in examined.signature.outputs if spec.datatype == "BYTES"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from math import prod
+from tokenize import TokenError
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,16 @@ from penstock.serve.rowvalues import is_matrix
 from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec
 
 WHERE = "body"
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    KeyError,
+    RecursionError,
+    MemoryError,
+    TokenError,
+)
+"""What reading a header ends in: numpy takes it for Python, and one of Python 2 apart into tokens first."""
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -68,7 +79,7 @@ def _opened(body: bytes) -> Array:
     file = io.BytesIO(body)
     try:
         shape, fortran, dtype = _HEADERS[np.lib.format.read_magic(file)](file)
-    except (ValueError, TypeError, SyntaxError, KeyError, RecursionError, MemoryError, UnicodeDecodeError):
+    except _UNREADABLE:
         raise InvalidInput(
             "the body is no array in numpy's format", "send what numpy.save writes", where=WHERE
         ) from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from zipfile import BadZipFile
 
 import numpy as np
@@ -98,7 +99,7 @@ def read_arrays(path: Path) -> pd.DataFrame | None:
             return frame_of(found)
         with found:
             return frame_of({name: found[name] for name in found.files})
-    except (ValueError, OSError, KeyError, EOFError, BadZipFile) as error:
+    except (ValueError, OSError, KeyError, EOFError, BadZipFile, TokenError, RecursionError, MemoryError) as error:
         raise InvalidInput(
             "the data cannot be read as arrays", "save them with numpy.savez, without objects", where=path.name
         ) from error

@@ -89,7 +89,7 @@ PLANTS = (
         "g5",
         "who is refused is not told when to come back",
         "without Retry-After",
-        "serve/protocol.py",
+        "serve/refusals.py",
         '        headers = b"retry-after: %d',
         '        headers = b"retry-never: %d',
         G + "test_g05_overload.py",
@@ -107,7 +107,7 @@ PLANTS = (
         "g7",
         "what a caller did wrong is told as our own fault",
         "answered 5xx",
-        "serve/protocol.py",
+        "serve/refusals.py",
         "    errors.InvalidInput: 400,",
         "    errors.InvalidInput: 500,",
         G + "test_g07_hostile.py",
@@ -134,10 +134,10 @@ PLANTS = (
         "g9",
         "a refused body is never let go of",
         "resident MiB more after endless bodies",
-        "serve/listeners/http.py",
-        "        self._body = []\n        self._fill(slot,",
-        "        vars(self._state).setdefault('kept', []).append(self._body)\n"
-        "        self._body = []\n        self._fill(slot,",
+        "serve/listeners/http_inflow.py",
+        "        self.head_bytes = 0\n        self._body = []\n",
+        "        self.head_bytes = 0\n"
+        "        globals().setdefault('kept', []).append(self._body)\n        self._body = []\n",
         G + "test_g09_soak.py::test_refused_bodies_leave_nothing_behind",
     ),
     Plant(
