@@ -80,6 +80,16 @@ def test_rows_are_refused(tmp_path: Path) -> None:
         made(sums(tmp_path), tmp_path / "out", data=tmp_path / "rows.csv")
 
 
+def test_what_only_a_graph_or_rows_can_show_is_refused(tmp_path: Path) -> None:
+    file = sums(tmp_path)
+    with pytest.raises(BadConfig, match="compiled graphs alone") as refused:
+        made(file, tmp_path / "out", providers=("CPUExecutionProvider",))
+    assert (refused.value.code, "--provider" in refused.value.hint) == ("runtime.no_graph", True)
+    with pytest.raises(BadConfig, match="no examples") as refused:
+        made(file, tmp_path / "out", prove_environment=True)
+    assert (refused.value.code, "--prove-environment" in refused.value.hint) == ("build.no_environment", True)
+
+
 def test_what_is_no_archive_or_brings_no_handler_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         made(tmp_path / "none.mar", tmp_path / "out")

@@ -14,7 +14,7 @@ from penstock.build.assemble import build
 from penstock.build.parity import check_graph
 from penstock.build.probes import Rows
 from penstock.build.request import BuildRequest
-from penstock.errors import ModelFailed
+from penstock.errors import InvalidInput, ModelFailed
 from penstock.runtime.engine import open_engine, prove
 
 
@@ -108,3 +108,39 @@ def test_a_graph_that_refuses_a_row_that_the_original_answers_is_not_used(tmp_pa
     found = check_graph(model.SerializeToString(), rows)
     assert not found.passed
     assert found.reason.startswith("the graph refuses row 2: ")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "why"),
+    [
+        (
+            [
+                helper.make_node("RandomUniformLike", ["x"], ["chance"]),
+                helper.make_node("Add", ["x", "chance"], ["y"]),
+            ],
+            "prediction differs on",
+        ),
+        (
+            [
+                helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+                helper.make_node("Sub", ["x", "mean"], ["y"]),
+            ],
+            "answers a batch of 1 as it does not answer all rows",
+        ),
+    ],
+)
+def test_a_graph_that_does_not_answer_a_row_by_that_row_is_refused(
+    tmp_path: Path, nodes: list[onnx.NodeProto], why: str
+) -> None:
+    """Chance, and a look at the whole batch: nothing stands behind a graph that could be served instead."""
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])]
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(helper.make_graph(nodes, "g", inputs, outputs), opset_imports=opset, ir_version=9)
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(InvalidInput) as refused:
+        build(tmp_path / "net.onnx", BuildRequest(name="net", out=tmp_path / "out", lock=False))
+    assert refused.value.code == "build.unsteady"
+    assert refused.value.message.startswith("the graph does not answer as it answered before")
+    assert why in refused.value.message
+    assert "no randomness" in refused.value.hint

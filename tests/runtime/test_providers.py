@@ -163,6 +163,9 @@ def test_they_are_packaged_and_a_slip_is_told_before_anything_is_done(tmp_path: 
     with pytest.raises(BadConfig) as refused:
         package_model(app, request)
     assert refused.value.hint == f"did you mean {CUDA}?"
+    request.__dict__["providers"] = ()
+    with pytest.raises(BadConfig, match="none is declared"):
+        package_model(app, request)
     assert len(app.state().model("linear").versions) == 1
 
 

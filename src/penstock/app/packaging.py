@@ -18,7 +18,7 @@ from penstock.build.assemble import build
 from penstock.build.declaration import Declaration
 from penstock.build.request import BuildRequest, Table
 from penstock.build.sources import find_source
-from penstock.errors import InvalidInput
+from penstock.errors import BadConfig, InvalidInput
 from penstock.records import Declared, Manifest, Scalar, Version
 from penstock.runtime.providers import require_known
 
@@ -80,10 +80,17 @@ def package(
     Raises:
         Untrusted: The model's file names code that the policy does not allow.
         InvalidInput: Model or data are of no known kind, or do not fit each other.
+        BadConfig: A provider is none, or the processor is allowed beside no provider.
         Conflict: Somebody else registered a version meanwhile.
     """
     require(app.identity, PACKAGE)
     require_known(request.providers)
+    if request.allow_cpu and not request.providers:
+        raise BadConfig(
+            "--allow-cpu allows falling back from an execution provider, and none is declared",
+            "name one with --provider, or leave --allow-cpu out: a graph runs on the processor anyway",
+            code="runtime.no_provider",
+        )
     if "validation" not in request.tables and (request.tables or not _brings_rows(request.model)):
         raise InvalidInput("there are no validation rows", "give --data validation=FILE", where="data")
     kept = {

@@ -19,7 +19,7 @@ from penstock.adapters import load
 from penstock.build.bom import add_bill
 from penstock.build.proof import sandboxed
 from penstock.build.request import BuildRequest
-from penstock.errors import InvalidInput
+from penstock.errors import BadConfig, InvalidInput
 from penstock.packages.archive import ArchiveType
 from penstock.packages.manifest import MANIFEST
 from penstock.records import Manifest
@@ -48,7 +48,7 @@ def package_archive(kind: str, archive: Path, place: Path, request: BuildRequest
     Raises:
         InvalidInput: It was given rows, or requirements beside its own.
         Untrusted: It holds anything but plain files under plain names, or contradicts itself.
-        BadConfig: It needs what is not here.
+        BadConfig: It needs what is not here, or is asked for what only a graph or rows can show.
         ModelFailed: Its code cannot be loaded.
     """
     if request.data is not None or request.requirements is not None:
@@ -56,6 +56,18 @@ def package_archive(kind: str, archive: Path, place: Path, request: BuildRequest
             "an archive takes bodies that only its handler can read, and has requirements of its own",
             "package it without data and without requirements",
             where="data",
+        )
+    if request.providers:
+        raise BadConfig(
+            "an archive's handler runs as it is, and execution providers run compiled graphs alone",
+            "package it without --provider; where its handler opens a session, it chooses there",
+            code="runtime.no_graph",
+        )
+    if request.prove_environment:
+        raise BadConfig(
+            "an archive has no examples that its handler could be asked for in an environment of its lock",
+            "package it without --prove-environment; where it is served it has to load in that environment",
+            code="build.no_environment",
         )
     reader: ArchiveType = load("archive", kind)()
     made = reader.make(archive, place / "made")
