@@ -18,9 +18,10 @@ from listener_for_tests import Listener, route
 from packages_for_tests import linear_answers, linear_package
 from penstock.adapters import TABLE, load
 from penstock.errors import InvalidInput, PenstockError
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Card, Catalogue
 from penstock.serve.flow import Flow
-from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request, ServingProtocol
+from penstock.serve.protocol import Operation, Prediction, Request, ServingProtocol
 from penstock.serve.tensordata import parse
 from penstock.tensors import Signature, TensorSpec
 

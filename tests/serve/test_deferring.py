@@ -21,9 +21,9 @@ from penstock.access.tokens import token_sha256
 from penstock.errors import Overloaded
 from penstock.records import Grant, Limits, decode
 from penstock.serve.board import Board
+from penstock.serve.calls import Call, Reply
 from penstock.serve.deferrals import Deferral, Deferrals, DeferredReply, new_id
 from penstock.serve.deferring import Deferring
-from penstock.serve.protocol import Call, Reply
 
 ASYNC = {"Prefer": "respond-async"}
 INFER = "/v2/models/linear/infer"

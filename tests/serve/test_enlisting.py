@@ -19,8 +19,8 @@ from penstock.errors import Conflict
 from penstock.packages.keys import load_or_create_package_key
 from penstock.packages.publickey import PUBLIC
 from penstock.records import Snapshot, encode
+from penstock.serve.acts import Enlist
 from penstock.serve.enlisting import ARCHIVES, Enlisting, EnlistingTerms
-from penstock.serve.protocol import Enlist
 from penstock.serve.snapshots import FILE, write_whole
 
 MANY = {"SAGEMAKER_MULTI_MODEL": "true"}

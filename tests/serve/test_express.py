@@ -21,9 +21,9 @@ from packages_for_tests import flights_like, linear_package
 from penstock.errors import ModelFailed
 from penstock.records import Batching, Exchange, Grant, Limits
 from penstock.runtime.engine import Engine
+from penstock.serve.calls import Call
 from penstock.serve.express import Failure
 from penstock.serve.lane import Job
-from penstock.serve.protocol import Call
 from penstock.serve.protos.messages import message
 from penstock.serve.service import METHOD
 from penstock.serve.services.inference import InferenceService

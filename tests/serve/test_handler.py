@@ -25,9 +25,9 @@ from penstock.errors import ModelFailed, Untrusted
 from penstock.log.tail import Tail
 from penstock.packages.keys import load_or_create_package_key
 from penstock.records import Exchange, Limits
+from penstock.serve.calls import Reply
 from penstock.serve.handler import Handler, HandlerOptions
 from penstock.serve.pace import Pace
-from penstock.serve.protocol import Reply
 
 DIALECTS = Path(__file__).parents[1] / "contracts" / "dialects"
 PREDICT = "/v1/models/linear:predict"

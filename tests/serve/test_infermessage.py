@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import PenstockError
+from penstock.serve.calls import Call
 from penstock.serve.infermessage import read_request, write_response
-from penstock.serve.protocol import Call, Prediction, Request
+from penstock.serve.protocol import Prediction, Request
 from penstock.serve.protocols.v2 import V2Protocol
 from penstock.serve.protos.messages import message
 from penstock.serve.tensordata import to_raw

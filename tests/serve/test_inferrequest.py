@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from penstock.adapters import load
 from penstock.errors import InvalidInput, PenstockError
+from penstock.serve.calls import Call
 from penstock.serve.inferhints import SPAN
 from penstock.serve.inferrequest import InferBody, Requests, from_head, from_parts
-from penstock.serve.protocol import Call, Request, Span
+from penstock.serve.protocol import Request, Span
 from penstock.serve.tensordata import parse
 from penstock.tensors import Signature, TensorSpec
 

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from penstock.errors import InvalidInput
+from penstock.serve.calls import Reply
 from penstock.serve.lambdaevents import HttpEvent, event_records, http_answer, http_event
-from penstock.serve.protocol import Reply
 
 REST = {"httpMethod": "GET", "path": "/v2/models/a b", "requestContext": {"stage": "prod"}}
 HTTP = {"version": "2.0", "rawPath": "/v2", "requestContext": {"http": {"method": "GET"}, "stage": "$default"}}

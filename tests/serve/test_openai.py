@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from penstock.errors import Forbidden, InvalidInput, ModelFailed, NotReady
-from penstock.serve.protocol import Call, Prediction
+from penstock.serve.calls import Call
+from penstock.serve.protocol import Prediction
 from penstock.serve.protocols.openai import OpenAiProtocol
 from penstock.tensors import Signature, TensorSpec
 

@@ -16,8 +16,8 @@ from packages_for_tests import linear_package
 from penstock.access.tokens import new_token, token_sha256
 from penstock.errors import Overloaded
 from penstock.records import Grant
-from penstock.serve.protocol import refuse
 from penstock.serve.rates import Rates
+from penstock.serve.refusals import refuse
 
 PATH = "/v2/models/linear/infer"
 BODY = v2([[1.0, 2.0, 3.0, 4.0]])

@@ -13,7 +13,8 @@ import pytest
 
 from penstock.errors import Conflict, InvalidInput, NotFound
 from penstock.serve import regions as module
-from penstock.serve.protocol import Register, Request, SharedInput, Span
+from penstock.serve.acts import Register
+from penstock.serve.protocol import Request, SharedInput, Span
 from penstock.serve.regions import Regions
 
 X = np.arange(8, dtype=np.float32)

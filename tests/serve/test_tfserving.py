@@ -18,8 +18,9 @@ from listener_for_tests import Heard, Listener
 from packages_for_tests import echo_package, flights_like, linear_answers, linear_package
 from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError
 from penstock.records import Limits, Route, Variant
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Card, Catalogue
-from penstock.serve.protocol import Call, Prediction, Reply, Request
+from penstock.serve.protocol import Prediction, Request
 from penstock.serve.protocols.tfs import TfsProtocol
 from penstock.serve.protos.messages import message
 from penstock.serve.service import METHOD

@@ -19,8 +19,8 @@ from archives_for_tests import CLASS, FUNCTION, STEPS, archive
 from dataplane_for_tests import Answered, DataPlane, until
 from packages_for_tests import linear_answers, linear_package
 from penstock.errors import Untrusted
+from penstock.serve.acts import Enlist
 from penstock.serve.enlisting import Enlisting, EnlistingTerms
-from penstock.serve.protocol import Enlist
 
 ARCHIVER = Path(__file__).parents[2] / ".venv" / "peers" / "torchserve" / "bin" / "torch-model-archiver"
 JSON = {"Content-Type": "application/json"}

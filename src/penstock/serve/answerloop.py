@@ -28,14 +28,16 @@ from penstock.packages.read import Package
 from penstock.records import Snapshot
 from penstock.runtime.engine import Engine
 from penstock.serve.board import Board
+from penstock.serve.calls import Call, Parts, Reply
 from penstock.serve.flow import Flow
 from penstock.serve.lane import Job, open_lane
 from penstock.serve.metered import metered
 from penstock.serve.meters import Meters
 from penstock.serve.models import Model
 from penstock.serve.pace import Pace
-from penstock.serve.protocol import Call, Parts, Reply, ServingProtocol, refuse
+from penstock.serve.protocol import ServingProtocol
 from penstock.serve.recorder import Recorder
+from penstock.serve.refusals import refuse
 from penstock.serve.turn import LoopTurn
 from penstock.serve.visit import Desk
 from penstock.tensors import Arrays

@@ -12,12 +12,13 @@ from urllib.parse import parse_qsl
 from penstock.errors import Forbidden
 from penstock.records import Limits, Variant
 from penstock.serve.board import PREDICT, READ, Board, ServedEndpoint, unauthenticated
+from penstock.serve.calls import QUERY, Call, Reply
 from penstock.serve.cards import BatchCount, Card, Catalogue, Duration, State, Statistics
 from penstock.serve.enginelines import EngineSum
 from penstock.serve.exposition import CONTENT_TYPE, exposition
 from penstock.serve.lane import Lane
 from penstock.serve.meters import Label, Sum, Totals, totals
-from penstock.serve.protocol import QUERY, Call, Reply, Verb
+from penstock.serve.protocol import Verb
 from penstock.serve.resting import statuses
 
 WORKERS = frozenset({"workers", "scale", "prefer", "enlist"})

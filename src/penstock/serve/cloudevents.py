@@ -20,7 +20,8 @@ from urllib.parse import quote
 import msgspec
 
 from penstock.errors import InvalidInput
-from penstock.serve.protocol import Call, Explanation, Prediction, Reply
+from penstock.serve.calls import Call, Reply
+from penstock.serve.protocol import Explanation, Prediction
 from penstock.serve.tensordata import parse
 
 STRUCTURED = b"application/cloudevents+json"

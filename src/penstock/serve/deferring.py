@@ -22,8 +22,9 @@ import msgspec
 
 from penstock.errors import ModelFailed, NotFound, PenstockError
 from penstock.serve.board import Board
+from penstock.serve.calls import QUERY, Call, Reply
 from penstock.serve.deferrals import KEEP_S, TRIES, Claim, Deferral, Deferrals, DeferredReply, new_id
-from penstock.serve.protocol import QUERY, Call, Reply, refuse
+from penstock.serve.refusals import refuse
 
 PATH = "/jobs/"
 AT_ONCE = 4

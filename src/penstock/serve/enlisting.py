@@ -40,9 +40,9 @@ from penstock.packages.manifest import MANIFEST, parse_manifest
 from penstock.packages.publickey import VerifyingKey
 from penstock.packages.read import open_package
 from penstock.records import Limits, Route, Snapshot, Variant, decode, encode
+from penstock.serve.acts import Enlist
 from penstock.serve.cards import unknown_endpoint
 from penstock.serve.needs import Needs
-from penstock.serve.protocol import Enlist
 from penstock.serve.resting import statuses
 from penstock.serve.snapshots import FILE, write_whole
 

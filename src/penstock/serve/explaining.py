@@ -18,10 +18,11 @@ import numpy as np
 
 from penstock.errors import Fault, InvalidInput, ModelFailed, Overloaded, PenstockError
 from penstock.serve.board import ServedEndpoint
+from penstock.serve.calls import Call, Reply
 from penstock.serve.features import Features, Quantity, features_of, quantity_of
 from penstock.serve.lane import Job, Result
 from penstock.serve.models import Model
-from penstock.serve.protocol import ANY_AIM, Aim, Call, Explanation, Reply, ServingProtocol
+from penstock.serve.protocol import ANY_AIM, Aim, Explanation, ServingProtocol
 from penstock.serve.visit import Answer, Desk, Visit
 from penstock.statistics.shapley import Attribution, Design, design
 from penstock.tensors import Arrays, Floats

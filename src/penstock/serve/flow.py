@@ -17,6 +17,7 @@ import msgspec
 
 from penstock.errors import Fault, NotFound, PenstockError
 from penstock.serve.board import Board
+from penstock.serve.calls import Call
 from penstock.serve.catalogue import metrics
 from penstock.serve.deferring import PATH as JOBS
 from penstock.serve.deferring import Deferring, preferred
@@ -25,8 +26,9 @@ from penstock.serve.express import Failure, Ticket
 from penstock.serve.ids import Ids
 from penstock.serve.keeper import Keeper
 from penstock.serve.lane import Job
-from penstock.serve.protocol import Call, Operation, ServingProtocol, refuse
+from penstock.serve.protocol import Operation, ServingProtocol
 from penstock.serve.queue import LOWEST
+from penstock.serve.refusals import refuse
 from penstock.serve.station import Station
 from penstock.serve.streaming import EVENTS, EventStream, event_rows
 from penstock.serve.torchkeys import SUBJECT

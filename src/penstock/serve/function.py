@@ -18,8 +18,8 @@ import msgspec
 
 from penstock.errors import BadConfig
 from penstock.packages.publickey import PUBLIC
+from penstock.serve.calls import Reply
 from penstock.serve.handler import Handler, HandlerOptions
-from penstock.serve.protocol import Reply
 
 PACKAGE = "package"
 """Folder of the package beside a function; the key that must have signed it lies there too, where there is one."""

@@ -32,12 +32,14 @@ from penstock.runtime.engine import open_engine, prove
 from penstock.runtime.memory import require
 from penstock.serve.answerloop import AnswerLoop, Opened
 from penstock.serve.board import PREDICT, READ
+from penstock.serve.calls import QUERY, Call, Reply
 from penstock.serve.dialects import Dialects
 from penstock.serve.encodings import decompressed
 from penstock.serve.listeners.limits import HttpLimits
 from penstock.serve.models import background_of
 from penstock.serve.pace import measure
-from penstock.serve.protocol import QUERY, Call, Manner, Reply, refuse
+from penstock.serve.protocol import Manner
+from penstock.serve.refusals import refuse
 
 _LINE_END = re.compile(rb"[\r\n\0]")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from penstock.errors import InvalidInput, PenstockError
-from penstock.serve.protocol import Request, Span, seconds
+from penstock.serve.eventtime import seconds
+from penstock.serve.protocol import Request, Span
 from penstock.tensors import Arrays, Signature
 
 Parameters = dict[str, str | float | bool | int | list[object] | dict[str, object] | None]

@@ -16,13 +16,15 @@ import msgspec
 
 from penstock import adapters
 from penstock.errors import InvalidInput, PenstockError
+from penstock.serve.calls import Reply
 from penstock.serve.csvtable import read_csv, write_csv
 from penstock.serve.dataframes import read_frame
 from penstock.serve.mediatypes import CSV, JSON, LINES, NPY, PARQUET, MediaType, accepted, unsupported
 from penstock.serve.npyarray import read_npy, write_npy
 from penstock.serve.predictbody import written
 from penstock.serve.predictparams import wanted, with_parameters
-from penstock.serve.protocol import Prediction, Reply, Request, refuse
+from penstock.serve.protocol import Prediction, Request
+from penstock.serve.refusals import refuse
 from penstock.serve.rowvalues import MOST_ROWS, Row, from_rows, is_matrix, read_rows, too_many_rows
 from penstock.serve.tensordata import parse
 from penstock.tensors import Arrays, Signature

@@ -23,24 +23,13 @@ from penstock.access.permissions import LOAD, SHARE
 from penstock.errors import DeadlineExceeded, Fault, Forbidden, NotReady, PenstockError
 from penstock.records import Route
 from penstock.serve import resting
+from penstock.serve.acts import Act, Dismiss, Enlist, LoadAct, Register, RenewKey, Unload
 from penstock.serve.board import Board, unauthenticated
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Catalogue, unknown_endpoint
 from penstock.serve.catalogue import catalogue
 from penstock.serve.enlisting import Enlisting, EnlistingTerms
-from penstock.serve.protocol import (
-    Act,
-    Call,
-    Dismiss,
-    Enlist,
-    LoadAct,
-    Operation,
-    Register,
-    RenewKey,
-    Reply,
-    ServingProtocol,
-    Unload,
-    Verb,
-)
+from penstock.serve.protocol import Operation, ServingProtocol, Verb
 from penstock.serve.regions import Regions
 from penstock.serve.torchkeys import RENEW
 

@@ -17,8 +17,8 @@ from typing import NamedTuple, cast
 from urllib.parse import quote, unquote, urlencode
 
 from penstock.errors import InvalidInput
+from penstock.serve.calls import Reply
 from penstock.serve.function import lines_of
-from penstock.serve.protocol import Reply
 
 Event = Mapping[str, object]
 _PHRASES = {

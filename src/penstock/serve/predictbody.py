@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 
 from penstock.serve.bodyforms import Form, read_body
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cloudevents import EventBody, answered, read_event
 from penstock.serve.instances import Instances
-from penstock.serve.protocol import Call, Explanation, Manner, Prediction, Reply, Request
+from penstock.serve.protocol import Explanation, Manner, Prediction, Request
 from penstock.serve.rowvalues import B64
 from penstock.serve.tensordata import with_tokens
 from penstock.tensors import Array, Signature

@@ -22,8 +22,9 @@ import msgspec
 
 from penstock.errors import Conflict, Corrupt, InvalidInput, NotFound
 from penstock.records import decode, encode
+from penstock.serve.acts import Register
 from penstock.serve.cards import Region
-from penstock.serve.protocol import Register, Request, Span
+from penstock.serve.protocol import Request, Span
 from penstock.serve.snapshots import write_whole
 from penstock.serve.tensordata import from_raw, to_raw
 from penstock.tensors import Array, Arrays

@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from penstock import errors
-from penstock.serve.protocol import Reply, ServingProtocol
+from penstock.serve.calls import Reply
+from penstock.serve.protocol import ServingProtocol
 
 METHOD: Final = "GRPC"
 """What stands for the HTTP method in a call: no HTTP client can send it."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from penstock.errors import InvalidInput
+from penstock.serve.calls import Call, Parts, Reply
 from penstock.serve.lane import Job
-from penstock.serve.protocol import Call, Parts, Reply, ServingProtocol
+from penstock.serve.protocol import ServingProtocol
 from penstock.serve.visit import Answer, Visit
 
 WINDOW = 4

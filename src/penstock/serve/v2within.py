@@ -11,8 +11,9 @@ from typing import cast
 import msgspec
 
 from penstock.adapters import load
+from penstock.serve.calls import Call, Reply
 from penstock.serve.mediatypes import MediaType
-from penstock.serve.protocol import Call, Manner, Prediction, Reply, Request, ServingProtocol
+from penstock.serve.protocol import Manner, Prediction, Request, ServingProtocol
 from penstock.tensors import Signature
 
 _SIZE = "json-header-size"

@@ -16,10 +16,13 @@ from penstock.errors import Fault, InvalidInput, ModelFailed, PenstockError, Unr
 from penstock.log.captures import FORMAT, Capture, blocks
 from penstock.serve.board import ServedEndpoint
 from penstock.serve.busypoll import BusyPoll
+from penstock.serve.calls import Call, Reply
+from penstock.serve.eventtime import seconds
 from penstock.serve.lane import Job, Result
 from penstock.serve.meters import CounterSeries, Label, Meters
-from penstock.serve.protocol import Call, Prediction, Reply, Request, ServingProtocol, Span, refuse, seconds
+from penstock.serve.protocol import Prediction, Request, ServingProtocol, Span
 from penstock.serve.recorder import Recorder
+from penstock.serve.refusals import refuse
 from penstock.serve.regions import Regions
 from penstock.serve.router import Arm, choose, pinned
 from penstock.serve.thresholds import decide

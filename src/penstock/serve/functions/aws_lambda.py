@@ -17,10 +17,11 @@ from pathlib import Path
 import msgspec
 
 from penstock.errors import InvalidInput, ModelFailed, PenstockError, Refused, Unready
+from penstock.serve.calls import Reply
 from penstock.serve.function import FunctionSettings, event_path, open_handler, open_settings, without
 from penstock.serve.handler import Handler
 from penstock.serve.lambdaevents import EventRecord, HttpEvent, event_records, http_answer, http_event
-from penstock.serve.protocol import Reply, refuse
+from penstock.serve.refusals import refuse
 
 RESERVE_S = 0.05
 """What is left of an invocation's time for its answer to get out."""

@@ -13,12 +13,12 @@ from collections import deque
 from time import monotonic
 
 from penstock.errors import DeadlineExceeded, NotReady, PenstockError
+from penstock.serve.calls import Reply
 from penstock.serve.lane import Job
 from penstock.serve.listeners import grpc_wire
 from penstock.serve.listeners.grpc_stream import GrpcStream, Miscompressed, miscompressed
 from penstock.serve.listeners.grpc_wire import PREFIX_BYTES
 from penstock.serve.listeners.http2_limits import ANSWER_CREDIT
-from penstock.serve.protocol import Reply
 from penstock.serve.service import refuse_rpc, timeout_s
 
 STAY_S = 0.5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from time import time
 
+from penstock.serve.calls import Call
 from penstock.serve.express import Ticket
 from penstock.serve.flow import Flow
 from penstock.serve.listeners.http2_heads import RequestHead
-from penstock.serve.protocol import Call
 from penstock.serve.service import METHOD, Rpc
 
 MOST_TICKETS = 64

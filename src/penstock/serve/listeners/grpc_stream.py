@@ -12,6 +12,7 @@ from time import monotonic, perf_counter, time
 from typing import ClassVar, cast
 
 from penstock.errors import InvalidInput, Overloaded, PenstockError
+from penstock.serve.calls import Call, Reply
 from penstock.serve.encodings import decompressed
 from penstock.serve.express import Failure
 from penstock.serve.flow import Flow
@@ -23,7 +24,6 @@ from penstock.serve.listeners.http2 import Http2Connection
 from penstock.serve.listeners.http2_heads import RequestHead
 from penstock.serve.listeners.http2_limits import Http2Limits
 from penstock.serve.listeners.http2_stream import Http2Stream
-from penstock.serve.protocol import Call, Reply
 from penstock.serve.service import CONTENT_TYPE, INTERNAL, METHOD, refuse_rpc
 
 

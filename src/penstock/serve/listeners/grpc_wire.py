@@ -11,8 +11,8 @@ import struct
 from functools import lru_cache
 from typing import Final
 
+from penstock.serve.calls import Reply
 from penstock.serve.listeners.http2_frames import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS
-from penstock.serve.protocol import Reply
 from penstock.serve.service import CONTENT_TYPE, UNKNOWN
 
 PREFIX_BYTES: Final = 5

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import httptools
 
 from penstock.errors import InvalidInput, NotReady, PenstockError
+from penstock.serve.calls import QUERY, Call, Parts, Reply
 from penstock.serve.encodings import decompressed
 from penstock.serve.express import Failure, Ticket
 from penstock.serve.flow import Flow

@@ -16,22 +16,12 @@ from urllib.parse import parse_qs
 import msgspec
 
 from penstock.errors import InvalidInput, NotFound, PenstockError
+from penstock.serve.calls import QUERY, Call, Reply
 from penstock.serve.cards import Card, Catalogue, unknown_endpoint
 from penstock.serve.instances import Instances
 from penstock.serve.openapi import swagger
-from penstock.serve.protocol import (
-    QUERY,
-    STRICT,
-    Call,
-    Manner,
-    Operation,
-    Prediction,
-    Reply,
-    Request,
-    ServingProtocol,
-    refuse,
-    status_of,
-)
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request, ServingProtocol
+from penstock.serve.refusals import refuse, status_of
 from penstock.serve.rowvalues import Value, is_matrix, read_rows
 from penstock.serve.tensordata import bad_json, parse, with_tokens
 from penstock.tensors import Signature

@@ -13,21 +13,12 @@ import msgspec
 from penstock import __version__
 from penstock.errors import PenstockError
 from penstock.serve import invocations
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Catalogue
 from penstock.serve.mediatypes import media_type, unsupported
 from penstock.serve.platforms import is_sagemaker
-from penstock.serve.protocol import (
-    STRICT,
-    Call,
-    Manner,
-    Operation,
-    Prediction,
-    Reply,
-    Request,
-    ServingProtocol,
-    Verb,
-    status_of,
-)
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request, ServingProtocol, Verb
+from penstock.serve.refusals import status_of
 from penstock.tensors import Signature
 
 _PATHS: dict[tuple[str, str], Verb] = {

@@ -19,9 +19,11 @@ import numpy as np
 
 from penstock import errors
 from penstock.errors import InvalidInput
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Catalogue
 from penstock.serve.openaicards import listed, model_list
-from penstock.serve.protocol import Call, Operation, Prediction, Reply, Request, ServingProtocol, refuse, status_of
+from penstock.serve.protocol import Operation, Prediction, Request, ServingProtocol
+from penstock.serve.refusals import refuse, status_of
 from penstock.serve.tensordata import parse
 from penstock.tensors import Array, Signature, TensorSpec
 

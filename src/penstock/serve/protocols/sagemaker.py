@@ -15,23 +15,12 @@ import msgspec
 from penstock.errors import InvalidInput, PenstockError
 from penstock.runtime.processors import default_workers
 from penstock.serve import invocations
+from penstock.serve.acts import Act, Dismiss, Enlist
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Card, Catalogue
 from penstock.serve.mediatypes import JSON, media_type
 from penstock.serve.platforms import is_multi_model
-from penstock.serve.protocol import (
-    STRICT,
-    Act,
-    Call,
-    Dismiss,
-    Enlist,
-    Manner,
-    Operation,
-    Prediction,
-    Reply,
-    Request,
-    ServingProtocol,
-    Verb,
-)
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request, ServingProtocol, Verb
 from penstock.serve.rowvalues import read_rows
 from penstock.serve.tensordata import parse
 from penstock.serve.v2within import V2Within, is_v2

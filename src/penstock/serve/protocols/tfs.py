@@ -12,20 +12,11 @@ import re
 import msgspec
 
 from penstock.serve.bodyforms import SIGNATURE_NAME, no_such_signature
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import LABEL, Catalogue
 from penstock.serve.examples import Classes, Example, Numbers, classes_of, in_context, numbers_of, read_examples
 from penstock.serve.predictbody import PredictBody, written
-from penstock.serve.protocol import (
-    STRICT,
-    Call,
-    Manner,
-    Operation,
-    Prediction,
-    Reply,
-    Request,
-    ServingProtocol,
-    Verb,
-)
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request, ServingProtocol, Verb
 from penstock.serve.rowvalues import Value
 from penstock.serve.tensordata import parse
 from penstock.serve.tfcards import exposition, metadata, version_statuses

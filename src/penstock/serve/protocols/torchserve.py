@@ -18,29 +18,23 @@ import numpy as np
 from penstock.errors import Forbidden, InvalidInput, ModelFailed, NotFound, PenstockError
 from penstock.packages.handled import BODY, HANDLED
 from penstock.runtime.bodies import JSON_TYPE, from_text, to_text
+from penstock.serve.acts import Act, Dismiss, Enlist, LoadAct, RenewKey, Unload
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Card, Catalogue
 from penstock.serve.explanations import rows_of
 from penstock.serve.freebody import FreeBody
 from penstock.serve.protocol import (
     STRICT,
-    Act,
     Aim,
-    Call,
-    Dismiss,
-    Enlist,
     Explanation,
-    LoadAct,
     Manner,
     Operation,
     Prediction,
-    RenewKey,
-    Reply,
     Request,
     ServingProtocol,
-    Unload,
     Verb,
-    refuse,
 )
+from penstock.serve.refusals import refuse
 from penstock.serve.tensordata import with_tokens
 from penstock.serve.torchforms import document, model_details, model_row
 from penstock.tensors import Array, Signature

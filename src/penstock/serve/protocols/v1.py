@@ -12,6 +12,7 @@ import re
 
 import msgspec
 
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Catalogue
 from penstock.serve.cloudevents import read_event
 from penstock.serve.explanations import aim_in, rows_of
@@ -20,12 +21,10 @@ from penstock.serve.predictbody import PredictBody, written
 from penstock.serve.protocol import (
     STRICT,
     Aim,
-    Call,
     Explanation,
     Manner,
     Operation,
     Prediction,
-    Reply,
     Request,
     ServingProtocol,
     Verb,

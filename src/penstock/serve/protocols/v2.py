@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 
 from penstock.errors import InvalidInput, PenstockError
+from penstock.serve.acts import Act, LoadAct, Register, Unload, Unregister
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cardforms import Form, describe, load_asked, unload_asked
 from penstock.serve.cards import Catalogue
 from penstock.serve.explanations import aim_in
@@ -25,23 +27,16 @@ from penstock.serve.inferrequest import Requests, from_head
 from penstock.serve.protocol import (
     ANY_AIM,
     STRICT,
-    Act,
     Aim,
-    Call,
     Explanation,
-    LoadAct,
     Manner,
     Operation,
     Prediction,
-    Register,
-    Reply,
     Request,
     ServingProtocol,
-    Unload,
-    Unregister,
     Verb,
-    refuse,
 )
+from penstock.serve.refusals import refuse
 from penstock.serve.tensordata import DATATYPES, from_raw, parse, shaped, to_raw, with_tokens
 from penstock.tensors import DTYPES, Array, Floats, Signature, TensorSpec
 

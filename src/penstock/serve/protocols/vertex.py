@@ -14,23 +14,14 @@ import msgspec
 
 from penstock.errors import InvalidInput
 from penstock.serve.bodyforms import read_body
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Catalogue
 from penstock.serve.instances import Instances
 from penstock.serve.invocations import health, rows_of
 from penstock.serve.mediatypes import media_type
 from penstock.serve.predictbody import written
 from penstock.serve.predictparams import wanted, with_parameters
-from penstock.serve.protocol import (
-    STRICT,
-    Call,
-    Manner,
-    Operation,
-    Prediction,
-    Reply,
-    Request,
-    ServingProtocol,
-    Verb,
-)
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request, ServingProtocol, Verb
 from penstock.serve.tensordata import parse
 from penstock.serve.v2within import V2Within, is_v2
 from penstock.tensors import Signature

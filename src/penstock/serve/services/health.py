@@ -9,8 +9,9 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 
 from penstock.errors import InvalidInput, NotFound
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Catalogue, unknown_endpoint
-from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request
 from penstock.serve.protos.messages import POOL, message
 from penstock.serve.service import CONTENT_TYPE, METHOD, NOT_FOUND, Rpc, Service
 from penstock.tensors import Signature

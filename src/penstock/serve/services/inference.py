@@ -12,25 +12,13 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError
 
 from penstock.errors import InvalidInput
+from penstock.serve.acts import Act, LoadAct, Register, Unload, Unregister
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cardforms import Form, describe, load_asked, unload_asked
 from penstock.serve.cards import Catalogue
 from penstock.serve.inferhints import unspoken
 from penstock.serve.infermessage import read_request, write_response
-from penstock.serve.protocol import (
-    STRICT,
-    Act,
-    Call,
-    LoadAct,
-    Manner,
-    Operation,
-    Prediction,
-    Register,
-    Reply,
-    Request,
-    Unload,
-    Unregister,
-    Verb,
-)
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request, Verb
 from penstock.serve.protos.messages import Message, requests, responses
 from penstock.serve.service import CONTENT_TYPE, METHOD, Rpc, Service, timeout_s
 from penstock.tensors import Signature

@@ -12,8 +12,9 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import DecodeError
 
 from penstock.errors import InvalidInput, NotFound
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import Catalogue
-from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request
 from penstock.serve.protos.messages import FILES, POOL, Message, message
 from penstock.serve.service import CONTENT_TYPE, METHOD, NOT_FOUND, UNIMPLEMENTED, Rpc, Service
 from penstock.tensors import Signature

@@ -14,10 +14,11 @@ from google.protobuf.message import DecodeError
 
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.bodyforms import SIGNATURE_NAME
+from penstock.serve.calls import Call, Reply
 from penstock.serve.cards import LABEL, Card, Catalogue
 from penstock.serve.examples import Classes, Example, Numbers, classes_of, in_context, numbers_of, read_examples
 from penstock.serve.predictmessage import check_signature, read_predict, write_predict
-from penstock.serve.protocol import STRICT, Call, Manner, Operation, Prediction, Reply, Request, Verb
+from penstock.serve.protocol import STRICT, Manner, Operation, Prediction, Request, Verb
 from penstock.serve.protos.messages import Message, message, requests
 from penstock.serve.protowire import BYTES, fields, malformed
 from penstock.serve.rowvalues import Value
