@@ -18,7 +18,7 @@ from penstock.statistics.metrics import Answers, Metric, value
 from penstock.tensors import Arrays
 
 
-class Reply(NamedTuple):
+class ProbeReply(NamedTuple):
     """What the model did with changed rows: valid answers, or what was wrong, or that it raised."""
 
     column: str
@@ -27,34 +27,34 @@ class Reply(NamedTuple):
     raised: bool
 
 
-def replies_of(candidate: Candidate, rows: LabelledRows, changed: Iterator[tuple[str, Arrays]]) -> Iterator[Reply]:
+def replies_of(candidate: Candidate, rows: LabelledRows, changed: Iterator[tuple[str, Arrays]]) -> Iterator[ProbeReply]:
     """One for each kind of change."""
     for column, inputs in changed:
         yield reply_of(candidate, rows, column, inputs)
 
 
-def reply_of(candidate: Candidate, rows: LabelledRows, column: str, inputs: Arrays) -> Reply:
+def reply_of(candidate: Candidate, rows: LabelledRows, column: str, inputs: Arrays) -> ProbeReply:
     """Ask the engine; that it raises is an answer too."""
     try:
         outputs = answer(candidate.engine, inputs)
     except PenstockError:
-        return Reply(column, None, "the model raises", True)
+        return ProbeReply(column, None, "the model raises", True)
     wrong = fault(candidate.package.manifest, outputs, len(rows))
     if wrong:
-        return Reply(column, None, wrong, False)
+        return ProbeReply(column, None, wrong, False)
     if not np.isfinite(scores_of(outputs)).all():
-        return Reply(column, None, "some scores are not finite", False)
-    return Reply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
+        return ProbeReply(column, None, "some scores are not finite", False)
+    return ProbeReply(column, answers_of(candidate.package.manifest, rows.labels, outputs), "", False)
 
 
-def unjudged_reply(candidate: Candidate, column: str, inputs: Arrays) -> Reply:
+def unjudged_reply(candidate: Candidate, column: str, inputs: Arrays) -> ProbeReply:
     """As `reply_of`, of what has no truth."""
     try:
         outputs = answer(candidate.engine, inputs)
     except PenstockError:
-        return Reply(column, None, "the model raises", True)
+        return ProbeReply(column, None, "the model raises", True)
     wrong = fault(candidate.package.manifest, outputs, len(next(iter(inputs.values()))))
-    return Reply(column, None, wrong, False)
+    return ProbeReply(column, None, wrong, False)
 
 
 def share_moved(plain: Answers, changed: Answers) -> float:

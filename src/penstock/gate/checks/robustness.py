@@ -28,7 +28,7 @@ from penstock.gate.perturbations import (
     unseen,
     without,
 )
-from penstock.gate.replies import Reply, cost_of, replies_of, reply_of, share_moved, unjudged_reply
+from penstock.gate.replies import ProbeReply, cost_of, replies_of, reply_of, share_moved, unjudged_reply
 from penstock.gate.vectorrobustness import SLIPS, SPACES, steady_findings
 from penstock.gate.vectors import answers_vectors
 from penstock.records import Finding, Scalar
@@ -167,7 +167,7 @@ class RobustnessCheck:
         self,
         question: Question,
         how: str,
-        reply: Reply,
+        reply: ProbeReply,
         plain: Answers,
         metric: Metric,
         remedy: str,
@@ -189,7 +189,7 @@ class RobustnessCheck:
             return question.passed(f"Yes: {said}.", shown)
         return question.refused(f"No: {said}; the limits are {limits.flips:.1%} and {limits.drop:g}.", remedy, shown)
 
-    def _missing(self, plain: Answers, metric: Metric, replies: list[Reply]) -> list[Finding]:
+    def _missing(self, plain: Answers, metric: Metric, replies: list[ProbeReply]) -> list[Finding]:
         """Validity, and what the worst missing column costs; nothing where no column may be missing."""
         found = [self._valid("missing", "Does it stay valid when a value is missing?", replies)]
         costs = [(one.column, cost_of(metric, plain, one.answers)) for one in replies if one.answers is not None]
@@ -212,7 +212,7 @@ class RobustnessCheck:
         remedy = f"Watch {worst} for missing values: the schema monitor pages on it."
         return [*found, question.refused(f"No: {said}; the limit is {self.limits.missing_drop:g}.", remedy, shown)]
 
-    def _valid(self, key: str, title: str, replies: list[Reply]) -> Finding:
+    def _valid(self, key: str, title: str, replies: list[ProbeReply]) -> Finding:
         """Every row still gets a finite answer in its range; raising is refusing, which `_refusals` tells."""
         question = self._question(key, title)
         if not replies:
@@ -236,7 +236,7 @@ class RobustnessCheck:
             shown,
         )
 
-    def _refusals(self, replies: list[Reply]) -> list[Finding]:
+    def _refusals(self, replies: list[ProbeReply]) -> list[Finding]:
         """A visible error is better than a wrong answer, yet nobody gets an answer."""
         raising = [one.column for one in replies if one.raised]
         if not raising:
