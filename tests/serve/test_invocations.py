@@ -175,6 +175,18 @@ def test_a_header_that_is_no_python_is_refused(header: bytes) -> None:
         read_npy(file, Signature(inputs=(TensorSpec(name="t", datatype="INT64", shape=(-1, 4)),), outputs=()))
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("point", [0x110000, 0xD800, 0xFFFFFFFF])
+def test_texts_that_are_no_characters_are_refused(point: int, order: str) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([["é😀"]], dtype=f"{order}U2"))
+    one = Signature(inputs=(TensorSpec(name="t", datatype="BYTES", shape=(-1, 1)),), outputs=())
+    assert read_npy(file.getvalue(), one)["t"].tolist() == [["é😀"]]
+    spoiled = file.getvalue()[:-4] + np.array(point, f"{order}u4").tobytes()
+    with pytest.raises(InvalidInput):
+        read_npy(spoiled, one)
+
+
 @pytest.mark.parametrize("form", ["instances", "dataframe_split"])
 def test_json_rows_that_are_looked_at_one_by_one_are_not_without_end(form: str) -> None:
     rows = "[1]," * MOST_ROWS + "[1.0]"

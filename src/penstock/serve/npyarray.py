@@ -13,6 +13,7 @@ from tokenize import TokenError
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.errors import InvalidInput, PenstockError
 from penstock.serve.cells import columns_of
@@ -20,6 +21,7 @@ from penstock.serve.rowvalues import is_matrix
 from penstock.tensors import DTYPES, Array, Arrays, Signature, TensorSpec
 
 WHERE = "body"
+_LAST_CHARACTER = 0x10FFFF
 _UNREADABLE = (
     ValueError,
     TypeError,
@@ -89,9 +91,16 @@ def _opened(body: bytes) -> Array:
     data = body[file.tell() :]
     if min(shape, default=1) < 0 or prod(shape) * dtype.itemsize != len(data):
         raise InvalidInput("the array is not as long as it says", "send it whole", where=WHERE)
+    if dtype.kind == "U" and not _is_text(np.frombuffer(data, f"{dtype.byteorder}u4")):
+        raise InvalidInput("the array holds texts that are none", "send characters of Unicode", where=WHERE)
     if not len(data):
         return np.empty(shape, dtype)
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _is_text(points: npt.NDArray[np.uint32]) -> bool:
+    """Whether all are characters: numpy takes any number for one until somebody reads it."""
+    return not bool(((points > _LAST_CHARACTER) | ((points >= 0xD800) & (points <= 0xDFFF))).any())
 
 
 def _as(array: Array, spec: TensorSpec) -> Array:
