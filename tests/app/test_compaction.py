@@ -29,7 +29,7 @@ def write(place: Path, count: int, writer: str = "worker-0") -> None:
 
 
 def until(place: Path, rows: int) -> int:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while (found := exchanges(place).num_rows) < rows and time.monotonic() < deadline:
         time.sleep(0.02)
     return found
@@ -60,13 +60,13 @@ def test_never_two_at_once_and_no_turn_waits(tmp_path: Path, monkeypatch: pytest
 
     def slow(place: Path) -> object:
         begun.release()
-        go_on.wait(30)
+        go_on.wait(90)
         raise OSError("the disk is full")
 
     monkeypatch.setattr("penstock.app.compaction.compact", slow)
     compaction = Compaction(tmp_path, every_s=0.0)
     compaction.turn()
-    assert begun.acquire(timeout=30)
+    assert begun.acquire(timeout=90)
     for _ in range(20):
         compaction.turn()
     assert len(running()) == 1

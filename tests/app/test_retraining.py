@@ -166,7 +166,7 @@ def test_it_is_stopped_with_the_control_plane_and_done_by_the_next(app: App) -> 
     feedback.turn(app.state(), {ENDPOINT: NOW})
     assert len([one for one in threading.enumerate() if one.name == f"feedback-{ENDPOINT}"]) == 1
     feedback.finish()
-    assert feedback.wait(ENDPOINT, 30.0)
+    assert feedback.wait(ENDPOINT, 120.0)
     assert CAUSE not in app.state().endpoint(ENDPOINT).open_incidents()
     (app.home.parent / "retrain.py").write_text(example())
     settle(app)

@@ -239,9 +239,9 @@ def test_scenario_sigterm(slow: DataPlane) -> None:
     assert slow.process is not None
     slow.process.send_signal(signal.SIGTERM)
     # It says that it is not ready while it still takes what comes: whoever asks is answered, then it is gone.
-    until(lambda: slow.ask("GET", "/v2/health/ready").status == 503, seconds=2)
+    until(lambda: slow.ask("GET", "/v2/health/ready").status == 503, seconds=20)
     asking.join()
-    assert slow.process.wait(20) == 0
+    assert slow.process.wait(60) == 0
     assert [answer.status for answer in answers] == [200, 200]
     with pytest.raises(ConnectionError):
         slow.ask("GET", "/v2/health/live")

@@ -132,14 +132,13 @@ def test_a_worse_version_is_refused_and_a_better_one_taken_back(
     assert back["seconds"] < 60, "how quick it is, tests/release/test_journeys.py measures alone"
 
 
-def test_outcomes_and_trace_find_the_prediction_again(typist: Typist, model_files: tuple[Path, Path, Pipeline]) -> None:
-    typist.json("package", "model.joblib", "--name", "churn", "--data", "validation.parquet", "--label", "churned")
-    typist.json("check", "churn@1")
+def test_outcomes_and_trace_find_the_prediction_again(passed: Typist) -> None:
+    typist, pipeline = passed, trained(customers(2000))
     typist.json("release", "churn@1")
     typist.run("predict", "churn", "--data", "validation.parquet", "--output", "answers.csv")
     answers = pd.read_csv(typist.folder / "answers.csv")
     assert len(answers) == 2000
-    assert list(answers["label"]) == list(model_files[2].predict(customers(2000, seed=1).drop(columns="churned")))
+    assert list(answers["label"]) == list(pipeline.predict(customers(2000, seed=1).drop(columns="churned")))
 
     truth = pd.DataFrame({"prediction": answers["prediction"][:50], "value": 1})
     truth.to_csv(typist.folder / "outcomes.csv", index=False)

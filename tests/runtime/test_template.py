@@ -46,7 +46,7 @@ def keeper_of(pid: int) -> int:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)

@@ -95,7 +95,7 @@ def test_a_revoked_token_is_refused_within_a_second(tmp_path: Path) -> None:
 
 def start(*options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "penstock.serve", *options], capture_output=True, text=True, timeout=20
+        [sys.executable, "-m", "penstock.serve", *options], capture_output=True, text=True, timeout=90
     )
 
 
