@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import pickle
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,6 +73,27 @@ def test_text_arrays_hide_nothing(tmp_path: Path) -> None:
         {"a": np.arange(10), "hidden": np.array([eval, "x"], dtype=object), "b": np.ones(5)}, tmp_path / "model"
     )
     assert audit_pickle(tmp_path / "model").refused == ("builtins.eval",)
+
+
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_long_arrays_of_a_plain_pickle_hide_nothing_and_are_not_kept(tmp_path: Path, protocol: int) -> None:
+    arrays = [np.arange(20_000 + at) for at in range(50)]
+    (tmp_path / "model").write_bytes(pickle.dumps([*arrays, bytearray(100_000), exec, *arrays], protocol))
+    tracemalloc.start()
+    audit = audit_pickle(tmp_path / "model")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert audit.refused == ("builtins.exec",)
+    assert peak < (tmp_path / "model").stat().st_size / 4
+
+
+@pytest.mark.parametrize("end", [b"b.", b"a.", b"0)R.", b"\x85R."])
+def test_nothing_is_done_to_long_bytes(tmp_path: Path, end: bytes) -> None:
+    """A state, an item, a call: no pickler writes such, and the loader fails on it."""
+    long = b"B" + (1 << 17).to_bytes(4, "little") + bytes(1 << 17)
+    (tmp_path / "model").write_bytes(b"\x80\x04" + long + (b"" if end == b"0)R." else b"}") + end)
+    with pytest.raises(Untrusted):
+        audit_pickle(tmp_path / "model")
 
 
 def test_what_points_outside_is_refused(tmp_path: Path) -> None:

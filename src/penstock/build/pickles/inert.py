@@ -22,6 +22,7 @@ DTYPE = "numpy.dtype"
 TYPE = "builtins.type"
 MAX_KEY_PARTS = 1000
 _CHUNK_BYTES = 1 << 20
+_MOST_KEPT = 1 << 16
 _MOST = 1 << 48
 _ORDERS = ("C", "F")
 _WRAPPED = frozenset({"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"})
@@ -78,6 +79,10 @@ class _Dtype(Inert):
 
 class _Type(Inert):
     """Stands for ``type``, which tells an object's class, and could make new ones."""
+
+
+class _Numbers:
+    """Stands for bytes that are too long to keep, as a plain pickle's arrays have them: nothing can be done to it."""
 
 
 _STAND_INS: dict[str, type[Inert]] = {WRAPPER: _Wrapper, DTYPE: _Dtype, TYPE: _Type}
@@ -261,7 +266,16 @@ class InertReader(pickle._Unpickler):
             # Python's reader in C goes back to where the stream ended, the one in Python does not.
             raise _odd("holds more than it says")
 
+    def load_bytes(self, key: bytes) -> None:
+        """Bytes, as the loader reads them; nothing here looks into long ones, and all of them may be the whole file."""
+        pickle._Unpickler.dispatch[key[0]](self)  # type: ignore[arg-type]
+        if len(self.stack[-1]) > _MOST_KEPT:  # type: ignore[arg-type]
+            self.stack[-1] = _Numbers()
+
     dispatch |= {
+        pickle.BINBYTES[0]: lambda reader: reader.load_bytes(pickle.BINBYTES),
+        pickle.BINBYTES8[0]: lambda reader: reader.load_bytes(pickle.BINBYTES8),
+        pickle.BYTEARRAY8[0]: lambda reader: reader.load_bytes(pickle.BYTEARRAY8),
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.NEWOBJ_EX[0]: load_newobj_ex,
