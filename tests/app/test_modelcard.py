@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import joblib
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 
 from console_for_tests import Home, seeded_home
 from penstock.app.app import App
-from penstock.app.cardfacts import NOT_SHOWN
+from penstock.app.cardfacts import NOT_SHOWN, CardSection, Fact
 from penstock.app.cardpages import html_card, markdown_card
 from penstock.app.checking import check
 from penstock.app.declaring import declared_of, read_declared
@@ -111,7 +112,7 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 def test_data_stand_there_with_digest_rows_and_time(lived: App, card: ModelCard) -> None:
-    rows = {one["served as"]: one for one in tables(card, "data")["Packaged with"]}
+    rows = {one["part"]: one for one in tables(card, "data")["Packaged with"]}
     digest = hashlib.sha256((lived.home.parent / "validation.csv").read_bytes()).hexdigest()
     assert rows["validation"]["digest"] == f"sha256:{digest}"
     assert (rows["train"]["rows"], rows["train"]["from"]) == ("1,200", "2024-01-01 00:00 UTC")
@@ -240,6 +241,17 @@ def test_a_hostile_text_stays_text_in_markdown(card: ModelCard) -> None:
 
 
 # -- declared facts ------------------------------------------------------------------------------
+
+
+def test_figures_stay_figures_in_markdown(card: ModelCard) -> None:
+    text = markdown_card(card)
+    assert "| 0." in text
+    assert not re.search(r"\\\w", text)  # a reader would see such a backslash
+    said = ("1. item", "- item", "--- x", "> said", "0.5", "-0.5")
+    use = CardSection(key="use", title="Use", facts=tuple(Fact(name="n", value=one) for one in said))
+    lines = markdown_card(msgspec.structs.replace(card, sections=(use,))).splitlines()
+    shown = [line.removeprefix("- **n**: ") for line in lines if line.startswith("- **n**: ")]
+    assert shown == ["1\\. item", "\\- item", "\\--- x", "\\\\> said", "0.5", "-0.5"]
 
 
 def test_declared_facts_are_read_from_yaml(tmp_path: Path) -> None:

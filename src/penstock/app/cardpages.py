@@ -23,7 +23,7 @@ _SAYS = {
 _HASH = re.compile(r"^(event \d+ [0-9a-f]{12})[0-9a-f]{52}$")
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
 _ADDRESS = re.compile(r"(?i)(:/|www\.|@)")
-_BLOCK = re.compile(r"^(\s*)([-+=>]|\d+[.)])")
+_BLOCK = re.compile(r"^(\s*)(?:(?=[-+](?:[-+\s]|$)|[=>])|(\d+)(?=[.)](?:\s|$)))")
 
 
 def html_card(card: ModelCard) -> str:
@@ -75,7 +75,7 @@ def _plain(text: str) -> str:
     escaped = _MARKUP.sub(r"\\\1", " ".join(str(_seen(text)).split()))
     # What would become a link by itself, or a list or a rule where a line begins.
     apart = _ADDRESS.sub(lambda found: "\\".join((found[1][:-1], found[1][-1])), escaped)
-    return _BLOCK.sub(r"\1\\\2", apart)
+    return _BLOCK.sub(lambda found: f"{found[1]}{found[2] or ''}\\", apart)
 
 
 def _seen(value: object) -> object:

@@ -129,7 +129,7 @@ def risk(behind: Behind) -> CardSection:
 
 def data(behind: Behind) -> CardSection:
     """What it was trained and checked on."""
-    columns = ("served as", "name", "rows", "columns", "from", "to", "kind", "revision", "digest")
+    columns = ("part", "name", "rows", "columns", "from", "to", "kind", "revision", "digest")
     tables = [
         table(
             title,
@@ -182,7 +182,8 @@ def limits(behind: Behind) -> CardSection:
     ]
     if parity is not None and parity.passed:
         said = (
-            f"{number(parity.label_flips)} of {number(parity.rows)} labels differ, at most {number(parity.max_error)}"
+            f"{number(parity.label_flips)} of {number(parity.rows)} rows differ in their label, the largest error is"
+            f" {number(parity.max_error)}"
         )
         facts.append(fact("against the original", said, "manifest.parity"))
     elif parity is not None:
