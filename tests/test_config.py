@@ -118,7 +118,7 @@ def test_an_unknown_key_is_named_and_the_nearest_suggested(tmp_path: Path, text:
         ("exporters: {e: {mode: secret-word, url: 'http://a'}}", "exporters[...].mode"),
         ("home: ''", "home"),
         ("approvals: [[secret-word]]", "approvals[0]"),
-        ("a: 1\na: 2", "penstock.yaml, line 1"),
+        ("a: 1\na: 2", "penstock.yaml, line 2"),
         ("a: [", "penstock.yaml, line 1"),
         ("a: !!python/object/apply:os.system [id]", "penstock.yaml, line 1"),
         ("a: \x00", "penstock.yaml"),

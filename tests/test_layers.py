@@ -28,7 +28,7 @@ LAYERS = [
     {"access"},
     {"statistics"},
     {"adapters", "config", "pages"},
-    {"records"},
+    {"records", "yamlfile"},
     {"tensors"},
     {"errors"},
 ]

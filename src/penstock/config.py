@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, cast, get_type_hints
@@ -21,10 +21,10 @@ import yaml
 
 from penstock.errors import BadConfig
 from penstock.records import Guards, Limits, Record, Scalar
+from penstock.yamlfile import parse_yaml, read_yaml
 
 FILE = "penstock.yaml"
 PREFIX = "PENSTOCK_"
-_LIMIT_BYTES = 1 << 20
 _NEAR = 0.7
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -166,18 +166,6 @@ def write_inferred(inferred: Config, file: Path) -> tuple[str, ...]:
     return tuple(fresh)
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain data only, and no key twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        """A mapping whose keys differ."""
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem="a key stands there twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-
 def _settings_file(place: Path | None) -> Path | None:
     if place is not None and not place.is_dir() and place.suffix:
         return place
@@ -186,27 +174,7 @@ def _settings_file(place: Path | None) -> Path | None:
 
 
 def _read(place: Path) -> Tree:
-    try:
-        data = place.read_bytes()
-    except OSError as error:
-        raise BadConfig("the settings file cannot be read", "name another with --config", where=place.name) from error
-    if len(data) > _LIMIT_BYTES:
-        raise BadConfig("the settings file is too long", "it may have a mebibyte", where=place.name)
-    return _mapping(_yaml(data, place.name), place.name)
-
-
-def _yaml(data: bytes | str, where: str) -> object:
-    try:
-        loader = _Loader(data)
-        try:
-            return cast("object", loader.get_single_data())
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", "") or "it is not YAML"
-        raise BadConfig(f"not to be read as YAML: {problem}", "mend it", where=f"{where}{line}") from error
+    return _mapping(read_yaml(place, "the settings file", "name another with --config"), place.name)
 
 
 def _mapping(value: object, where: str) -> Tree:
@@ -259,25 +227,6 @@ def _check_keys(tree: Tree, kind: type[Record], before: str) -> None:
                 _check_keys(_mapping(settings, f"{name}.{key}"), _NAMED[name], f"{name}.{key}.")
 
 
-def require_known(where: str, found: Iterable[object], names: Sequence[str]) -> None:
-    """Refuse a key that is none of the names, and say which was meant.
-
-    Args:
-        where: What the keys are of.
-        found: The keys.
-        names: Those that there are.
-
-    Raises:
-        BadConfig: There is another.
-    """
-    for key in found:
-        if key in names:
-            continue
-        near = difflib.get_close_matches(str(key), names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(names)}"
-        raise BadConfig(f"there is no key {key}", hint, where=where)
-
-
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Path and text of every variable that is a setting; one that nearly is one is an error, others are not ours."""
     for name, text in sorted(environment.items()):
@@ -294,7 +243,7 @@ def _nearly(variable: str) -> bool:
 
 def _parsed(text: str, path: str) -> object:
     """Lists and mappings are written as YAML (``[0.1, 0.5]``); all else is text, converted by the field's type."""
-    return _yaml(text, path) if text.lstrip().startswith(("[", "{")) else text
+    return parse_yaml(text, path) if text.lstrip().startswith(("[", "{")) else text
 
 
 def _put(tree: Tree, path: str, value: object) -> None:

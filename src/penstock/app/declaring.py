@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from penstock.errors import BadConfig, NotFound
 from penstock.records import Declared
+from penstock.yamlfile import read_yaml
 
 MAX_LETTERS = 4000
 _MAX_BYTES = 1 << 17
@@ -30,11 +30,7 @@ def read_declared(file: Path) -> Declared:
     """
     if not file.is_file():
         raise NotFound("there is no such file of declared facts", "check the path", where=file.name)
-    try:
-        with file.open("rb") as content:
-            said = yaml.safe_load(content.read(_MAX_BYTES))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BadConfig("the declared facts are not YAML", "write `intended_use: ...`", where=file.name) from error
+    said = read_yaml(file, "the file of declared facts", "write `intended_use: ...`", most_bytes=_MAX_BYTES)
     if not isinstance(said, dict):
         raise BadConfig("the declared facts are no mapping", "write `intended_use: ...`", where=file.name)
     return declared_of(said)

@@ -18,15 +18,14 @@ from pathlib import Path
 from typing import cast
 
 import msgspec
-import yaml
 
 from penstock.adapters import TABLE, load
-from penstock.config import require_known
 from penstock.errors import BadConfig, NotFound
 from penstock.packages.read import Package
 from penstock.packages.tree import read_bytes
 from penstock.runtime.transform import TRANSFORMS, AfterStep, BeforeStep
 from penstock.runtime.transformed import AFTER, BEFORE, MAX_BYTES, decode_transforms
+from penstock.yamlfile import read_yaml, require_known
 
 VERSION = 1
 MAX_STEPS = 200
@@ -61,12 +60,7 @@ def read_transforms(file: Path) -> Declaration:
     """
     if not file.is_file():
         raise NotFound("there is no such file of transforms", "check the path", where=file.name)
-    try:
-        with file.open("rb") as content:
-            found = yaml.safe_load(content.read(_MAX_FILE_BYTES))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BadConfig("the transforms cannot be read", "they are a YAML file", where=file.name) from error
-    return parse_transforms(found)
+    return parse_transforms(read_yaml(file, "the file of transforms", "it is a YAML file", most_bytes=_MAX_FILE_BYTES))
 
 
 def parse_transforms(found: object) -> Declaration:
