@@ -157,6 +157,18 @@ def require_probabilities(answers: Arrays, classes: Classes, step: str) -> Float
     return numbers(found)
 
 
+def require_prediction(answers: Arrays, step: str) -> None:
+    """Refuse where there is nothing to act on.
+
+    Raises:
+        InvalidInput: There is no prediction of fractions.
+    """
+    if answers.get("prediction", np.empty(0, dtype=object)).dtype.kind != "f":
+        raise InvalidInput(
+            f"the model answers no prediction to {step}", "only a regression has one", where=f"{WHERE}.{step}"
+        )
+
+
 def class_place(classes: Classes, name: str, step: str) -> int:
     """Which class is meant.
 

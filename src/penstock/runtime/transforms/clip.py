@@ -7,8 +7,7 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from penstock.errors import InvalidInput
-from penstock.runtime.transform import WHERE, Classes
+from penstock.runtime.transform import Classes, require_prediction
 from penstock.tensors import Array, Arrays
 
 
@@ -51,15 +50,3 @@ class ClipStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def classes_after(self, classes: Classes) -> Classes:
         """The same: none."""
         return classes
-
-
-def require_prediction(answers: Arrays, step: str) -> None:
-    """Refuse where there is nothing to act on.
-
-    Raises:
-        InvalidInput: There is no prediction of fractions.
-    """
-    if answers.get("prediction", np.empty(0, dtype=object)).dtype.kind != "f":
-        raise InvalidInput(
-            f"the model answers no prediction to {step}", "only a regression has one", where=f"{WHERE}.{step}"
-        )

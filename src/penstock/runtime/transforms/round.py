@@ -7,8 +7,7 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 
-from penstock.runtime.transform import Classes
-from penstock.runtime.transforms.clip import require_prediction
+from penstock.runtime.transform import Classes, require_prediction
 from penstock.tensors import Array, Arrays
 
 MAX_DIGITS = 9
