@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from scipy.spatial import distance
 from statsmodels.stats.multitest import multipletests
 
 from penstock.statistics import distances
@@ -34,7 +33,6 @@ def test_distances_stay_in_their_range(pairs: list[tuple[int, int]]) -> None:
     test = distances.chi2(first, second)
     assert 0 <= test.p <= 1
     assert test.statistic >= 0
-    assert 0 <= distances.jensen_shannon(first, second) <= 1
     assert 0 <= distances.psi(first, second) < np.inf
 
 
@@ -44,12 +42,6 @@ def test_rare_bins_raise_nothing() -> None:
     shares = np.append(np.full(300, 1e-4), 1 - 300e-4)
     p = [distances.chi2(random.multinomial(20_000, shares), random.multinomial(1_000, shares)).p for _ in range(400)]
     assert np.mean(np.array(p) < 0.01) <= 0.03
-
-
-def test_jensen_shannon_is_scipys() -> None:
-    first, second = np.array([10, 0, 30.0]), np.array([5, 5, 50.0])
-    judge = distance.jensenshannon(first, second, base=2)
-    assert distances.jensen_shannon(first, second) == pytest.approx(judge)
 
 
 def test_psi_is_unbiased_without_drift_and_right_with_it() -> None:
@@ -72,4 +64,3 @@ def test_nothing_to_compare_is_no_alarm() -> None:
     for first, second in ([], []), ([0, 0], [5, 5]), ([5, 5], [0, 0]):
         assert distances.chi2(first, second).p == 1
         assert distances.psi(first, second) == 0
-        assert distances.jensen_shannon(first, second) == 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from penstock.access.identities import Identity
@@ -67,13 +66,3 @@ def grant_of(token: TokenRecord, identity: Identity) -> Grant:
         rate_per_s=token.rate_per_s,
         burst=token.burst,
     )
-
-
-def find_grant(token: str, grants: Iterable[Grant], now: float) -> Grant | None:
-    """The grant of a token, or None for one that is unknown or expired; looks at all of them, always."""
-    wanted = token_sha256(token)
-    found: Grant | None = None
-    for grant in grants:
-        if same_hash(wanted, grant.token_sha256):
-            found = grant
-    return None if found is None or expired(found.expires_at, now) else found

@@ -19,7 +19,6 @@ from google.protobuf.message import DecodeError
 from penstock.packages.manifest import HEAD_OF_NUMBERS
 
 HEAD_BYTES = 4096
-CARRIES_CODE = frozenset({"pickle", "torch", "keras"})
 NUMBERS_ALONE = (".safetensors", ".json")
 SAFETENSORS = "safetensors and JSON"
 HARMLESS = ("skops", SAFETENSORS)

@@ -88,11 +88,6 @@ class Registry:
         """What verifies this home's events and packages."""
         return self._public
 
-    @property
-    def signing_key(self) -> SigningKey:
-        """What signs this home's events and packages."""
-        return self._key
-
     def close(self) -> None:
         """Give the database back."""
         self._store.close()

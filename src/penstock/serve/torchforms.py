@@ -18,7 +18,6 @@ from penstock.runtime.started import started_at
 from penstock.serve.cards import Card
 
 _Json = dict[str, object]
-WIDEST_DELAY_MS = 1000
 _NONE_HERE: _Json = {
     "maxRetryTimeoutInSec": 0,
     "clientTimeoutInMills": 0,

@@ -56,17 +56,6 @@ def psi(reference: npt.ArrayLike, window: npt.ArrayLike) -> float:
     return max(0.0, raw - float(chance))
 
 
-def jensen_shannon(reference: npt.ArrayLike, window: npt.ArrayLike) -> float:
-    """Jensen-Shannon distance, base 2, from 0 to 1 (Lin, IEEE Trans. Information Theory 37, 1991)."""
-    first, second = (np.asarray(counts, float) for counts in (reference, window))
-    if not first.sum() or not second.sum():
-        return 0.0
-    first, second = first / first.sum(), second / second.sum()
-    middle = (first + second) / 2
-    divergence = (_entropy(middle) - (_entropy(first) + _entropy(second)) / 2) / math.log(2)
-    return math.sqrt(min(1.0, max(0.0, divergence)))
-
-
 def benjamini_hochberg(p: npt.ArrayLike, rate: float) -> Bools:
     """Which hypotheses to reject so that at most `rate` of the rejected are true, on average.
 
@@ -143,8 +132,3 @@ def _shares(reference: npt.ArrayLike, window: npt.ArrayLike) -> tuple[Floats, Fl
         return np.empty(0), np.empty(0)
     first, second = first[used] + 0.5, second[used] + 0.5
     return first / first.sum(), second / second.sum()
-
-
-def _entropy(shares: Floats) -> float:
-    positive = shares[shares > 0]
-    return float(-(positive * np.log(positive)).sum())

@@ -24,8 +24,6 @@ from penstock.registry.state import EndpointState, State, VersionState
 from penstock.web.answers import hold_generation
 from penstock.web.permissions import WebRoute
 
-STRATEGIES = ("canary", "at-once", "blue-green", "shadow")
-
 
 def show_endpoint(request: Request, endpoint: str) -> Response:
     """One endpoint, live."""
