@@ -350,6 +350,24 @@ def test_more_data_than_a_window_takes(tmp_path: Path) -> None:
             assert wire.goaway() == FLOW
 
 
+def test_answers_that_no_window_lets_out_are_bounded(tmp_path: Path) -> None:
+    body = infer_request()
+    framed = b"\0" + struct.pack(">I", len(body)) + body
+    with GrpcPlace(tmp_path, Http2Limits(queued_bytes=20)) as place, Wire(place.port, settings={4: 0}) as wire:
+        for stream in (1, 3):
+            wire.head(stream, INFER)
+            wire.data(stream, framed)
+            if stream == 1:
+                wire.frames(lambda all_: any(isinstance(frame, HeadersFrame) for frame in all_))
+        assert wire.reset_of(3) == REFUSED
+        wire.send(WindowUpdateFrame(1, 1000))
+        wire.frames(lambda all_: any("END_STREAM" in frame.flags for frame in all_))
+        wire.head(5, INFER)
+        wire.data(5, framed)
+        wire.send(WindowUpdateFrame(5, 1000))
+        wire.frames(lambda all_: any("END_STREAM" in frame.flags and frame.stream_id == 5 for frame in all_))
+
+
 def test_large_messages_pass_in_both_directions(place: GrpcPlace) -> None:
     with Wire(place.port, settings={4: 2**31 - 1}) as wire:
         wire.send(WindowUpdateFrame(0, 2**30))

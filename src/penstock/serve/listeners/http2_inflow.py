@@ -150,7 +150,10 @@ class Inflow:
         if not usual or not self.last < number <= self.final or not number & 1 or size > h2.LEAST_FRAME:
             return 0
         credit = self._credit - size
-        if credit < self._limits.window_bytes >> 1 or len(self.streams) >= self._limits.streams:
+        limits = self._limits
+        if credit < limits.window_bytes >> 1 or len(self.streams) >= limits.streams:
+            return 0
+        if self._out.queued > limits.queued_bytes:
             return 0
         self._credit = credit
         self.last = number
@@ -227,7 +230,7 @@ class Inflow:
             return
         if head.malformed:
             raise StreamFault(number, h2.PROTOCOL_ERROR)
-        if len(self.streams) >= self._limits.streams:
+        if len(self.streams) >= self._limits.streams or self._out.queued > self._limits.queued_bytes:
             raise StreamFault(number, h2.REFUSED_STREAM)
         stream = self.streams[number] = self._open(number, head)
         stream.half_closed = bool(flags & h2.END_STREAM)
