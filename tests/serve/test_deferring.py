@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from dataplane_for_tests import Answered, DataPlane, route, until, v2
+from listener_for_tests import Listener
 from packages_for_tests import linear_package, slow_package
 from penstock.access.tokens import token_sha256
 from penstock.errors import Overloaded
 from penstock.records import Grant, Limits, decode
 from penstock.serve.board import Board
 from penstock.serve.calls import Call, Reply
-from penstock.serve.deferrals import Deferral, Deferrals, DeferredReply, new_id
+from penstock.serve.deferrals import TRIES, Deferral, Deferrals, DeferredReply, new_id
 from penstock.serve.deferring import Deferring
 
 ASYNC = {"Prefer": "respond-async"}
@@ -250,6 +251,50 @@ def test_what_a_dead_process_left_is_swept(tmp_path: Path) -> None:
         os.utime(path, (1.0, 1.0))
     kept.sweep()
     assert {path.name for path in tmp_path.iterdir()} == {f"{one.id}.call"}
+
+
+def test_a_job_that_meets_a_fault_of_ours_is_answered_and_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers: list[Reply] = []
+
+    def odd(*_: object) -> object:
+        raise LookupError("a secret of ours")
+
+    async def resumed() -> None:
+        listener = Listener(tmp_path)
+        monkeypatch.setattr(listener.flow, "_match", odd)
+        listener.flow.resume(Call("POST", INFER, {}, b"", 0.0, 0.0), "", answers.append)
+        listener.close()
+
+    asyncio.run(resumed())
+    assert [answer.status for answer in answers] == [500]
+    assert b"secret" not in answers[0].body
+    assert json.loads(answers[0].body)["id"] in caplog.text
+    assert "a secret of ours" in caplog.text
+
+
+def test_a_job_that_cannot_be_run_is_logged_and_not_tried_for_ever(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept, one = Deferrals(tmp_path), deferral()
+    kept.accept(one)
+
+    def odd(*_: object) -> None:
+        raise LookupError("no way")
+
+    async def answered() -> None:
+        running = asyncio.create_task(Deferring(tmp_path, Board(loopback=True), odd).run())
+        async with asyncio.timeout(30):
+            while kept.reply(one.id, "") is None:
+                await asyncio.sleep(0.05)
+        running.cancel()
+
+    asyncio.run(answered())
+    found = kept.reply(one.id, "")
+    assert found is not None
+    assert found.status == 500
+    assert caplog.text.count("LookupError: no way") == TRIES
 
 
 def test_without_a_folder_that_lasts_all_is_answered_at_once(tmp_path: Path) -> None:

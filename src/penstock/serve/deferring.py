@@ -194,6 +194,9 @@ class Deferring:
             await asyncio.to_thread(self._deferrals.finish, claim, kept)
         except OSError as error:
             _LOG.error("a reply cannot be kept, its request is run again: %s", error)
+        # Nobody waits for this task: what it raises would be lost.
+        except Exception:
+            _LOG.exception("accepted request %s could not be run, it is run again", deferral.id)
         finally:
             claim.release()
             self._running -= 1

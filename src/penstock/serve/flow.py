@@ -17,7 +17,7 @@ import msgspec
 
 from penstock.errors import Fault, NotFound, PenstockError
 from penstock.serve.board import Board
-from penstock.serve.calls import Call
+from penstock.serve.calls import Call, Reply
 from penstock.serve.catalogue import metrics
 from penstock.serve.deferring import PATH as JOBS
 from penstock.serve.deferring import Deferring, preferred
@@ -92,10 +92,7 @@ class Flow:
             answer(protocol.refuse(error) if protocol else refuse(error))
         # The protocol boundary: whatever we did wrong is a fault in the log, and no stack for the caller.
         except Exception:
-            reference = self._ids.new()
-            _LOG.exception("request %s failed", reference)
-            fault = Fault("", code="serve.fault")
-            answer(protocol.refuse(fault, reference) if protocol else refuse(fault, reference))
+            answer(self._fault(protocol))
         return None
 
     def fail(self, call: Call, failure: Failure, answer: Answer) -> None:
@@ -218,6 +215,16 @@ class Flow:
                 _run(visit)
         except PenstockError as error:
             answer(protocol.refuse(error) if protocol else refuse(error))
+        # The protocol boundary, as in `handle`: nobody else would ever hear of it, and the call would be run again.
+        except Exception:
+            answer(self._fault(protocol))
+
+    def _fault(self, protocol: ServingProtocol | None) -> Reply:
+        """What is said of an error of our own, which stands in the log."""
+        reference = self._ids.new()
+        _LOG.exception("request %s failed", reference)
+        fault = Fault("", code="serve.fault")
+        return protocol.refuse(fault, reference) if protocol else refuse(fault, reference)
 
     def _conformed(
         self, call: Call, way: Way, answer: Answer, kind: type[Visit] = Visit, owner: str | None = None
