@@ -35,11 +35,13 @@ class CheckRequest:
 
     Attributes:
         tables: Part (train, validation, test) -> file; empty takes the data that the package names.
+        label: Column that holds the truth; empty takes the one that was named at packaging.
         policy: A policy file; None takes ``policy.yaml`` of the home's configuration, else the starter policy.
         champion: A version to be no worse than; empty takes the alias ``champion`` where there is one.
     """
 
     tables: dict[str, Path] = field(default_factory=dict)
+    label: str = ""
     policy: Path | None = None
     champion: str = ""
 
@@ -56,7 +58,7 @@ def check(app: App, ref: str, request: CheckRequest | None = None, *, on_step: S
     known = app.resolve(ref)
     policy = policy_of(app, asked.policy)
     package = app.open_package(known.version.digest)
-    data = rows_to_judge(app, package.manifest, known, asked.tables, policy)
+    data = rows_to_judge(app, package.manifest, known, asked.tables, policy, label=asked.label)
     champion = _champion(app, known, asked.champion)
     verdict = _judge(app, package, data, policy, champion, on_step)
     verdict = msgspec.structs.replace(verdict, version=known.version.version)
@@ -103,10 +105,10 @@ def _judge(
 
 
 def rows_to_judge(
-    app: App, manifest: Manifest, known: VersionState, tables: dict[str, Path], policy: Policy
+    app: App, manifest: Manifest, known: VersionState, tables: dict[str, Path], policy: Policy, *, label: str = ""
 ) -> GateData:
     """The rows to judge on: those given, or those the version was registered with."""
-    label = str(manifest.parameters.get("label", ""))
+    label = label or str(manifest.parameters.get("label", ""))
     columns = Columns(
         label=label,
         time=str(manifest.parameters.get("time", "")),

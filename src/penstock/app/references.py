@@ -37,6 +37,8 @@ SHA256 = "sha256:"
 STORE = "datasets"
 """Folder of the home in which data lie that have no file of their own name elsewhere."""
 
+_OTHER = "name the rows to judge on with --data, or package the model again with the data as they are now"
+
 
 @dataclass(frozen=True)
 class DataReference:
@@ -111,10 +113,10 @@ def reopen(dataset: Dataset, *, home: Path) -> DataReference:
             found = open_reference(Path(f"{place}@{dataset.revision}") if pinned else place, home=home)
     except (NotFound, BadConfig) as error:
         raise NotFound(
-            "a data file of this version is no longer there", "give --data", code="gate.no_data", where=dataset.role
+            "a data file of this version is no longer there", _OTHER, code="gate.no_data", where=dataset.role
         ) from error
     if found.digest != dataset.digest:
-        raise Untrusted("a data file has changed since the version was packaged", "give --data", where=dataset.role)
+        raise Untrusted("a data file has changed since the version was packaged", _OTHER, where=dataset.role)
     return found
 
 

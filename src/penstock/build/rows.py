@@ -98,5 +98,7 @@ def _times(frame: pd.DataFrame, name: str) -> Floats | None:
 def _column(frame: pd.DataFrame, name: str) -> pd.Series:
     """A column by name."""
     if name not in frame.columns:
-        raise InvalidInput(f"the data has no column {name}", f"it has {', '.join(frame.columns[:12])}", where="data")
+        raise InvalidInput(
+            f"the data has no column {name}", f"name one of its columns: {', '.join(frame.columns[:12])}", where="data"
+        )
     return frame[name]

@@ -55,8 +55,12 @@ def digested(path: Path, what: str, progress: Progress) -> str:
 
 
 def megabytes(size: int) -> str:
-    """``500 MB``."""
-    return f"{size / 1e6:,.0f} MB"
+    """``500 MB``; of less than ten, ``0.3 MB``, ``3 kB`` or ``600 bytes``."""
+    if size >= 10_000_000:
+        return f"{size / 1e6:,.0f} MB"
+    if size >= 100_000:
+        return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e3:.0f} kB" if size >= 1000 else f"{size} bytes"
 
 
 def _strides(size: int, what: str, progress: Progress) -> Iterator[int]:

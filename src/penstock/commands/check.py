@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from penstock.app.checking import CheckRequest, check, report_path
 from penstock.app.opening import open_app
@@ -19,7 +20,16 @@ CODES = {"pass": 0, "refuse": REFUSED, "unknown": UNKNOWN}
 
 def run(
     ref: Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@champion.")],
-    data: Annotated[list[str] | None, typer.Option(help="Instead of the data the package names.")] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead of the data that the package names: one file, or train=F validation=F test=F, as `package`"
+            " takes them."
+        ),
+    ] = None,
+    label: Annotated[
+        str, typer.Option(help="The column that holds the truth; the one named at packaging by default.")
+    ] = "",
     policy: Annotated[Path | None, typer.Option(help="A policy file; the starter policy by default.")] = None,
     champion: Annotated[str, typer.Option(help="Compare with this version; the alias champion by default.")] = "",
     home: Home = DEFAULT_HOME,
@@ -29,16 +39,22 @@ def run(
     """Ask whether a version may go out: exit code 0 yes, 1 refused, 3 not enough evidence.
 
     Example: penstock check churn@1
+
+    On other rows: penstock check churn@1 --data train=train.parquet --data validation=june.parquet --label churned
     """
     with answering(json=json):
         app = open_app(home, token=token)
         tables = parse_sources(data) if data else {}
         with progress("check", json=json) as step:
-            verdict = check(app, ref, CheckRequest(tables=tables, policy=policy, champion=champion), on_step=step)
+            request = CheckRequest(tables=tables, label=label, policy=policy, champion=champion)
+            verdict = check(app, ref, request, on_step=step)
         answer = {
             "verdict": verdict.outcome,
             "model": verdict.model,
             "version": verdict.version,
+            "policy": verdict.policy,
+            "champion": verdict.champion,
+            "datasets": verdict.datasets,
             "findings": verdict.findings,
             "report": str(report_path(app, verdict)),
         }
@@ -48,11 +64,16 @@ def run(
 
 
 def _tell(verdict: Verdict, report: Path) -> None:
-    """One line a finding, then the report's place."""
+    """One line a finding, which of them decided, the report's place, and what to type next."""
     for finding in verdict.findings:
-        out.print(f"{MARKS[finding.outcome]} [bold]{finding.check}[/]  {finding.message}".replace("[1", r"\[1"))
-        if finding.outcome != "pass" and finding.remedy:
-            out.print(f"            [dim]{finding.remedy}[/]")
-    out.print(
-        f"[bold]{verdict.model}@{verdict.version}: {verdict.outcome}[/] in {verdict.seconds:.1f} s; report: {report}"
-    )
+        open_one = finding.outcome != "pass"
+        advice = "[dim](advice)[/] " if open_one and not finding.blocking else ""
+        out.print(f"{MARKS[finding.outcome]} [bold]{finding.check}[/]  {advice}{escape(finding.message)}")
+        if open_one and finding.remedy:
+            out.print(f"            [dim]{escape(finding.remedy)}[/]")
+    ref = f"{verdict.model}@{verdict.version}"
+    stands = sum(finding.blocking and finding.outcome != "pass" for finding in verdict.findings)
+    why = f", {stands} of {len(verdict.findings)} answers block" if stands else ""
+    out.print(f"[bold]{ref}: {verdict.outcome}[/]{why}, in {verdict.seconds:.1f} s; report: {report}")
+    if verdict.outcome == "pass":
+        out.print(f"  next: penstock release {ref}")

@@ -17,13 +17,17 @@ from penstock.commands.screen import DEFAULT_HOME, As, DryRun, Home, Json, answe
 from penstock.gate.data import parse_sources
 from penstock.records import Declared, Manifest
 
+NOTES = ("code_allowed", "refused", "requirements_differ", "lock_without_hashes")
+"""What a manifest's source says that whoever packages should read."""
+
 
 def run(
     model: Annotated[
         Path,
         typer.Argument(
-            help="The trained model: joblib, pickle, skops, ONNX, PyTorch's, a booster's file, FILE.py:Class or a"
-            " folder with model.py; mlflow:, savedmodel: or triton:FOLDER, mar:FILE."
+            help="The trained model. A file: joblib, pickle, skops, ONNX, PyTorch's, .keras, a booster's,"
+            " FILE.py:Class. A folder: Hugging Face's, a SavedModel, MLflow's, one with model.py. Or mlflow:,"
+            " savedmodel: or triton:FOLDER, mar:FILE."
         ),
     ],
     name: Annotated[str, typer.Option(help="The model's name in the registry.")],
@@ -38,7 +42,10 @@ def run(
     time: Annotated[str, typer.Option(help="Column that says when; tests then respect whole days.")] = "",
     group: Annotated[str, typer.Option(help="Column that says who; tests then respect whole groups.")] = "",
     allow_code: Annotated[
-        bool, typer.Option(help="Let a pickle name code outside the known libraries (sandboxed).")
+        bool,
+        typer.Option(
+            "--allow-code", help="Let the model bring code outside the known libraries; it runs in the sandbox alone."
+        ),
     ] = False,
     environment: Annotated[
         Path | None, typer.Option(help="requirements.txt or a lock: an environment of the model's own.")
@@ -99,9 +106,15 @@ def run(
             "model": version.model,
             "version": version.version,
             "digest": version.digest,
+            "kind": manifest.kind,
             "engine": manifest.engine,
+            "task": manifest.task,
+            "classes": manifest.classes,
+            "inputs": manifest.signature.inputs,
+            "outputs": manifest.signature.outputs,
             "parity": manifest.parity,
             NOTE: manifest.source.get(NOTE, ""),
+            "notes": {name: manifest.source[name] for name in NOTES if name in manifest.source},
             "dry_run": dry_run,
         }
         show(answer, json=json, text=lambda: _tell(version.ref, version.digest, manifest))
@@ -112,9 +125,10 @@ def _tell(ref: str, digest: str, manifest: Manifest) -> None:
     out.print(f"[bold]{ref}[/]  {digest[:19]}…  {manifest.kind} on {manifest.engine}")
     parity = manifest.parity
     if parity is not None and parity.passed:
+        beside = f" ({parity.threshold_rows:,} next to a split)" if parity.threshold_rows else ""
+        labels = "no label differs, " if manifest.classes else ""
         out.print(
-            f"  compiled, and equal on {parity.rows:,} rows ({parity.threshold_rows:,} next to a split): "
-            f"0 labels differ, largest error {parity.max_error:.1e}"
+            f"  compiled, and equal on {parity.rows:,} rows{beside}: {labels}largest error {parity.max_error:.1e}"
         )
     elif parity is not None:
         out.print(f"  runs as Python in the sandbox: {parity.reason}")
@@ -131,4 +145,8 @@ def _tell(ref: str, digest: str, manifest: Manifest) -> None:
         out.print(f"  note: its requirements.txt asks for {manifest.source['requirements_differ']}")
     if "refused" in manifest.source:
         out.print(f"  note: {manifest.source['refused']}")
+    if manifest.classes and not manifest.parameters.get("label"):
+        out.print("  note: it answers classes, and nobody said which column is the truth; the gate will ask for it")
+        out.print(f"  next: penstock check {ref} --data FILE --label COLUMN")
+        return
     out.print(f"  next: penstock check {ref}")

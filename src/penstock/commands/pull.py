@@ -18,7 +18,9 @@ def run(
     trust: Annotated[
         Path | None, typer.Option(help="A signer's package.pub, to be trusted from now on; administrators only.")
     ] = None,
-    plain_http: Annotated[bool, typer.Option(help="Speak HTTP without TLS to a host that is not this one.")] = False,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Speak HTTP without TLS to a host that is not this one.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     token: As = "",
     dry_run: DryRun = False,

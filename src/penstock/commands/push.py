@@ -15,8 +15,12 @@ from penstock.commands.screen import DEFAULT_HOME, As, DryRun, Home, Json, answe
 def run(
     version: Annotated[str, typer.Argument(help="NAME, NAME@3 or NAME@champion.")],
     to: Annotated[str, typer.Argument(help="oci://HOST[:PORT]/REPOSITORY[:TAG]; without a tag the version's number.")],
-    replace: Annotated[bool, typer.Option(help="Take the tag from the artifact that it names now.")] = False,
-    plain_http: Annotated[bool, typer.Option(help="Speak HTTP without TLS to a host that is not this one.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the tag from the artifact that it names now.")
+    ] = False,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Speak HTTP without TLS to a host that is not this one.")
+    ] = False,
     home: Home = DEFAULT_HOME,
     token: As = "",
     dry_run: DryRun = False,

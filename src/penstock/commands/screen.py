@@ -78,9 +78,9 @@ def tell(error: PenstockError, *, json: bool) -> None:
         problem = {"error": error.code, "message": error.message, "hint": error.hint, "where": error.where}
         sys.stderr.write(msgspec.json.encode(problem).decode() + "\n")
         return
-    err.print(f"[red bold]no[/] {_plain(error.where)}{': ' if error.where else ''}{_plain(error.message)}")
+    err.print(f"[red bold]✗[/] {_plain(error.where)}{': ' if error.where else ''}{_plain(error.message)}")
     if error.hint:
-        err.print(f"[dim]   try[/] {_plain(error.hint)}")
+        err.print(f"  [dim]→[/] {_plain(error.hint)}")
 
 
 def _told(error: PenstockError, *, json: bool) -> typer.Exit:
