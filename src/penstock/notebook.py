@@ -74,11 +74,36 @@ class PackagedVersion:
         self.version = version
 
     def __repr__(self) -> str:
-        return f"{self.version.ref} {self.version.digest[:19]} by {self.version.author}"
+        parity = self._app.open_package(self.version.digest).manifest.parity
+        runs = ""
+        if parity is not None:
+            runs = f", compiled, equal on {parity.rows:,} rows" if parity.passed else f", stays Python: {parity.reason}"
+        return f"{self.version.ref} {self.version.digest[:19]} by {self.version.author}{runs}"
 
-    def check(self, *, champion: str = "") -> GateResult:
-        """Ask the gate; compare with `champion` where one is named."""
-        verdict = check(self._app, self.version.ref, CheckRequest(champion=champion))
+    def check(
+        self,
+        *,
+        champion: str = "",
+        policy: Path | str | None = None,
+        data: Path | str | Mapping[str, Path | str] | None = None,
+        label: str = "",
+    ) -> GateResult:
+        """Ask the gate.
+
+        Args:
+            champion: A version to be no worse than; the alias ``champion`` by default.
+            policy: A policy file; the home's, or the starter policy, by default.
+            data: A file, or files by part (train, validation, test); the data that it was packaged with by default.
+            label: The column of them that holds the truth; the one of packaging by default.
+        """
+        parts = data if isinstance(data, Mapping) else {"validation": data} if data is not None else {}
+        request = CheckRequest(
+            tables={part: Path(place) for part, place in parts.items()},
+            label=label,
+            policy=None if policy is None else Path(policy),
+            champion=champion,
+        )
+        verdict = check(self._app, self.version.ref, request)
         return GateResult(verdict, report_path(self._app, verdict))
 
     def release(self, endpoint: str = "", *, strategy: str = "at-once", guards: Guards | None = None) -> Endpoint:
@@ -123,34 +148,49 @@ class Endpoint:
 
 
 def package(
-    model: object | Path,
+    model: object | Path | str,
     name: str,
     *,
     data: pd.DataFrame | npt.NDArray[np.generic] | Mapping[str, npt.NDArray[np.generic]],
-    labels: Labels,
+    labels: Labels | str | None = None,
+    time: str = "",
+    group: str = "",
     card: Mapping[str, str] | None = None,
     transforms: Mapping[str, object] | Path | None = None,
+    allow_code: bool = False,
+    environment: Path | str | None = None,
     home: Path | None = None,
 ) -> PackagedVersion:
     """Turn a trained model into a registered version.
 
     Args:
-        model: A fitted estimator or pipeline, a module of PyTorch's, or the path of a saved one.
+        model: A fitted estimator or pipeline, a module of PyTorch's, or the path of a saved one: whatever
+            ``penstock package`` takes, ``FILE.py:Class`` too.
         name: Its name in the registry.
         data: Rows it has not been trained on, ``(rows, ...)``; of a model with several inputs, arrays by name.
-        labels: Their truth, ``(rows,)``.
+        labels: Their truth, ``(rows,)``, or the name of the data's column that holds it; an encoder has none.
+        time: Column of the data that says when; tests then respect whole days.
+        group: Column that says who; tests then respect whole groups.
         card: What is declared of it: ``intended_use``, ``owner``, ``risk`` and the like.
         transforms: Steps before and behind it, as a table or the path of a YAML file: they become part of it.
+        allow_code: The model may bring code outside the known libraries; it runs in the sandbox alone.
+        environment: Requirements, or a lock, of the model's own; what is installed here by default.
         home: The folder that holds all state; PENSTOCK_HOME or ``.penstock`` by default.
     """
     app = _app(home)
     frame = data.copy() if isinstance(data, pd.DataFrame) else frame_of(data)
-    frame[LABEL] = np.asarray(labels)
+    label = labels if isinstance(labels, str) else "" if labels is None else LABEL
+    if not isinstance(labels, str) and labels is not None:
+        frame[LABEL] = np.asarray(labels)
     request = PackageRequest(
         name=name,
-        model=model,
+        model=Path(model) if isinstance(model, str) else model,
         tables={"validation": frame},
-        label=LABEL,
+        label=label,
+        time=time,
+        group=group,
+        allow_code=allow_code,
+        environment=None if environment is None else Path(environment),
         source=code_state(Path.cwd(), apart=app.home),
         declared=declared_of(card or {}),
         transforms=_declaration(transforms),

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 CELLS = """
 import os
 
+import joblib
 import numpy as np
 import penstock as ps
 from tests.journeys.conftest import customers, trained
@@ -53,8 +54,11 @@ if os.environ.get("PENSTOCK_FULL"):
     else:
         raise SystemExit("a worse model passed")
 
-better = ps.package(trained(customers(6000, seed=3)), "churn", data=X, labels=y)
-better.check().raise_if_refused()
+joblib.dump(trained(customers(6000, seed=3)), "better.joblib")
+better = ps.package("better.joblib", "churn", data=held_out, labels="churned")
+assert "compiled, equal on" in repr(better), better
+held_out.rename(columns={"churned": "left"}).to_csv("elsewhere.csv", index=False)
+better.check(data="elsewhere.csv", label="left").raise_if_refused()
 better.release()
 assert set(endpoint.predict(rows).version) == {better.version.ref[6:]}
 endpoint.rollback(reason="a try")
