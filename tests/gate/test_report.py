@@ -149,3 +149,12 @@ def test_figures_are_written_as_people_read_them(value: object, text: str) -> No
 
 def test_the_pages_template_is_part_of_the_package() -> None:
     assert (Path(__file__).parents[2] / "src/penstock/gate/templates/report.html").is_file()
+
+
+def test_names_of_figures_are_read_as_words(judged: tuple[Verdict, Candidate]) -> None:
+    verdict, candidate = judged
+    measured = {"operators": 25, "rows_per_s": 7, "median_s": 0.5, "max_difference": 1}
+    finding = Finding(check="scan", title="Standard?", outcome="pass", message="Yes.", measured=measured)
+    page = render(msgspec.structs.replace(verdict, findings=(finding,)), candidate.package.manifest)
+    for words in ("operators", "rows per s", "median (s)", "max difference"):
+        assert f"<dt>{words}</dt>" in page

@@ -28,6 +28,8 @@ _CHECKS = {
     "fairness": "Fairness",
     "latency": "Latency",
     "scan": "Contents",
+    "likeness": "Likeness to its parent",
+    "compression": "Compression",
 }
 
 
@@ -96,8 +98,9 @@ def figure(value: Scalar) -> str:
 
 def _spaced(name: str) -> str:
     """``max_difference`` as ``max difference``; seconds by their unit."""
-    plain = name.removesuffix("_s").replace("_", " ")
-    return f"{plain} (s)" if name.endswith("_s") and not name.endswith("per_s") else plain.replace("per", "per s")
+    if name.endswith("_per_s") or not name.endswith("_s"):
+        return name.replace("_", " ")
+    return f"{name.removesuffix('_s').replace('_', ' ')} (s)"
 
 
 def _ordered(figures: dict[str, Scalar]) -> list[tuple[str, Scalar]]:

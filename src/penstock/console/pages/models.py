@@ -56,6 +56,7 @@ def show_version(request: Request, model: str, version: int) -> Response:
         "badge": badge_of_verdict(known.verdict),
         "findings": [(finding, badge_of_outcome(finding.outcome)) for finding in findings],
         "aliases": [alias for alias, number in state.model(model).aliases.items() if number == version],
+        "parent": parent_of(state, known.version.parent) if known.version.parent else ("", ""),
         "lineage": _lineage(state, known, manifest, words(request)),
         "roles": _roles_to_approve_as(caller, known),
         "generation": state.generation(f"model/{model}"),
@@ -109,6 +110,15 @@ def _roles_to_approve_as(caller: Caller, known: VersionState) -> list[str]:
     return [role for role in caller.identity.roles if role not in given]
 
 
+def parent_of(state: State, parent: str) -> tuple[str, str]:
+    """Name and page of the version that it grew out of; the package's digest, cut short, where nobody registered it."""
+    for model in state.models.values():
+        for one in model.versions:
+            if parent in (one.version.digest, one.version.ref):
+                return one.version.ref, f"/models/{one.version.model}/versions/{one.version.version}"
+    return parent.removeprefix("sha256:")[:12] if parent.startswith("sha256:") else parent, ""
+
+
 def _endpoints_of(state: State, known: VersionState) -> list[str]:
     digest = known.version.digest
     return [name for name, one in sorted(state.endpoints.items()) if any(v.digest == digest for v in one.live)]
@@ -124,7 +134,8 @@ def _lineage(state: State, known: VersionState, manifest: Manifest, t: Texts) ->
     if manifest.lock_digest:
         sources.append(LineageNode(manifest.lock_digest.removeprefix("sha256:")[:12], t("lineage.lock")))
     if version.parent:
-        sources.append(LineageNode(version.parent, t("lineage.parent")))
+        name, place = parent_of(state, version.parent)
+        sources.append(LineageNode(name, t("lineage.parent"), place))
     uses = [LineageNode(name, t("lineage.endpoint"), f"/endpoints/{name}") for name in _endpoints_of(state, known)]
     middle = LineageNode(version.ref, t("lineage.version"))
     return lineage_chart(t("lineage.title", {"ref": version.ref}), sources, middle, uses)

@@ -253,7 +253,8 @@ class FairnessCheck:
             for name, figure in zip(names, found.figures.each, strict=True)
             if figure is not None
         ]
-        note = f"Intervals hold for {pairs} comparisons at once (Bonferroni); shares by Wilson, pairs by MOVER."
+        once = "The interval is of one comparison" if pairs == 1 else f"Intervals hold for {pairs} comparisons at once"
+        note = f"{once}{' (Bonferroni)' if pairs > 1 else ''}; shares by Wilson, pairs by MOVER."
         shown = Shown(
             measured={
                 "group": names[lower], "beside": names[higher], "figure": found.figure, "of_group": one.value,

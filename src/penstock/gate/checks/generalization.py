@@ -87,7 +87,9 @@ class GeneralizationCheck:
                 )
             ]
         if data.train is None:
-            remedy = "Check with train=FILE validation=FILE --time COLUMN (or --group COLUMN)."
+            remedy = (
+                "Check with --data train=FILE --data validation=FILE; --time or --group COLUMN are said at packaging."
+            )
             return [leak.missing("Not shown: no train file was given to hold the holdout against.", remedy)]
         return [
             self._gap(candidate, "train", candidate.trained),
@@ -156,7 +158,7 @@ class GeneralizationCheck:
         return [
             self._question("leak", "Is the holdout honest?").missing(
                 "Not shown: without a time or group column a holdout of random rows cannot be told from an honest one.",
-                "Say which column is the time of a row, or whom it is about: --time COLUMN, --group COLUMN.",
+                "Say at packaging which column is a row's time, or whom it is about: --time COLUMN, --group COLUMN.",
             )
         ]
 
