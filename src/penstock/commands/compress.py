@@ -29,6 +29,8 @@ from penstock.records import Limits, Scalar
 
 REASON = "why not"
 COLOURS = {"pass": "green", "refuse": "red", "unknown": "yellow"}
+WIDE = 240
+"""Characters in which the whole table has room."""
 
 
 def run(
@@ -89,7 +91,9 @@ def run(
 def _tell(found: Compressed) -> None:
     """The table, the choice, and what to type next."""
     rows = table_rows(found)
-    names = [name for name in rows[0] if name != REASON]
+    # A file has no edge; a narrow window leaves out the other ways of running rather than the ends of figures.
+    wide = not out.is_terminal or out.width >= WIDE
+    names = [name for name in rows[0] if name != REASON and (wide or not name.endswith("p50 / p99, us"))]
     shown = Table(box=None, pad_edge=False)
     for name in names:
         shown.add_column(name, justify="left" if name in ("form", "gate") else "right")
@@ -98,11 +102,13 @@ def _tell(found: Compressed) -> None:
         made = row["size, KB"] is not None
         cells = [_cell(row[name]) for name in names]
         shown.add_row(*(cells if made else [cells[0], *("" for _ in cells[2:]), "–"]), style=_style(row, made=made))
-    out.print(shown)
+    out.print(shown, width=None if out.is_terminal else WIDE)
+    if not wide:
+        out.print("[dim]  each form's other ways of running: in a wider window, or with --json[/]")
     for row in rows:
         if row[REASON]:
             out.print(f"[dim]  {_cell(row['form'])}: {_cell(row[REASON])}[/]")
-    out.print(f"[bold]{found.chosen or 'none'}[/]: {found.why}")
+    out.print(f"[bold]{'chosen' if found.chosen else 'none'}[/]: {_cell(found.why)}")
     if found.version is not None:
         out.print(f"  registered as {found.version.ref}, made of {found.parent}")
         words = _said(found.limits)
