@@ -1,13 +1,13 @@
 """What packaging costs: memory of the whole process tree beside the model's size, and time.
 
-    python -m bench.packaging [forest|onnx|encoder|parity] [--mb 500]
+    python -m bench.packaging [forest|onnx|encoder|parity|program] [--mb 500]
 
 A model of about that size is made first, by a process of its own, and a tiny one of the same kind. Each is packaged by
 a fresh process. Every 20 ms the memory of that process and all below it is added up from ``/proc/PID/smaps_rollup``:
 PSS, so that a page that several share counts once; and the anonymous part of it, which no kernel can drop and read
 again. "Above" is the peak without that of the tiny model: libraries and interpreters cost the same for every model.
-``parity`` packages a forest of 100 trees with 1,000 rows. Seconds are of a clock and of processors: on a busy machine
-only the second hold.
+``parity`` packages a forest of 100 trees with 1,000 rows. ``program``, one of PyTorch's, is packaged where it is named,
+by ``.venv/frameworks/bin/python``. Seconds are of a clock and of processors: on a busy machine only the second hold.
 """
 
 from __future__ import annotations
@@ -83,6 +83,19 @@ outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])]
 graph = helper.make_graph(nodes, "mlp", inputs, outputs, constants)
 onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), out + "/model")
 rows = pd.DataFrame(random.normal(size=(200, 64)).astype(np.float32)).rename(columns=str)
+rows.assign(y=0.5).to_parquet(out + "/rows.csv")
+""",
+    "program": """
+import os, sys, numpy as np, pandas as pd, torch
+mb, out = float(sys.argv[1]), sys.argv[2]
+width = max(int((mb * 1e6 / 4 / 4) ** 0.5), 4)
+torch.manual_seed(0)
+parts = [part for rows in (64, *[width] * 4) for part in (torch.nn.Linear(rows, width), torch.nn.ReLU())]
+model = torch.nn.Sequential(*parts, torch.nn.Linear(width, 1)).eval()
+free = ({0: torch.export.Dim.DYNAMIC},)
+torch.export.save(torch.export.export(model, (torch.randn(4, 64),), dynamic_shapes=free), out + "/model.pt2")
+os.rename(out + "/model.pt2", out + "/model")
+rows = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)).rename(columns=str)
 rows.assign(y=0.5).to_parquet(out + "/rows.csv")
 """,
     "encoder": """

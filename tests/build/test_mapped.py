@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mapped_for_tests import held
 from penstock.build.folders import archive_folder
 from penstock.build.formats.huggingface import WIDENED, HuggingFaceFormat
 from penstock.build.graphs.mapped import Widened, let_go
@@ -21,18 +22,6 @@ from penstock.runtime.safetensors import read_tensors, widened
 BYTES = 32 << 20
 ENCODER = Path(__file__).parents[1] / "golden" / "encoder"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is mapped is told by Linux")
-
-
-def held(path: Path) -> int:
-    """Bytes of a mapped file that are in this process's memory."""
-    mapped, count = False, 0
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        first, *rest = line.split()
-        if not first.endswith(":"):
-            mapped = len(rest) > 4 and rest[4] == str(path)
-        elif mapped and first == "Rss:":
-            count += int(rest[0]) * 1024
-    return count
 
 
 def test_what_was_read_is_let_go_of_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,21 @@ def read_members(file: IO[bytes]) -> Iterator[Member]:
         raise Untrusted("the archive is damaged or of an unusual kind", "make it anew") from error
 
 
+def place_of(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+    """Where the bytes of a member begin in the zip's file; 0 where they are not stored as they are.
+
+    Raises:
+        BadZipFile: The member is not there.
+    """
+    file.seek(member.header_offset)
+    header = file.read(_LOCAL.size)
+    if len(header) < _LOCAL.size:
+        raise zipfile.BadZipFile("a member is beyond the end")
+    name, extra = _LOCAL.unpack(header)[-2:]
+    plain = member.compress_type == zipfile.ZIP_STORED and member.file_size == member.compress_size
+    return member.header_offset + _LOCAL.size + int(name) + int(extra) if plain else 0
+
+
 def _require_plain(member: zipfile.ZipInfo) -> None:
     """A regular file or a folder, stored or deflated, in the clear."""
     kind = stat.S_IFMT(member.external_attr >> 16)

@@ -10,15 +10,15 @@ index may only name shards as transformers does.
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Collection, Mapping
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import BadZipFile, ZipFile
 
 from penstock.errors import Corrupt, InvalidInput
+from penstock.packages.zip import place_of
 from penstock.runtime.network import CONFIG, LIMITS, MODULES, POOLING
 from penstock.runtime.safetensors import Tensors, Widen, read_tensors, widened
 from penstock.runtime.vocabulary import MERGES, PARTS, SETTINGS, TOKENIZER, WORDS, parsed
@@ -34,7 +34,6 @@ PAGE_BYTES = 4096
 Weights = Mapping[str, memoryview]
 NONE_MAPPED: Weights = MappingProxyType({})
 _CHUNK_BYTES = 1 << 20
-_LOCAL = struct.Struct("<26x2H")
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 
 
@@ -87,7 +86,7 @@ def _mapped(file: IO[bytes], archive: ZipFile, names: list[str]) -> Weights:
     Raises:
         BadZipFile: One is not.
     """
-    places = {name: _place(file, archive.getinfo(name)) for name in names}
+    places = {name: place_of(file, archive.getinfo(name)) for name in names}
     fitting = {name: at for name, at in places.items() if at and at % PAGE_BYTES == 0}
     if not fitting:
         return NONE_MAPPED
@@ -99,18 +98,6 @@ def _mapped(file: IO[bytes], archive: ZipFile, names: list[str]) -> Weights:
                 pass
         found[name] = whole[at : at + archive.getinfo(name).file_size]
     return found
-
-
-def _place(file: IO[bytes], member: ZipInfo) -> int:
-    """Where a stored member's bytes begin; 0 where they are packed."""
-    if member.compress_type != ZIP_STORED:
-        return 0
-    file.seek(member.header_offset)
-    header = file.read(_LOCAL.size)
-    if len(header) < _LOCAL.size:
-        raise BadZipFile
-    name, extra = _LOCAL.unpack(header)
-    return member.header_offset + _LOCAL.size + int(name) + int(extra)
 
 
 def read_weights(files: Mapping[str, bytes], mapped: Weights = NONE_MAPPED, widen: Widen = widened) -> Tensors:

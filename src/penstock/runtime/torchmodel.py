@@ -23,6 +23,7 @@ import numpy as np
 
 from penstock.errors import BadConfig, InvalidInput, ModelFailed
 from penstock.runtime.outerform import OUTER, OuterForm, read_outer
+from penstock.runtime.torchprogram import load_program
 from penstock.tensors import Array, Arrays, TensorSpec
 
 CLASSES = "classes.json"
@@ -186,7 +187,7 @@ def open_torch(path: Path) -> TorchModel:
     extra: dict[str, Any] = {CLASSES: "", OUTER: ""}
     try:
         if path.suffix == ".pt2":
-            model = _of_program(torch, import_module("torch.export").load(str(path), extra_files=extra))
+            model = _of_program(torch, load_program(torch, path, extra))
         else:
             script = torch.jit.load(str(path), map_location="cpu", _extra_files=extra).eval()
             if extra[OUTER]:

@@ -20,6 +20,7 @@ from penstock.build.torch.scripts import wanted as of_a_script
 from penstock.errors import Untrusted
 from penstock.runtime.original import load_original
 from penstock.runtime.torchmodel import TorchModel
+from penstock.runtime.torchprogram import writes
 
 PROGRAM = ".pt2"
 SCRIPT = ".pt"
@@ -72,7 +73,8 @@ class TorchFormat:
         named = path if path.suffix in self.suffixes[:2] else _linked(path, self.sniff(path))
         model = load_original(named, "torch")
         assert isinstance(model, TorchModel)
-        return TorchOriginal(model)
+        kept = model.program is None or writes(model.program)
+        return TorchOriginal(model, *(() if kept else (path,)))
 
 
 def _linked(path: Path, suffix: str) -> Path:

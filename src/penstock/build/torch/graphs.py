@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from onnx import ModelProto, helper, numpy_helper
 
 from penstock.build.format import Specs
 from penstock.build.graphs import surgery
+from penstock.build.graphs.apart import APART_BYTES, settle
+from penstock.build.graphs.externals import outside_places, take_in
 from penstock.build.triton.graph import add_label
 from penstock.runtime.torchmodel import TorchModel
 from penstock.tensors import Array, Arrays, TensorSpec
@@ -28,12 +32,22 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _LACKING = re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'|[Ee]xporting the operator '([\w:]+)'")
 
 
-def program_graph(model: TorchModel, rows: Arrays, inputs: Specs, outputs: Specs) -> bytes:
-    """Of a program; a module is exported first."""
+def program_graph(
+    model: TorchModel, rows: Arrays, inputs: Specs, outputs: Specs, *, apart_bytes: int = APART_BYTES
+) -> bytes:
+    """Of a program; a module is exported first. Numbers of a large graph lie in the working folder."""
     program = model.program if model.program is not None else exported(model, rows)
-    with _told_plainly():
-        made = import_module("torch.onnx").export(program, (), dynamo=True, verbose=False, opset_version=OPSET)
-    return _finished(made.model_proto, model, inputs, outputs)
+    with TemporaryDirectory(prefix="graph-", dir=Path.cwd()) as place:
+        file = Path(place) / "graph.onnx"
+        with _told_plainly():
+            made = import_module("torch.onnx").export(program, (), dynamo=True, verbose=False, opset_version=OPSET)
+            made.save(file, external_data=True)  # written number by number: none of them is held twice
+        del made
+        graph = ModelProto.FromString(file.read_bytes())
+        places = outside_places(graph, file.parent)
+        take_in(graph, file.parent)
+        settle(graph, places, Path.cwd(), apart_bytes=apart_bytes)
+    return _finished(graph, model, inputs, outputs)
 
 
 def script_graph(model: TorchModel, rows: Arrays, inputs: Specs, outputs: Specs) -> bytes:

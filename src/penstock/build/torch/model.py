@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from msgspec.structs import replace
 
 from penstock.build.format import Compiled, Original, Specs
+from penstock.build.graphs.mapped import let_go
 from penstock.build.schema import to_arrays
 from penstock.build.torch.graphs import program_graph, script_graph
 from penstock.build.torch.inputs import example_frame, told_inputs
@@ -20,12 +22,17 @@ from penstock.tensors import DTYPES, FLOATS, Arrays, TensorSpec
 class TorchOriginal(Original):
     """What `penstock.runtime.torchmodel` loaded.
 
+    Args:
+        model: It.
+        mapped: Files in which its weights lie, which it does not change.
+
     Attributes:
         example: Rows made from those that a program was exported with; None where it has none.
     """
 
-    def __init__(self, model: TorchModel) -> None:
+    def __init__(self, model: TorchModel, *mapped: Path) -> None:
         self._model = model
+        self._mapped = mapped
         self._rows: Arrays = {}
         self._answered: Arrays = {}
         self.example = example_frame(model)
@@ -77,7 +84,8 @@ class TorchOriginal(Original):
     def answer(self, inputs: Specs, rows: Arrays) -> Arrays:
         """What the model says."""
         del inputs
-        answers = self._model.answer_arrays(rows)
+        with let_go(*self._mapped):
+            answers = self._model.answer_arrays(rows)
         self._answered = answers
         return answers
 
@@ -90,7 +98,11 @@ class TorchOriginal(Original):
         if model.form is not None or (model.program is None and hasattr(model.module, "save")):
             yield lambda: script_graph(model, rows, inputs, outputs)
         else:
-            yield lambda: program_graph(model, rows, inputs, outputs)
+            yield lambda: self._program_graph(rows, inputs, outputs)
+
+    def _program_graph(self, rows: Arrays, inputs: Specs, outputs: Specs) -> bytes:
+        with let_go(*self._mapped):
+            return program_graph(self._model, rows, inputs, outputs)
 
 
 def _with_columns(spec: TensorSpec, frame: pd.DataFrame) -> TensorSpec:
