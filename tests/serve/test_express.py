@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from figures_for_tests import FULL
 from listener_for_tests import OWN_ID, Heard, Listener, route
 from packages_for_tests import flights_like, linear_package
 from penstock.errors import ModelFailed
@@ -187,7 +188,9 @@ async def both(listener: Listener, path: str, body: bytes, lines: str = "") -> t
     return express, [recorded]
 
 
-MANY = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+MANY = settings(
+    max_examples=250 if FULL else 120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.mark.parametrize(("path", "bodies"), [("linear", LINEAR), ("flights", FLIGHTS)])
