@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from penstock.app.compressing import Compressed, CompressRequest, compress, table_rows
@@ -102,7 +103,8 @@ def _tell(found: Compressed) -> None:
         made = row["size, KB"] is not None
         cells = [_cell(row[name]) for name in names]
         shown.add_row(*(cells if made else [cells[0], *("" for _ in cells[2:]), "–"]), style=_style(row, made=made))
-    out.print(shown, width=None if out.is_terminal else WIDE)
+    page = out if out.is_terminal else Console(file=out.file, width=WIDE, highlight=False, soft_wrap=True)
+    page.print(shown)
     if not wide:
         out.print("[dim]  each form's other ways of running: in a wider window, or with --json[/]")
     for row in rows:
