@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -150,6 +152,28 @@ def test_few_numbers_stay_in_one_file(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
     (compiled,) = original.graphs((), ())
     assert not require_whole(compiled())
+
+
+def test_more_than_can_be_mapped_is_refused_in_words(tmp_path: Path) -> None:
+    """As the sandbox has its limit; in a process of its own, since a limit cannot be told from this one's needs."""
+    onnx.save(graph(), tmp_path / "model.onnx")
+    script = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from penstock.build.formats.onnx import OnnxFormat, _SPARE_BYTES\n"
+        "from penstock.errors import InvalidInput\n"
+        "has = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (has + _SPARE_BYTES + int(sys.argv[1]), resource.RLIM_INFINITY))\n"
+        "try:\n    OnnxFormat(apart_bytes=100_000).open(Path('model.onnx'))\n"
+        "except InvalidInput as error:\n    print(error.code, error.message)\n"
+    )
+    for room, said in ((100_000, "build.too_large the graph's numbers are 0 MiB"), (64 << 20, "")):
+        (tmp_path / "model.data").unlink(missing_ok=True)
+        words = [sys.executable, "-c", script, str(room)]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.startswith(said), done
+        assert bool(said) == bool(done.stdout)
+        assert (tmp_path / "model.data").exists() != bool(said)
 
 
 def test_a_package_keeps_them_beside_its_graph(package: Package, tmp_path: Path) -> None:

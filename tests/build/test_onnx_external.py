@@ -197,3 +197,13 @@ def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("penstock.build.graphs.files.MAX_LOCATIONS", 1)
     with pytest.raises(InvalidInput):
         find_graph(file)
+
+
+def test_a_file_of_more_than_two_gibibytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """One of zeros that takes no room: what is read of it would be seen in the time."""
+    place = saved(tmp_path / "given")
+    os.truncate(place.with_name("net.data"), 5 << 30)
+    with pytest.raises(InvalidInput, match=r"5\.0 GiB") as refused:
+        build(place, request(tmp_path / "out"))
+    assert (refused.value.code, refused.value.where) == ("build.too_large", "net.data")
+    assert "all_tensors_to_one_file=False" in refused.value.hint

@@ -110,28 +110,15 @@ def test_a_graph_that_refuses_a_row_that_the_original_answers_is_not_used(tmp_pa
     assert found.reason.startswith("the graph refuses row 2: ")
 
 
-@pytest.mark.parametrize(
-    ("nodes", "why"),
-    [
-        (
-            [
-                helper.make_node("RandomUniformLike", ["x"], ["chance"]),
-                helper.make_node("Add", ["x", "chance"], ["y"]),
-            ],
-            "prediction differs on",
-        ),
-        (
-            [
-                helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
-                helper.make_node("Sub", ["x", "mean"], ["y"]),
-            ],
-            "answers a batch of 1 as it does not answer all rows",
-        ),
-    ],
-)
-def test_a_graph_that_does_not_answer_a_row_by_that_row_is_refused(
-    tmp_path: Path, nodes: list[onnx.NodeProto], why: str
-) -> None:
+CHANCE = [helper.make_node("RandomUniformLike", ["x"], ["chance"]), helper.make_node("Add", ["x", "chance"], ["y"])]
+BATCH = [
+    helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+    helper.make_node("Sub", ["x", "mean"], ["y"]),
+]
+
+
+@pytest.mark.parametrize("nodes", [CHANCE, BATCH])
+def test_a_graph_that_does_not_answer_a_row_by_that_row_is_refused(tmp_path: Path, nodes: list[onnx.NodeProto]) -> None:
     """Chance, and a look at the whole batch: nothing stands behind a graph that could be served instead."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])]
@@ -142,5 +129,5 @@ def test_a_graph_that_does_not_answer_a_row_by_that_row_is_refused(
         build(tmp_path / "net.onnx", BuildRequest(name="net", out=tmp_path / "out", lock=False))
     assert refused.value.code == "build.unsteady"
     assert refused.value.message.startswith("the graph does not answer as it answered before")
-    assert why in refused.value.message
+    assert "prediction differs on row 0" in refused.value.message
     assert "no randomness" in refused.value.hint

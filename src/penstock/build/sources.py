@@ -32,6 +32,8 @@ MAIN = "model.py"
 MLMODEL = "MLmodel"
 MAX_FILES = 2000
 MAX_BYTES = 4 << 30
+MAX_FILE_BYTES = (2 << 30) - (1 << 20)
+"""Of one file: what the sandbox may write as one, and what an archive holds without its larger form."""
 _LEFT_OUT = frozenset({"__pycache__", "node_modules"})
 
 
@@ -185,7 +187,15 @@ def archive_source(source: ModelSource, place: Path) -> None:
             if name in (ENTRY, SIGNATURE, OUTER):
                 raise InvalidInput("a file of the model has a name that is made here", "give it another", where=name)
             with open_file(source.folder, name) as content:
-                left -= os.fstat(content.fileno()).st_size
+                size = os.fstat(content.fileno()).st_size
+                if size >= MAX_FILE_BYTES:
+                    raise InvalidInput(
+                        f"a file of the model has {size / (1 << 30):.1f} GiB, and one file may have two",
+                        "save its numbers in several; for ONNX: onnx.save(..., all_tensors_to_one_file=False)",
+                        code="build.too_large",
+                        where=name,
+                    )
+                left -= size
                 if left < 0:
                     raise InvalidInput(f"the model's files are more than {MAX_BYTES >> 30} GiB", "leave some out")
                 with archive.open(_member(name), "w", force_zip64=False) as member:

@@ -7,6 +7,8 @@ configuration says of it. What leaves is one graph; the numbers of a large one l
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Mapping
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +24,7 @@ from penstock.build.graphs.externals import forget, is_outside, locations, outsi
 from penstock.build.graphs.model import OnnxModel
 from penstock.build.pickles.audit import shown
 from penstock.build.triton.graph import turned_outward
-from penstock.errors import Untrusted
+from penstock.errors import InvalidInput, Untrusted
 from penstock.packages.archive import ZIP, unpack
 from penstock.packages.manifest import is_numbers
 from penstock.packages.tree import read_bytes
@@ -30,6 +32,8 @@ from penstock.runtime.outerform import OUTER, read_outer
 
 MAX_MEMBERS = 1002
 MAX_OUTER_BYTES = 64 << 20
+_SPARE_BYTES = 256 << 20
+"""Of address space, for what a graph takes beside its numbers."""
 
 
 class OnnxFormat:
@@ -102,9 +106,9 @@ def _read(path: Path, apart_bytes: int) -> tuple[ModelProto, bytes]:
             model, places = _skeleton(file)
         if any(is_outside(one) for one in tensors_in(model)):
             raise _elsewhere()
-        settle(
-            model, {at: NumbersPlace(path, *place) for at, place in places.items()}, Path.cwd(), apart_bytes=apart_bytes
-        )
+        inner = {at: NumbersPlace(path, *place) for at, place in places.items()}
+        _require_room(inner, apart_bytes)
+        settle(model, inner, Path.cwd(), apart_bytes=apart_bytes)
         return model, b""
     with TemporaryDirectory(prefix="graph-") as place:
         folder = unpack(path, Path(place) / "original")
@@ -114,9 +118,30 @@ def _read(path: Path, apart_bytes: int) -> tuple[ModelProto, bytes]:
         outside = outside_places(model, graph.parent)
         take_in(model, graph.parent)
         both = {at: NumbersPlace(graph, *one) for at, one in inside.items()} | outside
+        _require_room(both, apart_bytes)
         settle(model, both, Path.cwd(), apart_bytes=apart_bytes)
         there = (folder / OUTER).exists()
         return model, read_bytes(folder, OUTER, limit=MAX_OUTER_BYTES) if there else b""
+
+
+def _require_room(places: Mapping[int, NumbersPlace], apart_bytes: int) -> None:
+    """Refuse numbers that cannot be mapped here: ONNX Runtime maps each twice while it opens a graph.
+
+    Raises:
+        InvalidInput: This process's address space ends before that.
+    """
+    numbers = sum(place.length for place in places.values())
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if numbers < apart_bytes or most == resource.RLIM_INFINITY:
+        return
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    room = (most - taken - _SPARE_BYTES) // 2
+    if numbers > room:
+        raise InvalidInput(
+            f"the graph's numbers are {numbers >> 20} MiB, and the sandbox can map {max(room, 0) >> 20} MiB of them",
+            "export them smaller (FP16), or the model in parts",
+            code="build.too_large",
+        )
 
 
 def _skeleton(file: IO[bytes]) -> Skeleton:
