@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -25,6 +26,7 @@ from penstock.serve.board import Board
 from penstock.serve.calls import Call, Reply
 from penstock.serve.deferrals import TRIES, Deferral, Deferrals, DeferredReply, new_id
 from penstock.serve.deferring import Deferring
+from penstock.serve.listeners.door import Door
 
 ASYNC = {"Prefer": "respond-async"}
 INFER = "/v2/models/linear/infer"
@@ -251,6 +253,41 @@ def test_what_a_dead_process_left_is_swept(tmp_path: Path) -> None:
         os.utime(path, (1.0, 1.0))
     kept.sweep()
     assert {path.name for path in tmp_path.iterdir()} == {f"{one.id}.call"}
+
+
+def test_who_drains_waits_until_what_is_on_the_disk_is_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a client would see its connection end, and send again what is stored already."""
+    synced, go_on = threading.Event(), threading.Event()
+    accept = Deferrals.accept
+
+    def slowly(kept: Deferrals, one: Deferral) -> None:
+        accept(kept, one)
+        synced.set()
+        go_on.wait(20)
+
+    monkeypatch.setattr(Deferrals, "accept", slowly)
+
+    async def drained() -> None:
+        listener = Listener(tmp_path)
+        digest = linear_package(tmp_path / "linear")
+        await listener.show(route("linear", digest), packages={digest: str(tmp_path / "linear")})
+        listener.flow.deferring = Deferring(tmp_path / "jobs", listener.board, listener.flow.resume)
+        client = listener.client()
+        door = Door(listener.state)
+        client.send(INFER, v2(ROWS).encode(), "Prefer: respond-async\r\n")
+        assert await asyncio.to_thread(synced.wait, 20)
+        listener.board.draining = True
+        door.close_idle()
+        assert (door.held(), client.wire.closed) == (1, False)
+        go_on.set()
+        assert (await client.hear()).status == 202
+        assert door.held() == 0
+        listener.close()
+
+    asyncio.run(drained())
+    assert len(list((tmp_path / "jobs").glob("*.call"))) == 1
 
 
 def test_a_job_that_meets_a_fault_of_ours_is_answered_and_logged(
