@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from penstock.runtime.heap import give_back
 from penstock.tensors import Array
 
 SUFFIXES = {"lightgbm": (".txt",), "xgboost": (".json", ".ubj")}
@@ -89,6 +90,7 @@ def load_booster(path: Path, library: str) -> BoosterRegressor:
     else:
         objective = json.loads(booster.save_config())["learner"]["objective"]["name"]
         names = tuple(booster.feature_names or ())
+    give_back()
     kind = BoosterClassifier if objective.startswith(("binary", "multi", "cross")) else BoosterRegressor
     return kind(booster, library, names, objective)
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from penstock.runtime.heap import give_back
+
 COPIES_ITS_STATE = ("sklearn.tree._tree", "Tree")
 """Module and name of the class whose ``__setstate__`` copies each array (``memcpy`` into memory of its own)."""
 
@@ -76,7 +78,10 @@ def load_pickle(path: Path) -> object:
         if not asked_again:
             raise
     # A class of the file's own may have caught what was raised: what came of that is not what the file says.
-    return joblib.load(path) if asked_again else model
+    if asked_again:
+        model = joblib.load(path)
+    give_back()
+    return model
 
 
 @contextmanager
