@@ -132,6 +132,7 @@ class Worker:
     async def run(self) -> None:
         """Until drained, or until the supervisor is gone."""
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._listen)
+        self._ceiling.follow()
         self._start(self._follow())
         self._start(self._settle())
         self._start(self._warm())
@@ -205,7 +206,6 @@ class Worker:
         while True:
             self._look()
             say(self._control, Message("alive"))
-            self._ceiling.settle()
             self._try_again()
             if self._desk is not None:
                 waiting = sum(model.lane.depth() for model in self._shelf.models.values())
