@@ -17,7 +17,7 @@ from penstock.console.language import Texts
 from penstock.console.pages.states import badge_of_outcome, badge_of_verdict
 from penstock.console.render import moved, page, page_refusal, shown, words
 from penstock.errors import NotFound
-from penstock.records import Manifest
+from penstock.records import Finding, Manifest, Verdict
 from penstock.registry.state import State, VersionState
 from penstock.web.answers import hold_generation
 from penstock.web.callers import Caller
@@ -48,7 +48,7 @@ def show_version(request: Request, model: str, version: int) -> Response:
     state = caller.app.state()
     known = state.version(model, version)
     manifest = caller.app.open_package(known.version.digest).manifest
-    findings = sorted(known.verdict.findings if known.verdict else (), key=lambda one: not one.blocking)
+    findings = findings_of(known.verdict)
     context = {
         "known": known,
         "manifest": manifest,
@@ -108,6 +108,11 @@ def _roles_to_approve_as(caller: Caller, known: VersionState) -> list[str]:
         return []
     given = {approval.role for approval in known.approvals if approval.by == caller.identity.name}
     return [role for role in caller.identity.roles if role not in given]
+
+
+def findings_of(verdict: Verdict | None) -> list[Finding]:
+    """What the gate found, in its order; what may block stands first."""
+    return sorted(verdict.findings if verdict else (), key=lambda one: not one.blocking)
 
 
 def parent_of(state: State, parent: str) -> tuple[str, str]:
