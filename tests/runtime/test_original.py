@@ -37,8 +37,9 @@ from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier
 
 from penstock.errors import BadConfig
+from penstock.runtime.modeltable import table
 from penstock.runtime.original import answer, answer_table, is_classifier, labels, load_original
-from penstock.tensors import TensorSpec
+from penstock.tensors import DTYPES, TensorSpec
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.random((120, 3))
@@ -220,6 +221,33 @@ def test_labels_are_whole_numbers_or_text() -> None:
     assert labels(np.array([[1.0], [2.0]])).tolist() == [1, 2]
     assert labels(np.array([1, 2], dtype=object)).dtype == np.int64
     assert labels(np.array([0.5, 1.0])).tolist() == ["0.5", "1.0"]
+
+
+@pytest.mark.parametrize("truth", [TWO / 2 + 0.5, np.array([1, "a"], dtype=object)[TWO].astype(object)])
+def test_a_label_does_not_depend_on_the_rows_beside_it(truth: np.ndarray) -> None:
+    fitted = RandomForestClassifier(5, random_state=0).fit(FEATURES, truth.astype(str))
+    fitted.classes_ = np.unique(truth) if truth.dtype.kind == "f" else np.array([1, "a"], dtype=object)
+    for final in (fitted, SVC().fit(FEATURES, TWO)):
+        if final is not fitted:
+            final.classes_ = fitted.classes_
+        many = answer(final, MATRIX, {"X": FEATURES})["label"]
+        alone = [answer(final, MATRIX, {"X": row[None]})["label"] for row in FEATURES]
+        assert {one.dtype for one in alone} == {many.dtype} == {np.dtype(object)}
+        assert np.concatenate(alone).tolist() == many.tolist()
+        assert set(many) == set(fitted.classes_.astype(str))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("kind", ["FP64", "FP32", "INT64", "BOOL"])
+def test_columns_of_one_kind_make_the_frame_that_pandas_makes(kind: str, rows: int) -> None:
+    columns = {name: (RANDOM.random((rows, 1)) * 9).astype(DTYPES[kind]) for name in "cab"}
+    specs = tuple(TensorSpec(name=name, datatype=kind, shape=(-1, 1)) for name in columns)
+    made = table(LinearRegression(), specs, columns)
+    usual = pd.DataFrame({name: column.reshape(-1) for name, column in columns.items()})
+    pd.testing.assert_frame_equal(made, usual, check_exact=True, check_flags=True)
+    assert made.columns.dtype == usual.columns.dtype
+    assert made.to_numpy().flags.f_contiguous == usual.to_numpy().flags.f_contiguous
+    assert made.to_numpy().flags.c_contiguous == usual.to_numpy().flags.c_contiguous
 
 
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:

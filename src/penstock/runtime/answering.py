@@ -20,7 +20,7 @@ from penstock.errors import PenstockError
 from penstock.runtime.frames import Buffer, Header, Inbox, Load, buffers
 from penstock.runtime.joinedtrees import join_trees
 from penstock.runtime.orders import Orders
-from penstock.runtime.original import answer
+from penstock.runtime.original import bind
 from penstock.runtime.transformed import load_transformed
 from penstock.tensors import DTYPES, Arrays, Signature
 
@@ -41,8 +41,7 @@ class LoadedModel:
 
     def __init__(self, model: object, signature: Signature) -> None:
         self.busy = False
-        self._model = model
-        self._signature = signature
+        self._answer = bind(model, signature.inputs)
         self._dtypes = [(spec.name, DTYPES[spec.datatype]) for spec in signature.outputs]
 
     def interrupted(self, signum: int, frame: object) -> None:
@@ -56,7 +55,7 @@ class LoadedModel:
         """The answer's frame, or how it failed."""
         try:
             self.busy = True
-            outputs = answer(self._model, self._signature.inputs, arrays)
+            outputs = self._answer(arrays)
             self.busy = False
             # The signature's outputs, in its order and datatypes.
             return buffers(Header(header.id), {n: outputs[n].astype(d, copy=False) for n, d in self._dtypes})

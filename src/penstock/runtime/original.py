@@ -11,7 +11,8 @@ imported by name where the kind needs them, so that an environment needs only it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from math import isnan
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from penstock.errors import BadConfig
 from penstock.runtime.boosters import SUFFIXES, load_booster
 from penstock.runtime.catboosters import is_catboost, named_catboost
+from penstock.runtime.modeltable import ModelTable
 from penstock.runtime.pickles import load_pickle
 from penstock.tensors import Array, Arrays, TensorSpec
 
@@ -64,6 +66,13 @@ class Estimator(Protocol):
 
     def predict(self, rows: object) -> Array:
         """Answer every row."""
+
+
+class _Step(Protocol):
+    """What stands in a pipeline before its estimator."""
+
+    def transform(self, rows: object) -> object:
+        """The rows as the next one sees them."""
 
 
 class Probable(Estimator, Protocol):
@@ -137,45 +146,73 @@ def answer(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Arra
         none, ``scores`` (``(rows, K)``; two classes as minus and plus the distance). Else ``prediction``
         (``(rows,)``, or ``(rows, targets)``).
     """
-    own = getattr(model, "answer_arrays", None)
+    return bind(model, specs)(arrays)
+
+
+def bind(model: object, specs: Sequence[TensorSpec]) -> Callable[[Mapping[str, Array]], Arrays]:
+    """What asks the model as `answer` does, again and again: what model and signature decide is decided once."""
+    own: Callable[[Mapping[str, Array]], Arrays] | None = getattr(model, "answer_arrays", None)
     if own is not None:
-        answered: Arrays = own(arrays)
-        return answered
-    distant = getattr(model, "answer_specs", None)
+        return own
+    distant: Callable[..., Arrays] | None = getattr(model, "answer_specs", None)
     if distant is not None:
-        asked: Arrays = distant(specs, arrays)
-        return asked
-    return answer_table(model, table(model, specs, arrays))
+        return partial(distant, specs)
+    rows, asked = ModelTable(model, specs), AskedModel(model)
+    return lambda arrays: asked.answer(rows.of(arrays))
 
 
 def answer_table(model: object, rows: object) -> Arrays:
     """Ask the model for rows as it was fitted on them: a DataFrame or an array; see `answer`."""
-    own = getattr(model, "answer_table", None)
-    if own is not None:
-        answered: Arrays = own(rows)
-        return answered
-    final, rows = _last_step(model, rows)
-    if _has_probabilities(final) and (type(final).__module__.partition(".")[0], type(final).__name__) in _MOST_PROBABLE:
-        probabilities = _numbers(np.asarray(final.predict_proba(rows)))
-        if _is_clear(final, probabilities):
-            classes: Array = final.classes_  # type: ignore[attr-defined]
-            return {"label": labels(classes[probabilities.argmax(axis=1)]), "probabilities": probabilities}
-    predicted = np.asarray(final.predict(rows))
-    if not is_classifier(model):
-        return {"prediction": _numbers(predicted)}
-    answers = {"label": labels(predicted)}
-    if _has_probabilities(final):
-        answers["probabilities"] = _numbers(np.asarray(final.predict_proba(rows)))
-    elif _has_scores(final):
-        scores = _numbers(np.asarray(final.decision_function(rows)))
-        answers["scores"] = scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
-    return answers
+    return AskedModel(model).answer(rows)
 
 
-def _is_clear(final: Estimator, probabilities: Array) -> bool:
+class AskedModel:
+    """A model, and how it is asked."""
+
+    def __init__(self, model: object) -> None:
+        self._own: Callable[[object], Arrays] | None = getattr(model, "answer_table", None)
+        if self._own is not None:
+            return
+        self._before, self._final = _parts(model)
+        final = self._final
+        self._classifies = is_classifier(model)
+        self._classes: object = getattr(final, "classes_", None)
+        kind = (type(final).__module__.partition(".")[0], type(final).__name__)
+        self._named: Array | None = None
+        if kind in _MOST_PROBABLE and _has_probabilities(final) and _are_names(self._classes):
+            self._named = labels(self._classes)
+
+    def answer(self, rows: object) -> Arrays:
+        """See `answer_table`."""
+        if self._own is not None:
+            return self._own(rows)
+        for step in self._before:
+            rows = step.transform(rows)
+        final = self._final
+        if self._named is not None and _has_probabilities(final):
+            probabilities = _numbers(np.asarray(final.predict_proba(rows)))
+            if _is_clear(probabilities, len(self._named)):
+                return {"label": self._named[probabilities.argmax(axis=1)], "probabilities": probabilities}
+        predicted = np.asarray(final.predict(rows))
+        if not self._classifies:
+            return {"prediction": _numbers(predicted)}
+        answers = {"label": labels(predicted, self._classes)}
+        if _has_probabilities(final):
+            answers["probabilities"] = _numbers(np.asarray(final.predict_proba(rows)))
+        elif _has_scores(final):
+            scores = _numbers(np.asarray(final.decision_function(rows)))
+            answers["scores"] = scores if scores.ndim == 2 else np.stack([-scores, scores], axis=1)
+        return answers
+
+
+def _are_names(classes: object) -> TypeGuard[Array]:
+    """Whether these are several classes of one label."""
+    return isinstance(classes, np.ndarray) and classes.ndim == 1 and len(classes) > 1
+
+
+def _is_clear(probabilities: Array, classes: int) -> bool:
     """Whether each row has one class that is more probable than any other, beyond rounding."""
-    classes = getattr(final, "classes_", None)
-    if not isinstance(classes, np.ndarray) or probabilities.shape[1:] != (len(classes),) or len(classes) < 2:
+    if probabilities.shape[1:] != (classes,):
         return False
     if len(probabilities) == 1:  # numpy takes several times as long for a row
         values = probabilities[0].tolist()
@@ -185,8 +222,12 @@ def _is_clear(final: Estimator, probabilities: Array) -> bool:
     return bool(np.greater(np.diff(first_two, axis=1), _CLEAR).all())
 
 
-def labels(values: Array) -> Array:
+def labels(values: Array, classes: object = None) -> Array:
     """Class labels as INT64 where they are whole numbers or booleans, else as text.
+
+    Args:
+        values: They.
+        classes: All that there are, where they are known: what one row's label is must not depend on its neighbours.
 
     Raises:
         BadConfig: There are several a row.
@@ -198,62 +239,28 @@ def labels(values: Array) -> Array:
             code="build.several_labels",
         )
     values = values.reshape(len(values))
-    if values.dtype.kind in "iub":
-        return values.astype(np.int64)
-    if values.dtype.kind == "f" and np.array_equal(values, values.astype(np.int64)):
-        return values.astype(np.int64)
-    if values.dtype.kind == "O" and all(isinstance(item, int | np.integer | np.bool_) for item in values):
+    known = isinstance(classes, np.ndarray) and classes.ndim == 1 and classes.dtype == values.dtype
+    if _are_whole(classes if known else values):  # type: ignore[arg-type]
         return values.astype(np.int64)
     return values.astype(str).astype(object)
 
 
-def table(model: object, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> object:
-    """The rows as the model was fitted on them: a DataFrame for named columns, else the array itself."""
-    names = tuple(str(name) for name in getattr(model, "feature_names_in_", ()))
-    if len(specs) == 1 and not getattr(model, "by_column", False):
-        array, spec = arrays[specs[0].name], specs[0]
-        if array.ndim == 1 or not names:
-            return array
-        if array.shape[1] == len(names) and spec.datatype != "BYTES" and (len(names) > 1 or names[0] != spec.name):
-            return import_module("pandas").DataFrame(array, columns=list(names))
-    pandas = import_module("pandas")
-    categorical = _wants_categories(model)
-    columns = {spec.name: _column(pandas, spec, arrays[spec.name], categorical) for spec in specs}
-    return pandas.DataFrame(columns)
+def _are_whole(values: Array) -> bool:
+    """Whether they are whole numbers or booleans."""
+    if values.dtype.kind == "f":
+        return np.array_equal(values, values.astype(np.int64))
+    if values.dtype.kind == "O":
+        return all(isinstance(item, int | np.integer | np.bool_) for item in values)
+    return values.dtype.kind in "iub"
 
 
-def _column(pandas: object, spec: TensorSpec, array: Array, categorical: bool) -> object:
-    """One column: text without its missing values' empty strings, and as categories where the model learned such."""
-    values = array.reshape(len(array))
-    if spec.datatype != "BYTES":
-        return values
-    if spec.nullable:
-        values = np.where(values == "", np.nan, values)
-    series = pandas.Series(values, dtype=object)  # type: ignore[attr-defined]
-    return series.astype("category") if categorical else series
-
-
-def _wants_categories(model: object) -> bool:
-    """Whether it took its text columns as pandas categories, directly or behind steps that passed them on."""
-    steps = getattr(model, "steps", None)
-    final = steps[-1][1] if steps else model
-    lightgbm = getattr(getattr(final, "booster_", getattr(final, "booster", None)), "pandas_categorical", None)
-    if lightgbm or bool(getattr(final, "enable_categorical", False)):
-        return True
-    by_type = getattr(final, "categorical_features", None) == "from_dtype"
-    return by_type and getattr(final, "is_categorical_", None) is not None
-
-
-def _last_step(model: object, rows: object) -> tuple[Estimator, object]:
-    """The estimator at the end of a pipeline with the rows as it sees them, so that they are prepared once."""
+def _parts(model: object) -> tuple[list[_Step], Estimator]:
+    """The steps of a pipeline and the estimator at its end, so that rows are prepared once for all it is asked."""
     kind = type(model)
     if (kind.__module__, kind.__name__) != ("sklearn.pipeline", "Pipeline"):
-        return model, rows  # type: ignore[return-value]
-    steps = model.steps  # type: ignore[attr-defined]
-    for _, step in steps[:-1]:
-        if step is not None and step != "passthrough":
-            rows = step.transform(rows)
-    return steps[-1][1], rows
+        return [], model  # type: ignore[return-value]
+    *before, (_, final) = model.steps  # type: ignore[attr-defined]
+    return [step for _, step in before if step is not None and step != "passthrough"], final
 
 
 def _has_probabilities(model: object) -> TypeGuard[Probable]:

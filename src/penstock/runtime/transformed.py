@@ -17,7 +17,7 @@ import numpy as np
 
 from penstock import adapters
 from penstock.errors import Corrupt, PenstockError
-from penstock.runtime.original import answer, load_original
+from penstock.runtime.original import bind, load_original
 from penstock.runtime.transform import TRANSFORMS, AfterStep, BeforeStep, ColumnTable
 from penstock.tensors import DTYPES, Array, Arrays, TensorSpec
 
@@ -88,11 +88,14 @@ class TransformedModel:
     def __init__(self, model: object, transforms: Transforms) -> None:
         self._model = model
         self._transforms = transforms
+        self._specs: Sequence[TensorSpec] | None = None
 
     def answer_specs(self, specs: Sequence[TensorSpec], arrays: Mapping[str, Array]) -> Arrays:
         """What it answers to raw rows; see `penstock.runtime.original.answer`."""
-        inner = self._transforms.inner(specs)
-        return self._transforms.outward(answer(self._model, inner, self._transforms.inward(arrays)))
+        if specs is not self._specs:
+            self._answer = bind(self._model, self._transforms.inner(specs))
+            self._specs = specs
+        return self._transforms.outward(self._answer(self._transforms.inward(arrays)))
 
 
 def load_transformed(path: Path, kind: str, transforms: str) -> object:

@@ -18,7 +18,7 @@ from penstock.build.refusals import answer_those
 from penstock.build.schema import row_count, take
 from penstock.build.trees.estimators import tables_of
 from penstock.runtime.catboosters import is_catboost
-from penstock.runtime.original import table
+from penstock.runtime.modeltable import table
 from penstock.tensors import Array, Arrays, TensorSpec
 
 Floats = npt.NDArray[np.float64]
