@@ -18,8 +18,6 @@ from tests.journeys.load_for_tests import Client as Asking
 from tests.journeys.load_for_tests import is_running, note, traffic, until
 from tests.release.home_for_tests import Client, Control, Home, local
 
-pytestmark = pytest.mark.serial
-
 ROLLBACKS = 10 if FULL else 2
 PAUSE_S = 0.0 if FULL else 0.01
 """Between a client's requests: in the full form they leave the commands nothing but their share of the machine."""
@@ -28,6 +26,7 @@ STABLE, RETRAINED, BROKEN = 0.0, 0.3, -6.0
 GUARDS = {"min_units": 60, "latency_s": 5.0}
 
 
+@pytest.mark.timeout(1800)
 def test_an_operator_takes_back(passed: Typist, figures: Figures) -> None:
     """Over the command line; the last time with the control plane killed for good, on the home folder alone."""
     url = passed.json("release", "churn@1")["url"]
@@ -78,6 +77,7 @@ def home(tmp_path: Path) -> Iterator[tuple[Home, LocalTarget, Control]]:
         target.remove()
 
 
+@pytest.mark.serial
 def test_a_bad_candidate_is_taken_back_by_itself(home: tuple[Home, LocalTarget, Control], figures: Figures) -> None:
     """From its first wrong answer to its last; no status tells, the scores alone."""
     made, target, control = home
