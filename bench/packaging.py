@@ -6,6 +6,7 @@ A model of about that size is made first, by a process of its own, and a tiny on
 a fresh process. Every 20 ms the memory of that process and all below it is added up from ``/proc/PID/smaps_rollup``:
 PSS, so that a page that several share counts once; and the anonymous part of it, which no kernel can drop and read
 again. "Above" is the peak without that of the tiny model: libraries and interpreters cost the same for every model.
+Boosters have trees of 31 leaves, some of them again and again until their library's own file has its size.
 ``parity`` packages a forest of 100 trees with 1,000 rows. ``program``, one of PyTorch's, is packaged where it is named,
 by ``.venv/frameworks/bin/python``. Seconds are of a clock and of processors: on a busy machine only the second hold.
 """
@@ -62,6 +63,41 @@ random = np.random.default_rng(0)
 rows = random.normal(size=(5_000, 20))
 joblib.dump(RandomForestClassifier(100, random_state=0).fit(rows, rows[:, 0] + rows[:, 1] ** 2 > 1), out + "/model")
 pd.DataFrame(rows[:1000]).assign(y=1).to_csv(out + "/rows.csv", index=False)
+""",
+    "lightgbm": """
+import sys, lightgbm, numpy as np, pandas as pd
+mb, out = float(sys.argv[1]), sys.argv[2]
+rows = np.random.default_rng(0).normal(size=(2_000, 8))
+fitted = lightgbm.train({"verbose": -1}, lightgbm.Dataset(rows, rows.sum(axis=1)), 30)
+head, _, rest = fitted.model_to_string().partition("Tree=0\\n")
+rest, end, tail = rest.partition("end of trees")
+trees = [one.partition("\\n")[2] if at else one for at, one in enumerate(rest.split("Tree="))]
+count = max(int(mb * 1e6 / (len(rest) / len(trees))), 30)
+texts = [f"Tree={at}\\n{trees[at % len(trees)]}" for at in range(count)]
+sizes = "tree_sizes=" + " ".join(str(len(one)) for one in texts)
+head = "\\n".join(sizes if line.startswith("tree_sizes=") else line for line in head.split("\\n"))
+with open(out + "/model", "w") as file:
+    file.writelines([head, *texts, end, tail])
+pd.DataFrame(rows[:200]).assign(y=0.5).to_csv(out + "/rows.csv", index=False)
+""",
+    "xgboost": """
+import sys, json, os, xgboost, numpy as np, pandas as pd
+mb, out = float(sys.argv[1]), sys.argv[2]
+rows = np.random.default_rng(0).normal(size=(2_000, 8))
+fitted = xgboost.train({"max_depth": 0, "max_leaves": 31, "grow_policy": "lossguide"},
+    xgboost.DMatrix(rows, rows.sum(axis=1)), 30)
+whole = json.loads(bytes(fitted.save_raw("json")))
+model = whole["learner"]["gradient_booster"]["model"]
+count = max(int(mb * 1e6 / (len(fitted.save_raw("ubj")) / 30)), 30)
+model["trees"] = [{**model["trees"][at % 30], "id": at} for at in range(count)]
+model["tree_info"], model["iteration_indptr"] = [0] * count, list(range(count + 1))
+model["gbtree_model_param"]["num_trees"] = str(count)
+with open(out + "/model.json", "w") as file:
+    json.dump(whole, file)
+xgboost.Booster(model_file=out + "/model.json").save_model(out + "/model.ubj")
+os.remove(out + "/model.json")
+os.rename(out + "/model.ubj", out + "/model")
+pd.DataFrame(rows[:200]).assign(y=0.5).to_csv(out + "/rows.csv", index=False)
 """,
     "onnx": """
 import sys, numpy as np, pandas as pd, onnx
@@ -151,7 +187,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=[])
     parser.add_argument("--mb", type=float, default=500)
     asked = parser.parse_args()
-    for kind in asked.kinds or ["parity", "forest", "onnx", "encoder"]:
+    for kind in asked.kinds or ["parity", "forest", "lightgbm", "xgboost", "onnx", "encoder"]:
         with tempfile.TemporaryDirectory(prefix="packaging-") as place:
             tiny = _measured(kind, 0.0, Path(place) / "tiny")
             if kind == "parity":
