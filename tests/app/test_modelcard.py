@@ -246,12 +246,12 @@ def test_a_hostile_text_stays_text_in_markdown(card: ModelCard) -> None:
 def test_figures_stay_figures_in_markdown(card: ModelCard) -> None:
     text = markdown_card(card)
     assert "| 0." in text
-    assert not re.search(r"\\\w", text)  # a reader would see such a backslash
+    assert not re.search(r"\\[0-9A-Za-z]", text)  # a reader would see such a backslash
     said = ("1. item", "- item", "--- x", "> said", "0.5", "-0.5")
     use = CardSection(key="use", title="Use", facts=tuple(Fact(name="n", value=one) for one in said))
     lines = markdown_card(msgspec.structs.replace(card, sections=(use,))).splitlines()
     shown = [line.removeprefix("- **n**: ") for line in lines if line.startswith("- **n**: ")]
-    assert shown == ["1\\. item", "\\- item", "\\--- x", "\\\\> said", "0.5", "-0.5"]
+    assert shown == ["1\\. item", "\\- item", "\\--- x", "\\> said", "0.5", "-0.5"]
 
 
 def test_declared_facts_are_read_from_yaml(tmp_path: Path) -> None:
