@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import lightgbm
 import onnx
 import pytest
+from msgspec.structs import replace
 
 from graphs_for_tests import convolutions, digits, spoiled, trees
 from penstock.app.app import App
@@ -84,6 +86,17 @@ def test_table_and_verdict_are_on_record(app: App, pictures: Compressed) -> None
     assert verdict.champion == "pictures@1"
     assert {"quality", "latency", "scan", "likeness", "compression"} == {one.check for one in verdict.findings}
     assert app.registry.reports.path(verdict.report, suffix=".html").is_file()
+
+
+def test_a_label_that_was_not_named_at_packaging_is_told(app: App) -> None:
+    train, validation = digits()
+    pixels = train.drop(columns="digit")
+    model = lightgbm.LGBMClassifier(n_estimators=5, num_leaves=15, verbose=-1, n_jobs=1).fit(pixels, train["digit"])
+    package(app, PackageRequest(name="unnamed", model=model, tables={"validation": validation}, label=""))
+    asked = CompressRequest(kinds=("pruning",), by="size", seconds=0.3, dry_run=True)
+    with pytest.raises(BadConfig, match="say --label"):
+        compress(app, "unnamed@1", asked)
+    assert compress(app, "unnamed@1", replace(asked, label="digit")).chosen
 
 
 def test_the_table_has_every_figure_and_says_why_not(pictures: Compressed) -> None:

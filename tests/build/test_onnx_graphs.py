@@ -14,7 +14,7 @@ from penstock.build.assemble import build
 from penstock.build.parity import check_graph
 from penstock.build.probes import Rows
 from penstock.build.request import BuildRequest
-from penstock.errors import InvalidInput, ModelFailed
+from penstock.errors import InvalidInput
 from penstock.runtime.engine import open_engine, prove
 
 
@@ -76,21 +76,6 @@ def test_a_graph_that_answers_text_is_packaged_and_proven(tmp_path: Path) -> Non
     asked = np.array([["yes"], ["no"]], object)
     assert engine.run({"word": asked})["label"].tolist() == ["in", "out"]
     engine.close()
-
-
-def test_a_graph_whose_answers_hang_on_the_rows_beside_is_refused_by_its_reason(tmp_path: Path) -> None:
-    nodes = [
-        helper.make_node("ReduceMean", ["input", "rows"], ["middle"], keepdims=1),
-        helper.make_node("Sub", ["input", "middle"], ["output"]),
-    ]
-    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3])]
-    outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["N", 3])]
-    graph = helper.make_graph(nodes, "beside", inputs, outputs, [numpy_helper.from_array(np.array([0]), "rows")])
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "net.onnx"
-    )
-    with pytest.raises(ModelFailed, match="answers a batch of 1 as it does not answer all rows"):
-        build(tmp_path / "net.onnx", BuildRequest(name="net", out=tmp_path / "out", lock=False))
 
 
 def test_a_graph_that_refuses_a_row_that_the_original_answers_is_not_used(tmp_path: Path) -> None:

@@ -216,6 +216,10 @@ def test_what_cannot_be_packaged_is_refused_with_the_reason(
     [
         ("import no_such_module_at_all\n", "no_such_module_at_all.*my_model.py, line 1"),
         ("class Own:\n    def predict(self, rows):\n        import no_such_module_at_all", "no_such_module_at_all"),
+        (
+            "class Own:\n    def predict(self, rows):\n        return no_such_name",
+            r"NameError.*\(my_model.py, line 3\)",
+        ),
         ("import sys\nsys.exit(0)\n", "end its process"),
         ("class Own:\n    def predict(self, rows): raise SystemExit(3)", "end its process"),
         ("class Own:\n    def predict(self, rows):\n        import os\n        os._exit(0)", "died|ended"),

@@ -123,6 +123,7 @@ def unknown_file(folder: Path, frame: pd.DataFrame) -> Candidate:
 
 
 THIN = dict.fromkeys(CHECKS, few_rows) | {"latency": few_runs, "scan": unknown_file}
+PATIENT = {"latency": {"p50_s": 60.0, "rows_per_s": 1.0}}
 HASTY = {"latency": {"budget_s": 0.5}, "fairness": {"columns": ("shop",)}}
 
 
@@ -162,7 +163,7 @@ def test_it_refuses_its_own_bad_candidate(name: str, frame: pd.DataFrame, tmp_pa
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_it_does_not_know_on_too_little(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
-    findings = ask(name, THIN[name](tmp_path, frame), **HASTY.get(name, {}))
+    findings = ask(name, THIN[name](tmp_path, frame), **HASTY.get(name, {}) | PATIENT.get(name, {}))
     assert [one for one in findings if one.outcome == "unknown" and one.blocking]
     assert not [one.message for one in findings if one.outcome == "refuse" and one.blocking]
 

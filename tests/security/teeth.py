@@ -82,7 +82,7 @@ HOLES = (
     Hole("what goes on behind the end is not seen", "build/pickles/audit.py", "if goes_on and not refused:", "if False:", "pickle", "two streams"),
     Hole("a dtype of a class is believed", "build/pickles/inert.py", "    _require_plain(arguments)\n    return np.dtype", "    return np.dtype", "joblib", "a dtype of a class"),
     Hole("other operators are let in", "build/formats/onnx.py", "refused=tuple(map(shown, carried(model)))", "refused=()", "onnx", "an operator of 'com.microsoft'"),
-    Hole("graphs are served with numbers outside", "runtime/engines/onnxruntime.py", "        apart = require_whole(graph, numbers_beside(package.manifest))\n", "        apart = False\n", "package", "an ONNX graph with external data: a path that climbs"),
+    Hole("graphs are served with numbers outside", "runtime/engines/onnxruntime.py", "    if not require_whole(graph, beside):\n", "    if True:\n", "package", "an ONNX graph with external data: a path that climbs"),
     Hole("folders are read through links", "build/folders.py", "with open_file(folder, name) as content", 'with (folder / name).open("rb") as content', "encoder", "a folder that is a link"),
     Hole("a lock may say more than pins", "runtime/environments.py", r"(?P<hashes>([ \t]+--hash=sha256:[0-9a-f]{64})*)", "(?P<hashes>.*)", "package by hand", "a lock of sources to be built"),
     Hole("a sandbox's words are shown as they are", "runtime/sandbox.py", "    safe = \"\".join(", "    return text\n    safe = \"\".join(", "taken sandbox", "a refusal that cleans the screen"),

@@ -50,6 +50,7 @@ class CompressRequest(Record, frozen=True, kw_only=True):
         seconds: Time of measuring for each form.
         p99_s: 99 of 100 runs have to end within; how many rows a run has, and how many threads, follows from it.
         price: Of an hour of one processor, in whatever money; 0 leaves it at processor seconds.
+        label: Column that holds the truth; empty takes the one that was named at packaging.
         policy: A policy file; empty takes the home's.
         dry_run: Register nothing.
     """
@@ -63,6 +64,7 @@ class CompressRequest(Record, frozen=True, kw_only=True):
     seconds: float = 2.0
     p99_s: float = Guards().latency_s
     price: float = 0.0
+    label: str = ""
     policy: str = ""
     dry_run: bool = False
 
@@ -116,7 +118,7 @@ def compress(app: App, ref: str, request: CompressRequest, *, on_step: Step = la
     bar = Bar(
         parent=parent,
         ref=known.version.ref,
-        data=rows_to_judge(app, parent.manifest, known, {}, policy),
+        data=rows_to_judge(app, parent.manifest, known, {}, policy, label=request.label),
         policy=policy,
         likeness=LikenessLimits(flips=request.flips, tolerance=request.tolerance),
     )

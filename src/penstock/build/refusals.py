@@ -28,6 +28,8 @@ MAX_ASKS = 1000
 _QUOTED = re.compile(r"\[[^\]]*\]|'[^']*'|\"[^\"]*\"|\{[^}]*\}")
 _PATH = re.compile(r"(?<![\w.])(/[\w.@+-]+){2,}/?")
 _LONGEST = 200
+_PLACE = re.compile(r"[\w./-]{1,100}\.py, line \d{1,7}")
+"""Where in the model's own files it was, as `penstock.runtime.ownclass` notes it."""
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,11 +76,13 @@ def answer_those(ask: Ask, rows: Arrays) -> Answered:
 
 
 def in_words(error: BaseException) -> str:
-    """An exception's kind and its first sentence, without what it quotes."""
+    """An exception's kind and its first sentence, without what it quotes, and its line in the model's own files."""
     if NO_MEMORY.search(str(error)):
         return f"{type(error).__name__}: it asks for more memory than it may have"
     text = told_without_values(str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    said = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = next((one for one in getattr(error, "__notes__", ()) if _PLACE.fullmatch(str(one))), "")
+    return f"{said} ({place})" if place else said
 
 
 def told_without_values(text: str) -> str:

@@ -54,6 +54,9 @@ def run(
     p99: Annotated[float, typer.Option(min=1e-6, help="Seconds within which 99 of 100 runs have to end.")] = (
         CompressRequest().p99_s
     ),
+    label: Annotated[
+        str, typer.Option(help="The column that holds the truth; the one named at packaging by default.")
+    ] = "",
     policy: Annotated[Path | None, typer.Option(help="A policy file; the home's by default.")] = None,
     home: Home = DEFAULT_HOME,
     token: As = "",
@@ -78,6 +81,7 @@ def run(
             seconds=seconds,
             p99_s=p99,
             price=price,
+            label=label,
             policy=str(policy) if policy else "",
             dry_run=dry_run,
         )

@@ -58,6 +58,7 @@ def bars(
     limit: float | None = None,
     beside: str = "limit",
     unit: str = "",
+    span: tuple[float, float] | None = None,
 ) -> JSON:
     """Named figures, each with its interval, beside a limit.
 
@@ -67,12 +68,16 @@ def bars(
         limit: A line to hold them against.
         beside: What the line is.
         unit: What follows the figure (``ms``).
+        span: Where the scale begins and ends, as shares do at 0 and 1; as wide as the figures where it is not said.
     """
     drawn: list[JSON] = [
         {"name": name, "value": round(value, DIGITS), "low": round(low, DIGITS), "high": round(high, DIGITS)}
         for name, value, low, high in rows
     ]
-    return {"kind": "bars", "title": title, "rows": drawn, "limit": limit, "beside": beside, "unit": unit}
+    scale: list[Scalar] | None = span and [*span]
+    return {
+        "kind": "bars", "title": title, "rows": drawn, "limit": limit, "beside": beside, "unit": unit, "span": scale
+    }  # fmt: skip
 
 
 def table(title: str, rows: Sequence[Mapping[str, Scalar]]) -> JSON:

@@ -55,9 +55,11 @@ def bars(plot: JSON) -> list[PlotBar]:
     if limit is not None:
         ends.append(_number(limit))
     is_plain = all(row["low"] == row["high"] for row in rows)
+    span = cast("list[float] | None", plot.get("span"))
     low, high = (min(0.0, *ends), max(ends)) if is_plain else (min(ends), max(ends))
     room = (high - low or 1.0) * 0.06
-    frame = Frame(low if is_plain else low - room, high + room, 0.0, 100.0)
+    least, most = span or (low if is_plain else low - room, high + room)
+    frame = Frame(least, most, 0.0, 100.0)
     unit = f" {plot['unit']}" if plot.get("unit") else ""
     return [
         PlotBar(str(row["name"]), _figure(row, is_plain=is_plain) + unit, _bar(frame, row, limit, is_plain=is_plain))

@@ -48,13 +48,18 @@ class OwnClass:
         row_by_row: It is asked for each row alone, because its answers hang on the rows beside.
         feature_names_in_: The columns that it says it reads; empty where it does not say.
         classes_: Only there where it knows its classes.
+
+    Args:
+        instance: Of the person's class.
+        folder: Where the class's files are: what it raises is noted with its place in them.
     """
 
-    def __init__(self, instance: Predicting) -> None:
+    def __init__(self, instance: Predicting, folder: Path | None = None) -> None:
         self.by_column = _takes_frame(instance)
         self.row_by_row = getattr(instance, "row_by_row", False) is True
         self.feature_names_in_ = tuple(str(name) for name in getattr(instance, "columns", ()))
         self._instance = instance
+        self._folder = folder
         self._probable: Callable[[object], object] | None = getattr(instance, "predict_proba", None)
         known = getattr(instance, "classes_", None)
         if known is not None:
@@ -92,6 +97,10 @@ class OwnClass:
             raise missing_module(error) from error
         except SystemExit:
             raise RuntimeError("the class asked to end its process") from None
+        except Exception as error:
+            if self._folder is not None and (place := _line(error, self._folder)):
+                error.add_note(place)
+            raise
 
     def _told(self, values: Array, chances: Array | None = None) -> Arrays:
         """As a classifier or a regression answers."""
@@ -134,7 +143,7 @@ def open_class(entry: Path) -> OwnClass | TorchModel:
 
 def _opened(kind: type, folder: Path) -> OwnClass | TorchModel:
     """An instance; a module of PyTorch's has no ``predict`` of its own, and its weights lie beside it."""
-    return open_module(kind, folder) if not _predicts(kind) else OwnClass(_made(kind, folder))
+    return open_module(kind, folder) if not _predicts(kind) else OwnClass(_made(kind, folder), folder)
 
 
 def _predicts(kind: object) -> bool:
@@ -153,14 +162,15 @@ def guarded(step: Callable[[], object], folder: Path) -> object:
     except (PenstockError, MemoryError):
         raise
     except ModuleNotFoundError as error:
-        raise missing_module(error, _line(error, folder)) from error
+        raise missing_module(error, _in_brackets(_line(error, folder))) from error
     except SystemExit:
         raise ModelFailed(
             "the model asked to end its process while it was loaded", "leave exit() out", code="build.class_failed"
         ) from None
     except Exception as error:
+        place = _in_brackets(_line(error, folder))
         raise ModelFailed(
-            f"the model cannot be loaded: {type(error).__name__}: {str(error)[:300]}{_line(error, folder)}",
+            f"the model cannot be loaded: {type(error).__name__}: {str(error)[:300]}{place}",
             "it runs without network and other processes, and writes to its scratch folder alone",
             code="build.class_failed",
         ) from error
@@ -236,5 +246,9 @@ def _line(error: BaseException, folder: Path) -> str:
     """Where in the model's own files it came from."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if Path(frame.filename).is_relative_to(folder) and Path(frame.filename).name != ENTRY:
-            return f" ({Path(frame.filename).relative_to(folder)}, line {frame.lineno})"
+            return f"{Path(frame.filename).relative_to(folder)}, line {frame.lineno}"
     return ""
+
+
+def _in_brackets(place: str) -> str:
+    return f" ({place})" if place else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import gate_candidates as make
@@ -15,6 +16,7 @@ from penstock.gate.check import Candidate, LabelledRows
 from penstock.gate.checks.fairness import FairnessCheck, FairnessLimits
 from penstock.gate.data import Columns, gate_data
 from penstock.gate.groups import Cutting, grouping_of
+from penstock.gate.plots import bars
 from penstock.gate.policy import parse_policy, plain, starter
 from penstock.gate.run import run
 from penstock.records import Finding
@@ -63,6 +65,16 @@ def test_a_model_that_treats_groups_alike_passes(tmp_path: Path) -> None:
     found = ask(tmp_path, people())
     assert [one.outcome for one in found.values() if one.blocking] == []
     assert found[SELECTED].outcome == found[OPPORTUNITY].outcome == found[ODDS].outcome == "pass"
+
+
+def test_shares_are_drawn_from_0_to_1_that_little_looks_little(tmp_path: Path) -> None:
+    found = ask(tmp_path, people())[SELECTED]
+    (plot,) = found.evidence["plots"]
+    widths = [re.search(r'class="pale" x="([\d.]+)"[^>]*width="([\d.]+)"', one.drawing) for one in bars(plot)]
+    for row, drawn in zip(plot["rows"], widths, strict=True):
+        assert drawn is not None
+        assert float(drawn[1]) == pytest.approx(100 * row["low"], abs=0.1)
+        assert float(drawn[2]) == pytest.approx(100 * (row["high"] - row["low"]), abs=0.1)
 
 
 def test_a_group_that_is_harmed_is_named_with_figures(tmp_path: Path) -> None:

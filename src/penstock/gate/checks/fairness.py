@@ -253,8 +253,10 @@ class FairnessCheck:
             for name, figure in zip(names, found.figures.each, strict=True)
             if figure is not None
         ]
+        span = (0.0, 1.0) if found.about else None  # of a class they are shares; of a regression errors
         once = "The interval is of one comparison" if pairs == 1 else f"Intervals hold for {pairs} comparisons at once"
         note = f"{once}{' (Bonferroni)' if pairs > 1 else ''}; shares by Wilson, pairs by MOVER."
+        plot = bars(f"{found.figure}{about} by {grouped.groups.column}", drawn, span=span)
         shown = Shown(
             measured={
                 "group": names[lower], "beside": names[higher], "figure": found.figure, "of_group": one.value,
@@ -262,7 +264,7 @@ class FairnessCheck:
                 "rows": one.rows + other.rows,
             },
             limits={question.key: limit},
-            evidence=evidence([bars(f"{found.figure}{about} by {grouped.groups.column}", drawn)], tables, [note]),
+            evidence=evidence([plot], tables, [note]),
         )  # fmt: skip
         value, low, high = (short(one) for one in found.worst[2:])
         said = f"the {found.figure}{about} is {short(one.value)} for {names[lower]} and {short(other.value)} for"
