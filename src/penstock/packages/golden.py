@@ -106,7 +106,7 @@ def _differing(expected: Array, given: Array, tolerance: float) -> np.ndarray[tu
     """Where two arrays of one shape differ by more than the tolerance; NaN equals NaN."""
     if expected.dtype.kind == "f" and given.dtype.kind == "f":
         left, right = expected.astype(np.float64), given.astype(np.float64)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             far = ~(np.abs(left - right) <= tolerance * np.maximum(1.0, np.abs(left)))
         return far & ~(np.isnan(left) & np.isnan(right))
     if expected.dtype.kind == "f" or given.dtype.kind == "f" or expected.dtype.kind != given.dtype.kind:
