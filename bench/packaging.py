@@ -7,8 +7,9 @@ a fresh process. Every 20 ms the memory of that process and all below it is adde
 PSS, so that a page that several share counts once; and the anonymous part of it, which no kernel can drop and read
 again. "Above" is the peak without that of the tiny model: libraries and interpreters cost the same for every model.
 Boosters have trees of 31 leaves, some of them again and again until their library's own file has its size.
-``parity`` packages a forest of 100 trees with 1,000 rows. ``program``, one of PyTorch's, is packaged where it is named,
-by ``.venv/frameworks/bin/python``. Seconds are of a clock and of processors: on a busy machine only the second hold.
+``peak_at_s`` says beside which step. ``parity`` packages a forest of 100 trees with 1,000 rows. ``program``, one of
+PyTorch's, is packaged where it is named, by ``.venv/frameworks/bin/python``. Seconds are of a clock and of processors:
+on a busy machine only the second hold.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ steps = []
 model, data, out, label = sys.argv[1:]
 package = build(Path(model), BuildRequest(name="m", out=Path(out), data=Path(data), labels=label, lock=False,
     patience_s=1500.0, progress=lambda step: steps.append([round(time.monotonic() - begun, 1), step])))
-found = {"engine": package.manifest.engine, "seconds": round(time.monotonic() - begun, 1), "steps": steps}
+seconds = round(time.monotonic() - begun, 1)
+found = {"begun": begun, "engine": package.manifest.engine, "seconds": seconds, "steps": steps}
 found["reason"] = package.manifest.parity.reason
 uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 found["cpu_s"] = round(sum(one.ru_utime + one.ru_stime for one in uses), 1)
@@ -211,9 +213,11 @@ def _measured(kind: str, mb: float, place: Path) -> dict[str, Any]:
     label = "" if kind == "encoder" else "y"
     command = [sys.executable, "-c", PACKAGE, str(model), str(place / "rows.csv"), str(place / "out"), label]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    peak = {"pss": 0, "anonymous": 0}
+    peak, at = {"pss": 0, "anonymous": 0}, 0.0
     while process.poll() is None:
         pss, anonymous = _tree(process.pid)
+        if pss > peak["pss"]:
+            at = time.monotonic()
         peak = {"pss": max(peak["pss"], pss), "anonymous": max(peak["anonymous"], anonymous)}
         time.sleep(STEP_S)
     said, wrong = process.communicate()
@@ -221,6 +225,7 @@ def _measured(kind: str, mb: float, place: Path) -> dict[str, Any]:
     return {
         "size_mb": round(sum(one.stat().st_size for one in files) / 1e6, 1),
         **{f"{name}_mb": round(value * 1024 / 1e6, 1) for name, value in peak.items()},
+        "peak_at_s": round(at - found.pop("begun", at), 1),
         **found,
     }
 

@@ -25,8 +25,8 @@ import numpy.typing as npt
 from penstock.packages.manifest import is_numbers
 from penstock.runtime.safetensors import widened
 
-_EVERY_S = 0.02
-_LOOKED_EVERY = 10
+_EVERY_S = 0.01
+_LOOKED_EVERY = 20
 _PIECE_BYTES = 4 << 20
 _DONTNEED = 4
 
