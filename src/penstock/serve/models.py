@@ -12,6 +12,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -212,9 +213,8 @@ class Shelf:
         """On the loader's thread."""
         package = open_package(folder, keys=self._keys, digest=digest)
         self._needs.admit(package, digest)
-        if self._ceiling is None:
-            return self._opened(package, digest, sizing)
-        with self._ceiling.while_loading(sum(numbers_beside(package.manifest).values())):
+        mapped = sum(numbers_beside(package.manifest).values())
+        with self._ceiling.while_loading(mapped) if self._ceiling is not None else nullcontext():
             return self._opened(package, digest, sizing)
 
     def _opened(self, package: Package, digest: str, sizing: Sizing) -> tuple[Package, Engine, Pace, int, Arrays]:
